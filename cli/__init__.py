@@ -1,0 +1,1 @@
+"""The ``kuber-cron`` command: arguments and environment become settings, settings become wiring."""

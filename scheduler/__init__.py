@@ -1,0 +1,1 @@
+"""The scheduler tier: which occurrences are due, decided once each and queued."""

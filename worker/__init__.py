@@ -1,0 +1,1 @@
+"""The worker tier: claims queued runs, executes their commands, reports how they ended."""

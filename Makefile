@@ -1,0 +1,83 @@
+# Kuber-Cron. `make` alone prints what there is.
+# Needs a Python of at least 3.11 with pip, nothing else; works with the GNU make 3.81 of macOS.
+
+VENV := .venv
+TOOLS := .venv-packaging
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/pytest
+# What takes longer is marked `slow`, what builds and installs is marked `packaging`; `make test-all` runs them.
+EVERYDAY := not slow and not packaging
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## print this
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# -- setting up ----------------------------------------------------------------------------------------
+
+# The stamps are touched last, so that an interrupted installation is taken up again. Each interpreter that
+# PYTHON names has a stamp of its own: asking for another makes the environment anew.
+STAMP := .complete$(subst /,-,$(PYTHON))
+
+.PHONY: setup
+setup: $(VENV)/$(STAMP) ## make .venv from the hash-locked requirements (PYTHON=python3.13 for another)
+
+$(VENV)/$(STAMP): requirements/dev.txt requirements/venv pyproject.toml
+	@PYTHON="$(PYTHON)" requirements/venv $(VENV) requirements/dev.txt --editable .
+	@touch $@
+
+.PHONY: tools
+tools: $(TOOLS)/$(STAMP) ## make .venv-packaging: what builds, checks and locks
+
+$(TOOLS)/$(STAMP): requirements/packaging.txt requirements/venv
+	@PYTHON="$(PYTHON)" requirements/venv $(TOOLS) requirements/packaging.txt
+	@touch $@
+
+.PHONY: lock
+lock: tools ## make requirements/*.txt again from pyproject.toml (UPGRADE=--upgrade for the newest)
+	requirements/lock $(UPGRADE)
+
+# -- running -------------------------------------------------------------------------------------------
+
+.PHONY: run
+run: setup ## run examples/classic.crontab on this machine; Ctrl-C drains and ends it
+	@$(BIN)/kuber-cron run examples/classic.crontab
+
+# -- checking ------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: setup ## the everyday tests, on real Redis and real processes (ARGS="-k name" for some)
+	@$(PYTEST) -m "$(EVERYDAY)" $(ARGS)
+
+.PHONY: test-all
+test-all: setup tools ## the rest too: slow tests and packaging tests
+	@$(PYTEST) $(ARGS)
+
+.PHONY: check
+check: lint types contracts test ## what has to hold before a commit: lint, types, contracts, tests
+
+.PHONY: lint
+lint: setup ## ruff: rules and format
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+.PHONY: types
+types: setup ## mypy, strict
+	@$(BIN)/mypy
+
+.PHONY: contracts
+contracts: setup ## import-linter: layers, purity, and who may import kubernetes, rq and redis
+	@$(BIN)/lint-imports
+
+.PHONY: format
+format: setup ## let ruff mend what it can
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+# -- tidying -------------------------------------------------------------------------------------------
+
+.PHONY: clean
+clean: ## remove what the targets above made, the environments included
+	rm -rf $(VENV) $(TOOLS) build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -5,7 +5,7 @@ VENV := .venv
 TOOLS := .venv-packaging
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
-# What takes longer is marked `slow`, what builds and installs is marked `packaging`; `make test-all` runs them.
+# What takes longer is marked `slow`, what builds and installs is marked `packaging`: `make test-rest` runs them.
 EVERYDAY := not slow and not packaging
 
 .DEFAULT_GOAL := help
@@ -19,7 +19,7 @@ help: ## print this
 
 # The stamps are touched last, so that an interrupted installation is taken up again. Each interpreter that
 # PYTHON names has a stamp of its own: asking for another makes the environment anew.
-STAMP := .complete$(subst /,-,$(PYTHON))
+STAMP := .complete$(if $(PYTHON),-$(subst /,-,$(PYTHON)))
 
 .PHONY: setup
 setup: $(VENV)/$(STAMP) ## make .venv from the hash-locked requirements (PYTHON=python3.13 for another)
@@ -51,9 +51,12 @@ run: setup ## run examples/classic.crontab on this machine; Ctrl-C drains and en
 test: setup ## the everyday tests, on real Redis and real processes (ARGS="-k name" for some)
 	@$(PYTEST) -m "$(EVERYDAY)" $(ARGS)
 
+.PHONY: test-rest
+test-rest: setup tools ## the slow tests, and those that build, install and run the wheel
+	@$(PYTEST) -m "not ($(EVERYDAY))" $(ARGS)
+
 .PHONY: test-all
-test-all: setup tools ## the rest too: slow tests and packaging tests
-	@$(PYTEST) $(ARGS)
+test-all: test test-rest ## both
 
 .PHONY: check
 check: lint types contracts test ## what has to hold before a commit: lint, types, contracts, tests

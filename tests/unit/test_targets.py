@@ -1,0 +1,29 @@
+"""Nobody is told to type a `make` target that does not exist, and `make` alone lists them all."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE))
+WRITTEN = [
+    ROOT / ".ci" / "run",
+    *ROOT.glob("*.md"),
+    *ROOT.glob(".github/workflows/*"),
+    *ROOT.glob("docs/**/*.md"),
+]
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_target_that_is_written_about_exists(path: Path):
+    text = path.read_text(encoding="utf-8")
+    said = re.findall(r"(?:`|^ *|run: )make ([a-z][a-z-]*)\b", text, re.MULTILINE)
+    assert sorted(set(said) - TARGETS) == []
+
+
+def test_make_alone_lists_every_target():
+    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert set(re.findall(r"^  make ([a-z-]+) ", listed, re.MULTILINE)) == TARGETS

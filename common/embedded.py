@@ -50,6 +50,7 @@ _TAKEOVER_SECONDS = 12.0  # how long a start waits for the server of a killed ow
 _POLL_SECONDS = 0.02
 _LOG_LIMIT = 1024 * 1024  # bytes; one older log is kept
 _SOCKET_NAME = "redis.sock"
+CONFIG_NAME = "kuber-cron-redis.conf"
 
 # fd 0 is the owner's pipe, fd 1 the server's lock, fd 2 the log; $1 the private socket directory or "".
 # The watcher drops the lock (fd 3), so that it is free as soon as the server is gone, and it is killed with
@@ -376,7 +377,7 @@ def _free_port() -> int:
 
 def _write_config(directory: Path, config: Mapping[str, str]) -> Path:
     """A file and not arguments, which every user of the machine could read the password from."""
-    path = directory / "redis.conf"
+    path = directory / CONFIG_NAME
     lines = [f"{name} {_quoted(value)}\n" for name, value in {"dir": str(directory), **config}.items()]
     with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         file.writelines(lines)

@@ -40,7 +40,9 @@ class Outcome:
     cause: Cause | None = None
 
     @classmethod
-    def of(cls, returncode: int | None, *, cause: Cause | None = None, success: Collection[int] = (0,)) -> Self:
+    def of(
+        cls, returncode: int | None, *, cause: Cause | None = None, success: Collection[int] = (0,)
+    ) -> Self:
         """The outcome of a command that ended with ``returncode``.
 
         Args:

@@ -1,0 +1,163 @@
+"""Log files: one for each attempt, bounded, and never a reason for a run to fail.
+
+A file holds the output as it came, stdout and stderr in order of arrival. Over its limit it keeps the beginning and
+the end (where the error is), and one line between them says how many bytes are missing. A disk that is full or a
+directory that cannot be written costs what it costs: counted, told once, and the command knows nothing of it.
+"""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+LOG_TAIL_BYTES = 32 * 1024  # of a file that overflows, its last part; a quarter of a smaller limit
+_FILE_MODE = 0o640
+_DIRECTORY_MODE = 0o750
+
+
+def path_of(directory: Path, *, job: str, run_id: str, attempt: int) -> Path:
+    """``<directory>/<job>/<instant>-<attempt>.log``; a manual run has its own mark in place of the instant.
+
+    Raises:
+        ValueError: A name is not a safe part of a path. Names are checked where job files are read; a payload
+            that says otherwise must not write elsewhere.
+    """
+    stem = run_id.removeprefix(f"{job}-")
+    for part in (job, stem):
+        if not part or part.startswith((".", "-")) or not part.isascii() or not set(part) <= _SAFE:
+            raise ValueError(f"{part!r} cannot be part of a log file's name: letters, digits, - and _ only")
+    return directory / job / f"{stem}-{attempt}.log"
+
+
+_SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+
+
+class Tail:
+    """The last ``size`` bytes of what was written, in at most twice that memory."""
+
+    __slots__ = ("_data", "_size")
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._data = bytearray()
+
+    def write(self, data: bytes) -> None:
+        """Take a piece; what is older than the last ``size`` bytes is forgotten in due course."""
+        if len(data) >= self._size:
+            self._data[:] = data[len(data) - self._size :]
+            return
+        self._data += data
+        if len(self._data) > 2 * self._size:  # so that a byte is moved once, however small the pieces
+            del self._data[: len(self._data) - self._size]
+
+    def read(self) -> bytes:
+        """The last ``size`` bytes."""
+        return bytes(self._data[max(0, len(self._data) - self._size) :])
+
+
+class LogFile:
+    """One attempt's log file. Created empty at once, so that a run without output is seen to have run.
+
+    Attributes:
+        path: Where it is.
+        exists: Whether it could be created.
+        dropped_bytes: What is missing in it; final after :meth:`close`.
+        warning: A sentence about the first thing that went wrong, or None.
+    """
+
+    __slots__ = ("_fd", "_limit", "_over", "_tail", "_written", "dropped_bytes", "exists", "path", "warning")
+
+    def __init__(self, path: Path, limit_bytes: int) -> None:
+        self.path = path
+        self.dropped_bytes = 0
+        self.warning: str | None = None
+        self._limit = max(0, limit_bytes)
+        self._tail: Tail | None = None
+        self._written = 0
+        self._over = 0  # bytes that came after the last one that went straight into the file
+        self._fd = -1
+        try:
+            self._fd = _create(path)
+        except OSError as error:
+            self._warn(error)
+        self.exists = self._fd >= 0
+
+    def write(self, data: bytes) -> None:
+        """Write what fits; the rest is remembered for the end, or counted."""
+        if self._fd < 0:
+            self.dropped_bytes += len(data)
+            return
+        if not self._over:
+            data = data[self._append(data[: self._limit - self._written]) :]
+        if data:
+            self._over += len(data)
+            if self._tail is None:
+                self._tail = Tail(self._tail_limit)
+            self._tail.write(data)
+
+    def close(self) -> None:
+        """The file is complete and closed. Harmless when repeated."""
+        if self._fd < 0:
+            return
+        try:
+            if self._tail is not None:
+                self._finish(self._tail.read())
+        except OSError as error:
+            self.dropped_bytes = self._over
+            self._warn(error)
+        finally:
+            with suppress(OSError):  # a network file system may tell a failed write here once more
+                os.close(self._fd)
+            self._fd = -1
+
+    @property
+    def _tail_limit(self) -> int:
+        return min(LOG_TAIL_BYTES, self._limit // 4)
+
+    def _append(self, data: bytes) -> int:
+        """Write at the end; how many bytes went in before the disk refused."""
+        done = 0
+        try:
+            while done < len(data):
+                done += os.write(self._fd, data[done:])
+        except OSError as error:
+            self._warn(error)
+        self._written += done
+        return done
+
+    def _finish(self, tail: bytes) -> None:
+        """Put the end of the output where the limit leaves room for it, after a line about what is missing.
+
+        The end may have to be completed by what the file holds already. It is written over the file's own last
+        part before the file is cut, so a full disk has to give no more than that line's room.
+        """
+        keep = min(self._written, self._limit - self._tail_limit)
+        start = max(keep, self._written + self._over - self._tail_limit)
+        if start < self._written:
+            tail = os.pread(self._fd, self._written - start, start) + tail
+        dropped = start - keep
+        marker = b"\n[kuber-cron: %d bytes dropped here]\n" % dropped if dropped else b""
+        data, at = marker + tail, keep
+        while data:
+            done = os.pwrite(self._fd, data, at)
+            data, at = data[done:], at + done
+        os.ftruncate(self._fd, at)
+        self.dropped_bytes = dropped
+
+    def _warn(self, error: OSError) -> None:
+        if self.warning is None:
+            self.warning = f"log file {self.path}: {error.strerror}; output is missing there"
+
+
+def _create(path: Path) -> int:
+    """Open a fresh file for this process alone to write; its directories are made when they are missing.
+
+    Raises:
+        OSError: It cannot be.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(path, flags, _FILE_MODE)
+    except FileNotFoundError:
+        for directory in (path.parent.parent, path.parent):
+            directory.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
+        return os.open(path, flags, _FILE_MODE)

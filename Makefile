@@ -79,6 +79,12 @@ format: setup ## let ruff mend what it can
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
+# -- shipping -------------------------------------------------------------------------------------------
+
+.PHONY: dist
+dist: tools ## build dist/: the sdist, and the wheel from the sdist, by the locked build back end
+	@$(TOOLS)/bin/python -m build --no-isolation .
+
 # -- tidying -------------------------------------------------------------------------------------------
 
 .PHONY: clean

@@ -10,6 +10,7 @@ import selectors
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
@@ -35,11 +36,7 @@ class Exits(Protocol):
 
 def choose(selector: selectors.BaseSelector, post: Post) -> Exits:
     """The best way that this machine has."""
-    if sys.platform == "linux":
-        try:
-            os.close(os.pidfd_open(os.getpid()))
-        except OSError:
-            return Waiters(post)
+    if sys.platform == "linux" and _has_pidfds():
         return Pidfds(selector, post)
     if sys.platform == "darwin":
         return Kqueue(selector, post)
@@ -54,20 +51,21 @@ class Waiters:
         self._callbacks: dict[int, Callback] = {}
 
     def add(self, pid: int, callback: Callback) -> None:
+        """Wait for it in a thread."""
         self._callbacks[pid] = callback
         threading.Thread(target=self._wait, args=(pid,), name=f"wait-{pid}", daemon=True).start()
 
     def remove(self, pid: int) -> None:
+        """Forget it."""
         self._callbacks.pop(pid, None)
 
     def close(self) -> None:
+        """Forget all of them."""
         self._callbacks.clear()
 
     def _wait(self, pid: int) -> None:
-        try:
+        with suppress(ChildProcessError):  # somebody else has reaped it, which is an end too
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        except ChildProcessError:
-            pass  # somebody else has reaped it, which is an end too
         self._post(partial(self._tell, pid))
 
     def _tell(self, pid: int, now: float) -> None:
@@ -76,6 +74,13 @@ class Waiters:
 
 
 if sys.platform == "linux":
+
+    def _has_pidfds() -> bool:
+        try:
+            os.close(os.pidfd_open(os.getpid()))
+        except OSError:
+            return False
+        return True
 
     class Pidfds:
         """A descriptor for each process, readable when it has ended (Linux 5.3)."""
@@ -86,6 +91,7 @@ if sys.platform == "linux":
             self._spare = Waiters(post)
 
         def add(self, pid: int, callback: Callback) -> None:
+            """Wait for it in the selector."""
             try:
                 fd = os.pidfd_open(pid)
             except OSError:  # no descriptor left
@@ -95,6 +101,7 @@ if sys.platform == "linux":
             self._selector.register(fd, selectors.EVENT_READ, callback)
 
         def remove(self, pid: int) -> None:
+            """Forget it."""
             fd = self._fds.pop(pid, None)
             if fd is None:
                 self._spare.remove(pid)
@@ -103,6 +110,7 @@ if sys.platform == "linux":
             os.close(fd)
 
         def close(self) -> None:
+            """Forget all of them."""
             for pid in tuple(self._fds):
                 self.remove(pid)
             self._spare.close()
@@ -122,6 +130,7 @@ if sys.platform == "darwin":
             selector.register(self._queue.fileno(), selectors.EVENT_READ, self._tell)
 
         def add(self, pid: int, callback: Callback) -> None:
+            """Wait for it in the queue."""
             self._callbacks[pid] = callback
             event = select.kevent(
                 pid,
@@ -135,9 +144,11 @@ if sys.platform == "darwin":
                 self._post(callback)
 
         def remove(self, pid: int) -> None:
+            """Forget it."""
             self._callbacks.pop(pid, None)
 
         def close(self) -> None:
+            """Forget all of them."""
             self._callbacks.clear()
             self._selector.unregister(self._queue.fileno())
             self._queue.close()

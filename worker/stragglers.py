@@ -4,7 +4,7 @@ An attempt's process group is ended by signal; a process that has left it (a dae
 the attempt's own ``KUBER_CRON_EXECUTION`` in its environment, as it was when the process was executed. A process
 that left the group *and* wiped its environment cannot be told from a stranger's and is left alone.
 
-Looking costs 10–20 µs for each process of the machine, so it is done only after a kill, for all attempts that wait
+Looking costs 10 to 20 µs for each process of the machine, so it is done only after a kill, for all attempts that wait
 for it at once.
 """
 

@@ -11,6 +11,7 @@ exactly one ``on_ended``; one that was not (``start`` returned False) by none.
 
 import os
 import selectors
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ from kuber_cron.worker.command import Ended, Launch, Running
 from kuber_cron.worker.logfile import LogFile
 from kuber_cron.worker.outcome import Cause, Outcome
 from kuber_cron.worker.output import Output, Sink
-from kuber_cron.worker.spawn import CannotStartError, spawn
+from kuber_cron.worker.spawn import CannotStartError, signal_group, spawn
 
 Request = Callable[[float], object]
 
@@ -174,14 +175,11 @@ class Supervisor:
         try:
             callback(now)
         except Exception:  # the loop's top: every other command goes on
-            self._fault("supervisor failed")
+            self.errors += 1
+            log.exception("supervisor failed")
             owner = getattr(getattr(callback, "func", callback), "__self__", None)
             if isinstance(owner, Attempt) and owner.phase is not Phase.DONE:
                 owner.abandon()
-
-    def _fault(self, event: str, **fields: object) -> None:
-        self.errors += 1
-        log.exception(event, **fields)
 
     def _sweep(self, now: float) -> None:
         """One look at the machine's processes for all attempts that wait for it."""
@@ -221,30 +219,49 @@ class Supervisor:
             self._woken = False
         return requests
 
-    def _start(self, launch: Launch, now: float) -> None:
+    def _start(self, launch: Launch, _now: float) -> None:
         output = Output(self._log_file(launch), self._sinks_of(launch))
         try:
-            child = spawn(launch, new_session=self._detach)
+            attempt = self._begin(launch, output)
         except CannotStartError as error:
             self._refuse(launch, output, error)
             return
-        attempt = Attempt(
-            launch,
-            child,
-            output,
-            wall=self._clock.now(),
-            now=self._clock.elapsed(),  # not the turn's: sixty starts in one turn take a while
-            selector=self._selector,
-            on_done=self._done,
-        )
-        self._attempts[launch.execution_id] = attempt
+        except Exception as error:  # it was accepted, so it must be answered, whatever is wrong with us
+            self.errors += 1
+            log.exception("start failed", run=launch.run_id)
+            self._refuse(launch, output, CannotStartError(f"error in the worker: {error!r}"))
+            return
         if self._drain_until is not None:
             attempt.drain(term_at=self._drain_until[0], kill_at=self._drain_until[1])
-        self._exits.add(attempt.pid, attempt.exited)
         try:
             self._on_started(launch, attempt.pid)
         except Exception:  # the owner's callback; the command runs all the same
-            self._fault("on_started failed", run=launch.run_id)
+            self.errors += 1
+            log.exception("on_started failed", run=launch.run_id)
+
+    def _begin(self, launch: Launch, output: Output) -> Attempt:
+        """It runs, and the loop hears of it.
+
+        Raises:
+            CannotStartError: It does not run.
+        """
+        child = spawn(launch, new_session=self._detach)
+        try:
+            attempt = Attempt(
+                launch,
+                child,
+                output,
+                wall=self._clock.now(),
+                now=self._clock.elapsed(),  # not the turn's: sixty starts in one turn take a while
+                selector=self._selector,
+                on_done=self._done,
+            )
+            self._exits.add(attempt.pid, attempt.exited)
+        except BaseException:
+            signal_group(child.process.pid, signal.SIGKILL)
+            raise
+        self._attempts[launch.execution_id] = attempt
+        return attempt
 
     def _stop(self, execution_id: str, cause: Cause, grace_seconds: float | None, now: float) -> None:
         attempt = self._attempts.get(execution_id)
@@ -280,7 +297,8 @@ class Supervisor:
         try:
             self._on_ended(ended)
         except Exception:  # the owner's callback; the loop goes on
-            self._fault("on_ended failed", run=ended.launch.run_id)
+            self.errors += 1
+            log.exception("on_ended failed", run=ended.launch.run_id)
 
     def _log_file(self, launch: Launch) -> LogFile | None:
         return None if launch.log_path is None else LogFile(launch.log_path, launch.log_limit_bytes)
@@ -289,7 +307,8 @@ class Supervisor:
         try:
             return self._sinks(launch)
         except Exception:  # a foreign sink must not cost the run
-            self._fault("output sinks failed", run=launch.run_id)
+            self.errors += 1
+            log.exception("output sinks failed", run=launch.run_id)
             return ()
 
     # The loop's end ---------------------------------------------------------------------------------------------

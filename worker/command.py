@@ -6,7 +6,7 @@ which program runs it and where is decided here (spec: cron.md §2, Variables; r
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from kuber_cron.worker.outcome import Cause, Outcome
@@ -169,5 +169,5 @@ def environment(
     env[f"{OWN_PREFIX}ATTEMPT"] = str(attempt)
     env[EXECUTION] = execution_id
     if scheduled_at is not None:
-        env[f"{OWN_PREFIX}SCHEDULED_AT"] = f"{scheduled_at:%Y-%m-%dT%H:%M:%SZ}"
+        env[f"{OWN_PREFIX}SCHEDULED_AT"] = f"{scheduled_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
     return env

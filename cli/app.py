@@ -1,0 +1,100 @@
+"""The ``kuber-cron`` command: its list of commands, and what happens around each of them.
+
+The commands stand in their own modules; nothing here or at their top imports Redis, RQ or Kubernetes, so that
+``--help`` and ``check`` answer at once.
+"""
+
+import contextlib
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from kuber_cron import __version__
+from kuber_cron.cli import check, convert, failures, foreground, run, tiers, upcoming
+
+_EPILOG = """\b
+Examples:
+  kuber-cron check crontab                 what is wrong with a job file
+  kuber-cron next crontab                  when its jobs run
+  kuber-cron run crontab                   run them, here and now
+
+\b
+Exit status:
+  0 all is well, 1 a problem was found, 2 the command was called wrongly
+"""
+
+app = typer.Typer(
+    name="kuber-cron",
+    rich_markup_mode=None,  # help is plain text: quick, and the same in a pipe
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True, epilog=_EPILOG)
+def kuber_cron(
+    context: typer.Context,
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """The cron that never loses a run, never doubles one, and can always say why."""
+    if version:
+        sys.stdout.write(f"kuber-cron {__version__}\n")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        sys.stderr.write(context.get_help() + "\n")
+        raise typer.Exit(failures.USAGE)
+
+
+for _command in (
+    run.COMMAND,
+    check.COMMAND,
+    upcoming.COMMAND,
+    convert.COMMAND,
+    foreground.COMMAND,
+    tiers.SCHEDULER,
+    tiers.WORKER,
+):
+    app.command(_command.name, short_help=_command.summary, epilog=_command.epilog)(_command.function)
+
+
+def execute(argv: list[str]) -> int:
+    """Run one command line to its end; return its exit status. Nothing but a second Ctrl-C escapes."""
+    as_json = failures.wants_json(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # text that the terminal's encoding lacks must not end a command
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        status = app(args=argv, prog_name="kuber-cron", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _reader_gone()
+    except KeyboardInterrupt:
+        return failures.INTERRUPTED
+    except SystemExit as stop:
+        # The parser ends a command so when it meets EPIPE, before we can.
+        return _reader_gone() if stop.code == failures.PROBLEM else _status(stop.code)
+    except Exception as error:  # noqa: BLE001 -- the top of the program: every error leaves as one sentence
+        return failures.report(error, as_json=as_json)
+    return _status(status)
+
+
+def _status(value: object) -> int:
+    return value if isinstance(value, int) else failures.OK
+
+
+def _reader_gone() -> int:
+    """Nobody reads any more: let the interpreter's last flush go nowhere, quietly."""
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    return failures.BROKEN_PIPE
+
+
+def main() -> None:
+    """The entry point of ``kuber-cron`` and of ``python -m kuber_cron``."""
+    sys.exit(execute(sys.argv[1:]))

@@ -1,0 +1,113 @@
+"""``kuber-cron convert``: the same jobs in another form."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kuber_cron.cli import failures, options, output, reading
+from kuber_cron.cli.command import Command
+from kuber_cron.common.errors import KuberCronError
+
+
+class Target(StrEnum):
+    """What jobs can be written as."""
+
+    YAML = "yaml"
+    CRONTAB = "crontab"
+    KUBERNETES = "kubernetes"
+
+
+class InputHasErrorsError(KuberCronError):
+    """The input has errors, and a converted file must not lose the jobs that stand on those lines."""
+
+    code = "input-has-errors"
+
+
+class UnwritableError(KuberCronError):
+    """The output file cannot be written."""
+
+    code = "unwritable"
+
+
+def convert(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE", help="Job files or directories of them; - is standard input."),
+    ],
+    *,
+    to: Annotated[Target, typer.Option("--to", help="The form to write.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Where to; default: stdout.", show_default=False),
+    ] = None,
+    system: options.SystemOption = False,
+    timezone: options.TimezoneOption = None,
+    format_: options.FormatOption = output.Format.TABLE,
+) -> int:
+    """Write jobs as YAML, as a crontab or as Kubernetes CronJobs; nothing is written where the input has errors."""
+    from kuber_cron.common import export
+
+    loaded = reading.load(files, system=system, timezone=timezone)
+    if reading.complain(loaded):
+        raise InputHasErrorsError(
+            "the input has errors, so nothing was written", hint="mend what kuber-cron check says about it"
+        )
+    notes: list[str] = []
+    if to is Target.KUBERNETES:
+        text, notes = export.to_kubernetes(loaded.jobs)
+    elif to is Target.YAML:
+        text = export.to_yaml(loaded.jobs)
+    else:
+        text = export.to_crontab(loaded.jobs)
+    _write(text, out)
+    if format_ is output.Format.JSON:
+        output.write_json(_document(to, out, text, len(loaded.jobs), notes))
+        return failures.OK
+    if out is None:
+        sys.stdout.write(text)
+    failures.complain(*[f"note: {output.printable(note)}" for note in notes])
+    return failures.OK
+
+
+def _document(to: Target, out: Path | None, text: str, jobs: int, notes: list[str]) -> dict[str, Any]:
+    """Return what was done as JSON shows it; the text itself only where it went to no file."""
+    return {
+        "version": 1,
+        "to": to.value,
+        "jobs": jobs,
+        "file": None if out is None else str(out),
+        "text": text if out is None else None,
+        "notes": notes,
+    }
+
+
+def _write(text: str, out: Path | None) -> None:
+    if out is None:
+        return
+    try:
+        out.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
+    except OSError as error:
+        raise UnwritableError(
+            f"cannot write {out}: {error.strerror}", hint="name a file in a directory that you may write to"
+        ) from error
+
+
+COMMAND = Command(
+    name="convert",
+    function=convert,
+    summary="Write jobs in another form.",
+    examples=(
+        (
+            "kuber-cron convert crontab --to yaml -o jobs.yaml",
+            "every job with its policies, for YAML's friends",
+        ),
+        (
+            "crontab -l | kuber-cron convert - --to kubernetes",
+            "CronJob manifests, with notes on what is lost",
+        ),
+        ("kuber-cron convert jobs.yaml --to crontab", "and back"),
+    ),
+)

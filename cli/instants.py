@@ -1,0 +1,78 @@
+"""Instants as people write them: ISO 8601, with an offset or as a local time of a zone. Pure.
+
+A local time can be ambiguous (both passes of a repeated hour are meant) or not exist (the clock jumps over it).
+Neither is an error: the reading says what the text may mean, and a sentence for the person.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from kuber_cron.common.errors import UsageError
+
+_HINT = "write 2026-03-29T01:00:00Z, or a local time of the job's zone: 2026-03-29T02:30"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What an instant's text means in a zone.
+
+    Attributes:
+        instants: Aware UTC, ascending; two where the local time happens twice. For a time that does not exist
+            the last whole second before the jump, so that what follows it includes what the jump moves.
+        note: What a person should know, or None where the text has one plain meaning.
+    """
+
+    instants: tuple[datetime, ...]
+    note: str | None = None
+
+
+def parse(text: str, zone: ZoneInfo) -> Reading:
+    """Return what `text` means; without an offset it is local time in `zone`. A date alone is its midnight.
+
+    Raises:
+        UsageError: `text` is no ISO 8601 instant, or lies outside the years 2 to 9998.
+    """
+    try:
+        instant = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise UsageError(f'"{text}" is not an ISO 8601 instant', hint=_HINT) from None
+    if not 1 < instant.year < 9999:
+        raise UsageError(f'"{text}" lies outside the years 2 to 9998', hint=_HINT)
+    if instant.tzinfo is not None:
+        return Reading(instants=(instant.astimezone(UTC),))
+    return _local(instant, zone)
+
+
+def _local(naive: datetime, zone: ZoneInfo) -> Reading:
+    first, second = (naive.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+    if first == second:
+        return Reading(instants=(first,))
+    place = f"{naive.isoformat(' ')} in {zone.key}"
+    if first < second:
+        both = f"{iso(first)} and {iso(second)}"
+        return Reading(instants=(first, second), note=f"{place} happens twice: {both}")
+    jump = _jump(second, first, zone)
+    moved = f"{(jump - _SECOND).astimezone(zone):%H:%M:%S} is followed by {jump.astimezone(zone):%H:%M:%S}"
+    return Reading(instants=(jump - _SECOND,), note=f"{place} does not exist: {moved}")
+
+
+_SECOND = timedelta(seconds=1)
+
+
+def _jump(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
+    """Return the first whole second with the offset that holds at `after`; `before` is still on the other side."""
+    new_offset = after.astimezone(zone).utcoffset()
+    low, high = before.replace(microsecond=0), after.replace(microsecond=0)
+    while high - low > _SECOND:
+        middle = low + timedelta(seconds=int((high - low).total_seconds()) // 2)
+        if middle.astimezone(zone).utcoffset() == new_offset:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def iso(instant: datetime) -> str:
+    """Return an aware instant as JSON shows it: ISO 8601, UTC, with Z."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")

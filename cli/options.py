@@ -1,0 +1,44 @@
+"""The options that several commands share, so that each is spelt and explained in one way."""
+
+from typing import Annotated
+
+import typer
+
+from kuber_cron.cli.output import Format
+
+FormatOption = Annotated[Format, typer.Option("--format", help="Tables for people, or one JSON document.")]
+SystemOption = Annotated[
+    bool, typer.Option("--system", help="Crontabs hold a user word before the command, as /etc/crontab does.")
+]
+TimezoneOption = Annotated[
+    str | None,
+    typer.Option("--timezone", metavar="ZONE", help="The zone of jobs that name none.", show_default=False),
+]
+RedisUrlOption = Annotated[
+    str | None,
+    typer.Option("--redis-url", metavar="URL", help="redis://, rediss:// or unix://.", show_default=False),
+]
+MetricsPortOption = Annotated[
+    int | None,
+    typer.Option(
+        "--metrics-port",
+        min=0,
+        max=65535,
+        help="Metrics and health; 0 takes any free port.",
+        show_default=False,
+    ),
+]
+GraceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--grace",
+        metavar="SECONDS",
+        min=0,
+        help="How long commands may finish on a stop.",
+        show_default=False,
+    ),
+]
+SlotsOption = Annotated[
+    int | None,
+    typer.Option("--slots", min=1, max=1024, help="How many commands run at once.", show_default=False),
+]

@@ -4,6 +4,8 @@ Messages name the object, the value and the remedy. Foreign exceptions are trans
 meets them and chained.
 """
 
+from collections.abc import Callable
+
 
 class KuberCronError(Exception):
     """Kuber-Cron could not do what was asked.
@@ -80,3 +82,41 @@ class PayloadError(KuberCronError):
     def __init__(self, message: str, *, reason: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.reason = reason
+
+
+class ScheduleError(KuberCronError, ValueError):
+    """A schedule or a time zone cannot be understood, so nothing will run by it: no time is ever guessed.
+
+    Attributes:
+        about: The part that is wrong: ``minute``, ``hour``, ``day-of-month``, ``month``, ``day-of-week``,
+            ``schedule``, ``nickname`` or ``timezone``.
+        code: The diagnostic's stable code; ``kuber_cron.common.fields.Code`` is the table.
+        offset: 0-based character offset of the offending field or item in the text that was parsed.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        about: str,
+        code: str,
+        hint: str | Callable[[], str | None] | None = None,
+        offset: int = 0,
+    ) -> None:
+        super().__init__(message)
+        self.about = about
+        self.code = code
+        self.offset = offset
+        self._hint: str | Callable[[], str | None] | None = hint
+
+    @property
+    def hint(self) -> str | None:
+        """What to write instead. A search by similarity runs when it is first asked for: it is dear."""
+        hint = self._hint
+        if callable(hint):
+            hint = self._hint = hint()
+        return hint
+
+    @hint.setter
+    def hint(self, hint: str | Callable[[], str | None] | None) -> None:
+        self._hint = hint

@@ -37,7 +37,7 @@ $(TOOLS)/$(STAMP): requirements/packaging.txt requirements/venv
 
 .PHONY: lock
 lock: tools ## make requirements/*.txt again from pyproject.toml (UPGRADE=--upgrade for the newest)
-	requirements/lock $(UPGRADE)
+	@requirements/lock $(UPGRADE)
 
 # -- running -------------------------------------------------------------------------------------------
 

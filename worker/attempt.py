@@ -19,7 +19,9 @@ import resource
 import selectors
 import signal
 import sys
+import threading
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 
@@ -174,7 +176,10 @@ class Attempt:
     def abandon(self) -> None:
         """Its processes are killed and its descriptors closed, after an error of ours."""
         signal_group(self.pid, signal.SIGKILL)
-        self._reap()
+        if self._usage is None:
+            # Killed is not yet dead, and the loop does not wait.
+            self._process.returncode = -signal.SIGKILL
+            threading.Thread(target=_wait_for, args=(self.pid,), name=f"wait-{self.pid}", daemon=True).start()
         self._finish()
 
     # What people ask --------------------------------------------------------------------------------------------
@@ -235,13 +240,12 @@ class Attempt:
         try:
             pid, status, usage = os.wait4(self.pid, os.WNOHANG)
         except ChildProcessError:  # somebody else has reaped it: nobody knows how it ended
-            pid, status, usage = self.pid, None, None
+            self._process.returncode = -1  # so that Popen does not wait either
+            return
         if pid == 0:
-            return  # killed after an error of ours and not yet dead; Popen's own clean-up reaps it later
-        if status is not None:
-            self._returncode = os.waitstatus_to_exitcode(status)
+            return  # not ended after all; Popen says so when it is forgotten
         self._usage = usage
-        self._process.returncode = -1 if self._returncode is None else self._returncode  # Popen must not wait
+        self._returncode = self._process.returncode = os.waitstatus_to_exitcode(status)
 
     def _drain_pipes(self, now: float) -> None:
         """What is in the pipes is read; done at once if nobody holds them, else soon."""
@@ -299,6 +303,11 @@ class Attempt:
             self._selector.unregister(self._stdin)
             os.close(self._stdin)
             self._stdin = None
+
+
+def _wait_for(pid: int) -> None:
+    with suppress(ChildProcessError):
+        os.waitpid(pid, 0)
 
 
 def _later(now: float, seconds: float | None) -> float:

@@ -1,0 +1,46 @@
+-- Ends an attempt (spec: reliability.md section 6, End).
+-- ARGV: prefix, run, execution, worker, action, outcome, ended_iso, ended_seconds, duration, delay_ms,
+--       result_ttl, failure_ttl, keep, retried, then the fields of RQ's result as name, value pairs
+-- action   finish | fail | stop: the run is over.   retry: again after delay_ms.   requeue: again, first,
+--          spending no retry.
+-- retried  1 where the attempt spends one of the run's retries, else 0.
+-- outcome  for requeue: interrupted or lost, the account that pays.
+-- Answers DONE, REPEATED (this execution has ended before) or LATE (the run belongs to another attempt).
+local run, execution, worker, action, outcome = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local key = run_key(run)
+local owner, origin, job, last = unpack(redis.call('HMGET', key, 'execution', 'origin', 'job', 'ended_execution'))
+if owner ~= execution then
+  if last == execution then return 'REPEATED' end
+  redis.call('HINCRBY', K .. 'counters', 'late', 1)
+  return 'LATE'
+end
+origin = origin or 'default'
+
+local result = {}
+for i = 15, #ARGV do result[#result + 1] = ARGV[i] end
+redis.call('XADD', P .. ':results:' .. run, 'MAXLEN', 10, '*', unpack(result))
+forget_execution(run, execution, origin, worker)
+redis.call('HSET', key, 'execution', '', 'ended_execution', execution, 'ended_at', ARGV[7], 'outcome', outcome,
+           'recovering', '')
+redis.call('HINCRBY', key, 'retried', ARGV[14])
+
+if action == 'retry' then
+  redis.call('HSET', key, 'status', 'scheduled')
+  redis.call('ZADD', P .. ':scheduled:' .. origin, (now_ms() + tonumber(ARGV[10])) / 1000, run)
+  return 'DONE'
+end
+if action == 'requeue' then
+  redis.call('HSET', key, 'status', 'queued', 'recovering', outcome)
+  redis.call('HINCRBY', key, outcome, 1)
+  redis.call('LPUSH', queue_key(origin), run)
+  return 'DONE'
+end
+
+local status = ({finish = 'finished', fail = 'failed', stop = 'stopped'})[action]
+local ttl = tonumber(action == 'finish' and ARGV[11] or ARGV[12])
+redis.call('HSET', key, 'status', status)
+redis.call('ZADD', P .. (action == 'finish' and ':finished:' or ':failed:') .. origin, ARGV[8] + ttl, run)
+redis.call('EXPIRE', key, ttl)
+redis.call('EXPIRE', P .. ':results:' .. run, ttl)
+if job then finish(run, job, outcome, ARGV[8], ARGV[9], tonumber(ARGV[13])) end
+return 'DONE'

@@ -1,0 +1,22 @@
+-- One heartbeat for a worker and all its executions (spec: reliability.md section 6, Heartbeats).
+-- ARGV: prefix, worker, ttl_ms, now_iso, now_seconds, then run, execution pairs.
+-- Extends what this worker still owns, also where the key has expired but nobody has taken the run: the key's
+-- ttl permits the reaper to act, it does not act itself. Answers for each pair 'OK', 'GONE' or 'STOP'.
+local worker, ttl, out = ARGV[2], tonumber(ARGV[3]), {}
+redis.call('SET', K .. 'alive:' .. worker, ARGV[4], 'PX', ttl)
+for i = 6, #ARGV, 2 do
+  local run, execution = ARGV[i], ARGV[i + 1]
+  local key = run_key(run)
+  local owner, stop = unpack(redis.call('HMGET', key, 'execution', 'stop'))
+  if owner ~= execution then
+    out[#out + 1] = 'GONE'
+  else
+    local execution_key = P .. ':execution:' .. run .. ':' .. execution
+    redis.call('HSET', execution_key, 'id', execution, 'job_id', run, 'last_heartbeat', ARGV[5], 'worker_name', worker)
+    redis.call('HSETNX', execution_key, 'created_at', ARGV[5])
+    redis.call('PEXPIRE', execution_key, ttl)
+    redis.call('HSET', key, 'last_heartbeat', ARGV[4])
+    out[#out + 1] = stop and stop ~= '' and 'STOP' or 'OK'
+  end
+end
+return out

@@ -1,0 +1,63 @@
+-- The leader's round for one queue (spec: reliability.md sections 4 and 6): due retries are queued, runs of
+-- dead workers are taken from them, claims of dead workers go back to the queue's head.
+-- ARGV: prefix, epoch, lease, origin, now_iso, now_seconds, reap (1 or 0), failure_ttl, keep, limit,
+--       nfields and the fields of RQ's result for a lost attempt as name, value pairs.
+-- Answers {'OK', what, run, job, ...} with what = retried | lost_again | lost_failed, or FENCED, LOST.
+local epoch, lease, origin, now, reap = tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[6]), ARGV[7] == '1'
+local refused = fenced(epoch, lease)
+if refused then return refused end
+local limit, out = tonumber(ARGV[10]), {'OK'}
+local function tell(what, run, job)
+  out[#out + 1] = what
+  out[#out + 1] = run
+  out[#out + 1] = job or ''
+end
+
+local scheduled = P .. ':scheduled:' .. origin
+for _, run in ipairs(redis.call('ZRANGEBYSCORE', scheduled, '-inf', now, 'LIMIT', 0, limit)) do
+  local status, job = unpack(redis.call('HMGET', run_key(run), 'status', 'job'))
+  -- A run without `job` is somebody else's RQ job in a queue of the same name: RQ's own scheduler moves it.
+  if job or not status then redis.call('ZREM', scheduled, run) end
+  if job and status == 'scheduled' then
+    redis.call('HSET', run_key(run), 'status', 'queued', 'enqueued_at', ARGV[5])
+    redis.call('RPUSH', queue_key(origin), run)
+    tell('retried', run, job)
+  end
+end
+if not reap then return out end
+
+local wip = P .. ':wip:' .. origin
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', wip, '+inf', '+inf')) do
+  local run, execution = string.match(member, '^(.*):(.-)$')
+  if redis.call('EXISTS', P .. ':execution:' .. member) == 0 then
+    local key = run_key(run)
+    local owner, job, lost, max_lost, worker =
+      unpack(redis.call('HMGET', key, 'execution', 'job', 'lost', 'max_lost', 'worker_name'))
+    if owner ~= execution then
+      redis.call('ZREM', wip, member)
+      if job then
+        -- An end script has been here and was cut short; nothing is owed to this execution.
+        redis.call('ZREM', P .. ':executions:' .. run, execution)
+      end
+    else
+      lost = tonumber(lost or '0') + 1
+      forget_execution(run, execution, origin, worker or '')
+      redis.call('XADD', P .. ':results:' .. run, 'MAXLEN', 10, '*', 'worker_name', worker or '',
+                 'execution_id', execution, 'execution_ended_at', ARGV[6], unpack(ARGV, 12, 11 + tonumber(ARGV[11])))
+      redis.call('HSET', key, 'execution', '', 'lost', lost, 'outcome', 'lost', 'ended_at', ARGV[5])
+      redis.call('HINCRBY', K .. 'lost', job, 1)
+      if lost > tonumber(max_lost or '3') then
+        redis.call('HSET', key, 'status', 'failed')
+        redis.call('ZADD', P .. ':failed:' .. origin, now + tonumber(ARGV[8]), run)
+        redis.call('EXPIRE', key, ARGV[8])
+        finish(run, job, 'lost', ARGV[6], '', tonumber(ARGV[9]))
+        tell('lost_failed', run, job)
+      else
+        redis.call('HSET', key, 'status', 'queued', 'recovering', 'lost')
+        redis.call('LPUSH', queue_key(origin), run)
+        tell('lost_again', run, job)
+      end
+    end
+  end
+end
+return out

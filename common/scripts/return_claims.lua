@@ -1,0 +1,22 @@
+-- Gives back what dead workers had claimed and not started, in its old order and without spending a retry.
+-- ARGV: prefix, epoch, lease, claims worker names...   Answers {'OK', run, ...}, or FENCED, LOST.
+local refused = fenced(tonumber(ARGV[2]), ARGV[3])
+if refused then return refused end
+local out = {'OK'}
+for i = 4, #ARGV do
+  local worker = ARGV[i]
+  local claims = K .. 'claims:' .. worker
+  if redis.call('EXISTS', K .. 'alive:' .. worker) == 0 then
+    while true do
+      local run = redis.call('RPOP', claims)
+      if not run then break end
+      local queue = queue_of(run)
+      if queue and redis.call('HGET', run_key(run), 'status') == 'queued' then
+        redis.call('LPUSH', queue, run)
+        out[#out + 1] = run
+      end
+    end
+    redis.call('SREM', K .. 'claims', worker)
+  end
+end
+return out

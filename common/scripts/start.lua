@@ -1,0 +1,36 @@
+-- Starts an attempt of a claimed run (spec: reliability.md section 6, Start).
+-- ARGV: prefix, run, execution, worker, ttl_ms, now_iso, now_seconds, claims key.
+-- Answers {'STARTED', attempt, recovered, data, retried, lost, interrupted, enqueued_at}, or {'DROPPED', why}. Repeated with the same
+-- execution it gives the first answer again.
+local run, execution, worker, ttl = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local key = run_key(run)
+local names = {'status', 'attempt', 'recovering', 'data', 'retried', 'lost', 'interrupted', 'origin', 'execution',
+               'job', 'at', 'enqueued_at'}
+local values = redis.call('HMGET', key, unpack(names))
+local h = {}
+for i, name in ipairs(names) do h[name] = values[i] end
+
+local function started(attempt, recovered)
+  return {'STARTED', tostring(attempt), recovered, h.data or '', h.retried or '0', h.lost or '0',
+          h.interrupted or '0', h.enqueued_at or ''}
+end
+
+if h.execution == execution and h.status == 'started' then return started(h.attempt, h.recovering or '') end
+if redis.call('LREM', ARGV[8], 0, run) == 0 then return {'DROPPED', 'not claimed by this worker'} end
+if not h.status then return {'DROPPED', 'removed'} end
+if h.status ~= 'queued' then return {'DROPPED', 'status is ' .. h.status} end
+
+local attempt = tonumber(h.attempt or '0') + 1
+redis.call('HSET', key, 'status', 'started', 'started_at', ARGV[6], 'last_heartbeat', ARGV[6], 'ended_at', '',
+           'worker_name', worker, 'execution', execution, 'attempt', attempt)
+redis.call('PERSIST', key)
+local execution_key = P .. ':execution:' .. run .. ':' .. execution
+redis.call('HSET', execution_key, 'id', execution, 'job_id', run, 'created_at', ARGV[7],
+           'last_heartbeat', ARGV[7], 'worker_name', worker)
+redis.call('PEXPIRE', execution_key, ttl)
+-- Score +inf: RQ's own clean-ups, run by any reader with its wall clock, must not reap a live attempt.
+redis.call('ZADD', P .. ':wip:' .. h.origin, '+inf', run .. ':' .. execution)
+redis.call('ZADD', P .. ':executions:' .. run, '+inf', execution)
+redis.call('SADD', P .. ':worker:' .. worker .. ':executions', run .. ':' .. execution)
+if h.job then redis.call('ZADD', K .. 'active:' .. h.job, h.at or '0', run) end
+return started(attempt, h.recovering or '')

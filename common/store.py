@@ -1,0 +1,99 @@
+"""The keys and scripts in Redis that both tiers share.
+
+Everything lies under RQ's own prefix (``rq`` for the default instance), our own keys under
+``<prefix>:kuber-cron:``:
+
+========================  ======  =====================================================================
+``fence``                 hash    ``epoch holder cluster seen through``: who may decide, and how much was
+``lease``                 string  ``holder:epoch`` with a ttl, where no Kubernetes Lease is used
+``cursor``                hash    job → its last decided instant with the schedule and zone it was made with
+``log:<job>``             stream  one entry per decision, bounded
+``missed``, ``lost``      hash    counters that the leader exports; they survive it
+``paused``                hash    job (or ``*``) → until, in milliseconds; 0 = until resumed
+``active:<job>``          zset    the job's runs between decision and final end
+``stats:<job>``           hash    last run, last success, last duration, last outcome
+``history:<job>``         list    ended runs, newest first, bounded
+``claims``                set     workers that have, or may have, a claim list
+``claims:<worker>``       list    run ids that a worker has claimed and not yet started
+``alive:<worker>``        string  a worker's liveness, with its ttl
+========================  ======  =====================================================================
+
+What this module does *not* do: decide anything. Each script's own header says what it promises.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from redis import Redis
+from redis.commands.core import Script
+
+# Decisions kept per job for `why`; the older ones are trimmed by Redis itself.
+LOG_LIMIT = 500
+# Ended runs kept readable per job: their hash, results and output's head and tail.
+HISTORY_LIMIT = 100
+# RQ's own defaults (500 s and a year) are neither: an ended run is kept until the history's limit drops it.
+RESULT_TTL_SECONDS = 7 * 86400
+FAILURE_TTL_SECONDS = 30 * 86400
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The names of keys under one RQ prefix."""
+
+    prefix: str = "rq"
+
+    def own(self, name: str) -> str:
+        """One of our own keys, e.g. ``own("fence")``."""
+        return f"{self.prefix}:kuber-cron:{name}"
+
+    def run(self, run_id: str) -> str:
+        """The hash of a run, which is RQ's hash of a job."""
+        return f"{self.prefix}:job:{run_id}"
+
+    def queue(self, name: str) -> str:
+        """The list of a queue."""
+        return f"{self.prefix}:queue:{name}"
+
+    def results(self, run_id: str) -> str:
+        """RQ's stream of a run's results: one entry per ended attempt."""
+        return f"{self.prefix}:results:{run_id}"
+
+
+@cache
+def _text(name: str) -> str:
+    folder = resources.files("kuber_cron.common.scripts")
+    return "\n".join((folder / part).read_text() for part in ("prelude.lua", f"{name}.lua"))
+
+
+class Store:
+    """The scripts on one connection.
+
+    The connection's own rules (retries, time-outs) are its maker's choice: the deciding leader and a
+    worker's claims use one without retries (spec: reliability.md §4).
+    """
+
+    def __init__(self, client: "Redis", keys: Keys) -> None:
+        self.client = client
+        self.keys = keys
+        self._scripts: dict[str, Script] = {}
+
+    def call(self, script: str, *args: str | bytes | float) -> Any:
+        """Run one of ``common/scripts`` with the prefix put before ``args``; the reply as Redis gives it.
+
+        Raises:
+            redis.RedisError: Redis did not answer, or the script refused. A reply that was lost is the
+                caller's to resolve: each script says in its header what a repetition does.
+        """
+        known = self._scripts.get(script)
+        if known is None:
+            known = self._scripts[script] = self.client.register_script(_text(script))
+        return known(keys=[self.keys.own("fence")], args=[self.keys.prefix, *args])
+
+
+def text(value: bytes | str | None) -> str:
+    """A reply's value as text; None as the empty string. Our values are ASCII or UTF-8."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else value.decode("utf-8", "replace")

@@ -1,0 +1,147 @@
+"""The catalog: the jobs of this replica's files, reloaded when their content changes.
+
+A broken file never replaces the last good jobs: where anything in the sources is in error, the jobs as last
+loaded stay, whole, and the errors are logged with file and line. Only at the first load, when there is
+nothing to keep, the good jobs of a broken file run (one bad line never hides another, spec: cron.md §2).
+What this module does *not* know: whether this replica leads. Standbys keep the jobs parsed as well.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import structlog
+
+from kuber_cron.common import sources
+from kuber_cron.common.clock import Clock
+from kuber_cron.common.diagnostics import Diagnostic
+from kuber_cron.common.jobs import Job
+from kuber_cron.common.schedule import Schedule
+from kuber_cron.scheduler import planner
+from kuber_cron.scheduler.planner import Entry
+
+log = structlog.get_logger(__name__)
+
+# A ConfigMap's swap of ``..data`` is seen by content; kubelet itself takes up to a minute to make it.
+POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """One good load of the sources.
+
+    Attributes:
+        entries: Jobs by id, in file order.
+        version: Counts the loads that took effect; 0 is "nothing loaded yet".
+        valid: False while the files as they are now hold an error.
+        loaded_at: When these jobs were loaded, aware UTC.
+        diagnostics: Everything found at the newest look, also where it did not take effect.
+    """
+
+    entries: dict[str, Entry]
+    version: int
+    valid: bool
+    loaded_at: datetime
+    diagnostics: tuple[Diagnostic, ...]
+
+
+def compile_entries(jobs: Sequence[Job]) -> dict[str, Entry]:
+    """Jobs ready for planning. ``@after`` takes the schedule of its first predecessor, followed to its start.
+
+    The jobs are as the parsers give them: schedules are valid and predecessors exist, without a cycle.
+    """
+    by_id = {job.id: job for job in jobs}
+    entries = {}
+    for job in jobs:
+        timed = job
+        while timed.schedule == "@after" and timed.after and timed.after[0] in by_id:
+            timed = by_id[timed.after[0]]
+        entries[job.id] = planner.entry(job, Schedule.parse(timed.schedule, timed.timezone, timed.id))
+    return entries
+
+
+class Watcher:
+    """Keeps ``current`` equal to the files, looking once a second; calls ``on_change`` after each new load."""
+
+    def __init__(
+        self,
+        paths: Sequence[str | Path],
+        *,
+        clock: Clock,
+        system: bool = False,
+        timezone: str = "UTC",
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._paths = [Path(path) for path in paths]
+        self._clock = clock
+        self._system = system
+        self._timezone = timezone
+        self._on_change = on_change
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._fingerprint = ""
+        self.current = Catalog({}, 0, True, clock.now(), ())
+
+    def load(self) -> Catalog:
+        """Look at the files now; the catalog in force afterwards.
+
+        Raises:
+            KuberCronError: A path does not exist, at the first load; later that is an error in the files.
+        """
+        self._fingerprint = sources.fingerprint(self._paths)
+        loaded = sources.load(self._paths, system=self._system, timezone=self._timezone)
+        errors = [d for d in loaded.diagnostics if d.severity == "error"]
+        before = self.current
+        if errors and before.version:
+            self.current = Catalog(
+                before.entries, before.version, False, before.loaded_at, tuple(loaded.diagnostics)
+            )
+            for error in errors:
+                log.error("configuration not taken over: the last good jobs stay", problem=str(error))
+            return self.current
+        for diagnostic in loaded.diagnostics:
+            say = log.error if diagnostic.severity == "error" else log.warning
+            say("problem in the configuration", problem=str(diagnostic), hint=diagnostic.hint)
+        self.current = Catalog(
+            compile_entries(loaded.jobs),
+            before.version + 1,
+            not errors,
+            self._clock.now(),
+            tuple(loaded.diagnostics),
+        )
+        log.info("jobs loaded", jobs=len(loaded.jobs), version=self.current.version)
+        return self.current
+
+    def start(self) -> None:
+        """Watch in a thread until ``stop``."""
+        self._thread = threading.Thread(target=self._watch, name="catalog", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop watching."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+    def _watch(self) -> None:
+        while not self._stop.wait(POLL_SECONDS):
+            try:
+                if sources.fingerprint(self._paths) == self._fingerprint:
+                    continue
+                version = self.current.version
+                self.load()
+            except Exception:
+                # The watch must outlive whatever a file system does; the last good jobs stay in force.
+                self.current = Catalog(
+                    self.current.entries,
+                    self.current.version,
+                    False,
+                    self.current.loaded_at,
+                    self.current.diagnostics,
+                )
+                log.exception("the configuration could not be read: the last good jobs stay")
+                continue
+            if self.current.version != version:
+                self._on_change()

@@ -1,0 +1,116 @@
+"""Housekeeping: what the leader puts in order once a second (spec: reliability.md §4, §6).
+
+Due retries are queued, runs of dead workers are given to others, what they had claimed goes back to its
+queue. Every step is a script with the deciding script's own epoch check, so two leaders cannot both do it.
+
+Reaping rests for ttl + 2 s after Redis was away or restarted: meanwhile every execution's key expires, and
+a whole fleet that is alive would be run twice.
+"""
+
+import zlib
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import structlog
+from rq.utils import utcformat
+
+from kuber_cron.common.errors import FencedError, StateLostError
+from kuber_cron.common.store import FAILURE_TTL_SECONDS, HISTORY_LIMIT, Store, text
+from kuber_cron.scheduler.redis_lease import Term
+from kuber_cron.scheduler.server_clock import ServerClock
+
+log = structlog.get_logger(__name__)
+
+ROUND_SECONDS = 1.0
+# Runs moved in one call, so that Redis is not held long by a herd of retries.
+_MOVES = 500
+_RQ_FAILED = "2"  # rq.results.Result.Type.FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Tidied:
+    """One thing put in order: ``retried``, ``lost_again``, ``lost_failed`` or ``returned``, and its run."""
+
+    what: str
+    run: str
+    job: str
+
+
+class Housekeeper:
+    """Does one round when asked. The caller holds the term and handles Redis' errors."""
+
+    def __init__(self, store: Store, clock: ServerClock, worker_ttl_seconds: float) -> None:
+        self._store = store
+        self._clock = clock
+        self._rest_seconds = worker_ttl_seconds + 2.0
+        self._reap_from = clock.elapsed() + self._rest_seconds
+        self._run_id = ""
+
+    def redis_was_away(self) -> None:
+        """Reap nothing until the workers had time to come back."""
+        self._reap_from = self._clock.elapsed() + self._rest_seconds
+
+    def round(self, term: Term) -> Iterator[Tidied]:
+        """Put everything in order once.
+
+        Raises:
+            FencedError, StateLostError: The term is over.
+            redis.RedisError: Redis did not answer; call ``redis_was_away`` and try again.
+        """
+        self._notice_restart()
+        reap = self._clock.elapsed() >= self._reap_from
+        for origin in self._queues():
+            yield from self._round(term, origin, reap=reap)
+        if reap:
+            yield from self._return_claims(term)
+
+    def _notice_restart(self) -> None:
+        run_id = text(self._store.client.info("server").get("run_id"))
+        if self._run_id and run_id != self._run_id:
+            log.warning("redis was restarted", run_id=run_id)
+            self.redis_was_away()
+        self._run_id = run_id
+
+    def _queues(self) -> list[str]:
+        prefix = f"{self._store.keys.prefix}:queue:"
+        found = self._store.client.smembers(f"{self._store.keys.prefix}:queues")
+        return sorted(text(key).removeprefix(prefix) for key in found)
+
+    def _round(self, term: Term, origin: str, *, reap: bool) -> Iterator[Tidied]:
+        now = self._clock.now()
+        sentence = "the worker was lost: no heartbeat within its ttl"
+        result = ["type", _RQ_FAILED, "exc_string", b64encode(zlib.compress(sentence.encode())).decode()]
+        reply = self._store.call(
+            "housekeep",
+            term.epoch,
+            term.lease,
+            origin,
+            utcformat(now),
+            now.timestamp(),
+            int(reap),
+            FAILURE_TTL_SECONDS,
+            HISTORY_LIMIT,
+            _MOVES,
+            len(result),
+            *result,
+        )
+        rest = _accepted(reply, term)
+        for what, run, job in zip(rest[0::3], rest[1::3], rest[2::3], strict=True):
+            yield Tidied(what, run, job)
+
+    def _return_claims(self, term: Term) -> Iterator[Tidied]:
+        workers = sorted(text(name) for name in self._store.client.smembers(self._store.keys.own("claims")))
+        if workers:
+            reply = self._store.call("return_claims", term.epoch, term.lease, *workers)
+            for run in _accepted(reply, term):
+                yield Tidied("returned", run, "")
+
+
+def _accepted(reply: list[bytes], term: Term) -> list[str]:
+    word, *rest = (text(part) for part in reply)
+    if word == "FENCED":
+        raise FencedError(f"epoch {term.epoch} is fenced by epoch {rest[0]}")
+    if word == "LOST":
+        raise StateLostError(f"Redis knows epoch {rest[0] or 'none'}, this leader has {term.epoch}")
+    return rest

@@ -1,0 +1,148 @@
+"""The scheduler's metrics (spec: architecture.md, Metrics). docs/metrics.md lists them; a test compares.
+
+Per-job instants, ``cron_job_info`` and queue gauges come from the leader alone: a standby's would double
+every alert. ``cron_leader`` is 0 or 1 from every scheduler.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from kuber_cron.common.measures import OTHER, JobMeasures
+from kuber_cron.scheduler.catalog import Catalog
+from kuber_cron.scheduler.observer import Observation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What the scheduler knows of itself, replaced as a whole.
+
+    Attributes:
+        epoch: Of the current term; None for a standby.
+        next_runs: Each job's next instant, seconds since the epoch.
+        gaps: Each job's longest distance between two runs, in seconds.
+    """
+
+    epoch: int | None = None
+    catalog: Catalog | None = None
+    next_runs: Mapping[str, float] = field(default_factory=dict)
+    gaps: Mapping[str, float] = field(default_factory=dict)
+    observation: Observation = field(default_factory=Observation)
+    skew_seconds: float = 0.0
+    transitions: int = 0
+    redis_up: bool = True
+    now: float = 0.0
+
+
+class SchedulerMetrics(Collector):
+    """Exports the newest ``State`` and counts what happens once."""
+
+    def __init__(self, registry: CollectorRegistry, measures: JobMeasures) -> None:
+        self._state = State()
+        self._lock = threading.Lock()
+        self._measures = measures
+        self._refresh: Callable[[State], State] = lambda state: state
+        self.fenced = Counter("cron_fenced", "Batches refused for a larger epoch", registry=registry)
+        self.state_lost = Counter(
+            "cron_state_lost", "Times that Redis was found to have lost writes", registry=registry
+        )
+        registry.register(self)
+
+    def on_scrape(self, refresh: Callable[[State], State]) -> None:
+        """Let ``refresh`` fill in at each scrape what costs nothing to know (no Redis, no locks held long)."""
+        self._refresh = refresh
+
+    def update(self, **changes: object) -> None:
+        """Replace parts of the state."""
+        with self._lock:
+            self._state = replace(self._state, **changes)  # type: ignore[arg-type] # names and types are State's
+
+    def collect(self) -> Iterator[Metric]:
+        """The metric families, as prometheus_client asks for them."""
+        state = self._refresh(self._state)
+        leads = state.epoch is not None
+        yield _gauge("cron_leader", "1 where this scheduler leads", int(leads))
+        yield _gauge("cron_leader_epoch", "Epoch of the term, 0 for a standby", state.epoch or 0)
+        transitions = CounterMetricFamily("cron_leader_transitions", "Terms of leadership begun here")
+        transitions.add_metric([], state.transitions)
+        yield transitions
+        yield _gauge("cron_redis_up", "1 while Redis answers this scheduler", int(state.redis_up))
+        yield _gauge("cron_clock_skew_seconds", "Own wall clock less Redis'", state.skew_seconds)
+        if state.catalog is not None:
+            yield _gauge("cron_config_valid", "0 while the files hold an error", int(state.catalog.valid))
+            yield _gauge("cron_config_jobs", "Jobs loaded", len(state.catalog.entries))
+            yield _gauge(
+                "cron_config_reload_timestamp_seconds",
+                "When the jobs in force were loaded",
+                state.catalog.loaded_at.timestamp(),
+            )
+        if leads:
+            yield from self._leader_metrics(state)
+
+    def _leader_metrics(self, state: State) -> Iterator[Metric]:
+        seen, entries = state.observation, state.catalog.entries if state.catalog else {}
+        yield self._per_job("cron_job_next_run_timestamp_seconds", "The job's next instant", state.next_runs)
+        yield self._per_job(
+            "cron_job_interval_seconds", "The schedule's longest gap between two runs", state.gaps
+        )
+        ended = {job: run.ended_at for job, run in seen.jobs.items() if run.ended_at is not None}
+        succeeded = {job: run.success_at for job, run in seen.jobs.items() if run.success_at is not None}
+        yield self._per_job("cron_job_last_run_timestamp_seconds", "When the last run ended", ended)
+        yield self._per_job(
+            "cron_job_last_success_timestamp_seconds", "When the last successful run ended", succeeded
+        )
+        info = GaugeMetricFamily("cron_job_info", "The job's queue and team", labels=["job", "queue", "team"])
+        for job, entry in entries.items():
+            label = self._measures.labels.label(job)
+            if label != OTHER:
+                info.add_metric([label, entry.job.queue, entry.job.team or ""], 1)
+        yield info
+        missed = CounterMetricFamily(
+            "cron_job_missed", "Instants that were not queued", labels=["job", "reason"]
+        )
+        for (job, reason), count in _collapsed(seen.missed, self._measures).items():
+            missed.add_metric([job, reason], count)
+        yield missed
+        depth = GaugeMetricFamily("cron_queue_depth", "Runs that wait in the queue", labels=["queue"])
+        oldest = GaugeMetricFamily(
+            "cron_queue_oldest_seconds", "How long the queue's head has waited", labels=["queue"]
+        )
+        for name, queue in seen.queues.items():
+            depth.add_metric([name], queue.depth)
+            waited = 0.0 if queue.head_queued_at is None else max(0.0, state.now - queue.head_queued_at)
+            oldest.add_metric([name], waited)
+        yield depth
+        yield oldest
+        yield _gauge("cron_workers", "Registered workers", seen.workers)
+        yield _gauge("cron_redis_memory_bytes", "Memory that Redis uses", seen.memory_bytes or 0)
+        yield _gauge("cron_redis_memory_max_bytes", "Redis' maxmemory, 0 = none", seen.memory_max_bytes or 0)
+        evicted = CounterMetricFamily("cron_redis_evicted_keys", "Keys that Redis has evicted")
+        evicted.add_metric([], seen.evicted_keys or 0)
+        yield evicted
+
+    def _per_job(self, name: str, text: str, values: Mapping[str, float]) -> Metric:
+        family = GaugeMetricFamily(name, text, labels=["job"])
+        for job, value in values.items():
+            label = self._measures.labels.label(job)
+            if label != OTHER:
+                # An instant of "the others" would mean nothing: only counters collapse.
+                family.add_metric([label], value)
+        return family
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    family = GaugeMetricFamily(name, text)
+    family.add_metric([], value)
+    return family
+
+
+def _collapsed(missed: Mapping[tuple[str, str], int], measures: JobMeasures) -> dict[tuple[str, str], int]:
+    out: dict[tuple[str, str], int] = {}
+    for (job, reason), count in missed.items():
+        key = (measures.labels.label(job), reason)
+        out[key] = out.get(key, 0) + count
+    return out

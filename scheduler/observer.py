@@ -1,0 +1,108 @@
+"""What the leader reads from Redis for its metrics, every few seconds and never while deciding.
+
+A scrape is served from the last observation, so it cannot hold up the deciding loop, and what it tells
+outlives the worker that did it (spec: architecture.md, "Who exports what").
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from kuber_cron.common.store import Store, text
+
+OBSERVE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """How a job's newest ended run went. Instants are seconds since the epoch, None for never."""
+
+    ended_at: float | None = None
+    success_at: float | None = None
+    outcome: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """A queue's depth, and when its head was queued (seconds since the epoch; None when it is empty)."""
+
+    depth: int
+    head_queued_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One look at Redis. ``None`` where it was not asked or did not answer."""
+
+    jobs: Mapping[str, LastRun] = field(default_factory=dict)
+    queues: Mapping[str, QueueState] = field(default_factory=dict)
+    missed: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    lost: Mapping[str, int] = field(default_factory=dict)
+    workers: int = 0
+    memory_bytes: int | None = None
+    memory_max_bytes: int | None = None
+    evicted_keys: int | None = None
+
+
+def observe(store: Store, jobs: Sequence[str]) -> Observation:
+    """Look at Redis now, in two round trips whatever the number of jobs.
+
+    Raises:
+        redis.RedisError: Redis did not answer.
+    """
+    keys, client = store.keys, store.client
+    prefix = f"{keys.prefix}:queue:"
+    with client.pipeline(transaction=False) as pipe:
+        for job in jobs:
+            pipe.hmget(keys.own(f"stats:{job}"), "last_run_at", "last_success_at", "last_outcome")
+        pipe.hgetall(keys.own("missed"))
+        pipe.hgetall(keys.own("lost"))
+        pipe.scard(f"{keys.prefix}:workers")
+        pipe.info("memory")
+        pipe.info("stats")
+        pipe.smembers(f"{keys.prefix}:queues")
+        *stats, missed, lost, workers, memory, counters, queue_keys = pipe.execute()
+    names = sorted(text(key).removeprefix(prefix) for key in queue_keys)
+    return Observation(
+        jobs={job: _last_run(values) for job, values in zip(jobs, stats, strict=True)},
+        queues=_queues(store, names),
+        missed={_job_and_reason(text(name)): int(count) for name, count in missed.items()},
+        lost={text(job): int(count) for job, count in lost.items()},
+        workers=workers,
+        memory_bytes=memory.get("used_memory"),
+        memory_max_bytes=memory.get("maxmemory"),
+        evicted_keys=counters.get("evicted_keys"),
+    )
+
+
+def _last_run(values: Sequence[bytes | None]) -> LastRun:
+    ended, success, outcome = values
+    return LastRun(float(ended) if ended else None, float(success) if success else None, text(outcome))
+
+
+def _job_and_reason(name: str) -> tuple[str, str]:
+    job, _, reason = name.rpartition("|")
+    return job, reason
+
+
+def _queues(store: Store, names: Sequence[str]) -> dict[str, QueueState]:
+    with store.client.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.llen(store.keys.queue(name))
+            pipe.lindex(store.keys.queue(name), 0)
+        answers = pipe.execute()
+        heads = [text(head) for head in answers[1::2]]
+        for head in heads:
+            pipe.hget(store.keys.run(head), "enqueued_at")
+        queued = pipe.execute()
+    return {
+        name: QueueState(depth, _seconds(text(at)))
+        for name, depth, at in zip(names, answers[0::2], queued, strict=True)
+    }
+
+
+def _seconds(iso: str) -> float | None:
+    try:
+        return datetime.fromisoformat(iso).timestamp()
+    except ValueError:
+        return None

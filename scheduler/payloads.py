@@ -1,0 +1,79 @@
+"""Run records as RQ itself would write them, ready to be sent (spec: reliability.md §4).
+
+Built with RQ's public API, so that they are, field by field, what ``Queue.enqueue_many`` writes (a golden
+test keeps it so), and our own fields beside them. ``retries_left`` is never among them: it would let RQ
+itself push a run again.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from redis import Redis
+from rq.job import Job as RQJob
+from rq.job import JobStatus
+from rq.queue import Queue
+from rq.serializers import JSONSerializer
+
+from kuber_cron.common import runs
+from kuber_cron.common.jobs import Job
+from kuber_cron.common.store import FAILURE_TTL_SECONDS, RESULT_TTL_SECONDS
+
+# RQ's own field; ours is in the payload and measured by the worker. -1 is RQ's "no limit".
+_NO_TIMEOUT = -1
+
+Value = str | bytes | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A run ready to be queued.
+
+    Attributes:
+        run: The run's id.
+        origin: The queue's name.
+        front: Whether it is pushed to the queue's head.
+        fields: The hash, flat: name, value, name, value …
+    """
+
+    run: str
+    origin: str
+    front: bool
+    fields: tuple[Value, ...]
+
+
+class Builder:
+    """Makes run records. ``client`` satisfies RQ's constructors; nothing is sent through it."""
+
+    def __init__(self, client: "Redis", signing_key: bytes | None) -> None:
+        self._client = client
+        self._key = signing_key
+
+    def record(self, job: Job, at: datetime, enqueued_at: datetime) -> Record:
+        """The record of the job's occurrence at ``at``."""
+        payload = runs.payload_for(job, at)
+        body, signature = runs.encode(payload, self._key)
+        rq_job = RQJob.create(
+            runs.FUNCTION,
+            args=(body, signature),
+            connection=self._client,
+            id=payload.run,
+            origin=payload.origin,
+            status=JobStatus.QUEUED,
+            description=f"{job.id} at {at:%Y-%m-%dT%H:%M:%SZ}",
+            timeout=_NO_TIMEOUT if job.timeout is None else max(1, round(job.timeout)),
+            result_ttl=RESULT_TTL_SECONDS,
+            failure_ttl=FAILURE_TTL_SECONDS,
+            serializer=JSONSerializer,
+        )
+        rq_job.enqueued_at = enqueued_at
+        mapping: dict[str, Value] = rq_job.to_dict()
+        mapping["status"] = JobStatus.QUEUED.value
+        # What the scripts need to know without opening the payload.
+        mapping |= {"job": job.id, "at": int(at.timestamp()), "max_lost": payload.max_lost}
+        flat = tuple(part for item in mapping.items() for part in item)
+        return Record(payload.run, payload.origin, job.priority == "high", flat)
+
+
+def queue(client: "Redis", name: str) -> Queue:
+    """RQ's own view of a queue, with the serializer that our runs are written with."""
+    return Queue(name, connection=client, serializer=JSONSerializer)

@@ -1,0 +1,48 @@
+"""Redis' time, kept between looks by the interval clock (spec: reliability.md §2, *now*).
+
+A wall clock that somebody sets does not move it: the offset is to CLOCK_BOOTTIME and is measured anew with
+each renewal of the lease. A measurement that took long says little, so it counts only if nothing better is
+known or the better one has grown old.
+"""
+
+import threading
+from datetime import UTC, datetime
+
+from kuber_cron.common.clock import Clock
+
+# Drift of an ordinary crystal, generously: 100 ppm. A measurement ages by this much a second.
+_DRIFT = 1e-4
+
+
+class ServerClock:
+    """Tells Redis' time without asking it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        # Until the first measurement the own wall clock has to do; it counts as a second wrong.
+        self._offset = clock.now().timestamp() - clock.elapsed()
+        self._error = 1.0
+        self._measured_at = clock.elapsed()
+
+    def measured(self, sent: float, received: float, server_seconds: float) -> None:
+        """Take in one look at Redis' time: interval-clock readings around the call, and what it said."""
+        with self._lock:
+            error = (received - sent) / 2
+            aged = self._error + (received - self._measured_at) * _DRIFT
+            offset = server_seconds - (sent + received) / 2
+            # A jump of the server's own clock shows as a difference that no error explains: believe it.
+            if error <= aged or abs(offset - self._offset) > aged + error:
+                self._offset, self._error, self._measured_at = offset, error, received
+
+    def now(self) -> datetime:
+        """Redis' time, aware UTC."""
+        return datetime.fromtimestamp(self._clock.elapsed() + self._offset, UTC)
+
+    def elapsed(self) -> float:
+        """The interval clock's reading, for deadlines."""
+        return self._clock.elapsed()
+
+    def skew_seconds(self) -> float:
+        """How far the own wall clock is ahead of Redis'."""
+        return (self._clock.now() - self.now()).total_seconds()

@@ -1,0 +1,171 @@
+"""The worker's book-keeping in Redis: claim, start, heartbeat, end; one script each (spec: reliability.md §6).
+
+Every call may be repeated after a lost answer: start and end give their first answer again for the same
+execution id, a claim that was moved stays in this worker's own claim list until it is started or returned.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from redis import Redis
+
+from kuber_cron.common.retry import Spent
+from kuber_cron.common.store import HISTORY_LIMIT, Store, text
+
+Action = Literal["finish", "fail", "stop", "retry", "requeue"]
+Pulse = Literal["OK", "GONE", "STOP"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """An attempt that is ours.
+
+    Attributes:
+        attempt: 1 for the first.
+        recovered: Whether the attempt before it was lost or interrupted.
+        data: RQ's ``data`` field, unread.
+        spent: What the run's earlier attempts have used up.
+        queued_at: When it was queued, for the start latency; None if nobody said so.
+    """
+
+    attempt: int
+    recovered: bool
+    data: bytes
+    spent: Spent
+    queued_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How an attempt's end is to be recorded.
+
+    Attributes:
+        action: What becomes of the run.
+        outcome: The attempt's outcome; for ``requeue`` the account that pays, ``lost`` or ``interrupted``.
+        delay_seconds: For ``retry``: how long to wait.
+        spends_retry: Whether it uses up one of the run's retries.
+        duration_seconds: How long the command ran; None if it never did.
+        result: RQ's result entry, as name and value pairs.
+    """
+
+    action: Action
+    outcome: str
+    ended_at: datetime
+    delay_seconds: float = 0.0
+    spends_retry: bool = False
+    duration_seconds: float | None = None
+    result: Sequence[str | int | float]
+
+
+class Ledger:
+    """One worker's entries. ``client`` has no retries of its own where an answer matters (the service's choice)."""
+
+    def __init__(self, store: Store, *, worker: str, ttl_seconds: float) -> None:
+        self._store = store
+        self._worker = worker
+        self._ttl_ms = int(ttl_seconds * 1000)
+        self._claims = store.keys.own(f"claims:{worker}")
+
+    def announce(self, now: datetime) -> None:
+        """The worker is alive and may have claims; to be called before the first claim."""
+        self._store.call("heartbeat", self._worker, self._ttl_ms, _iso(now), now.timestamp())
+        self._store.client.sadd(self._store.keys.own("claims"), self._worker)
+
+    def retire(self) -> None:
+        """Nothing is claimed any more: what was not started is back in its queue, and no trace of us is left."""
+        client = self._store.client
+        for run in self.unstarted():
+            origin = text(client.hget(self._store.keys.run(run), "origin"))
+            with client.pipeline() as pipe:
+                pipe.lrem(self._claims, 0, run)
+                if origin:
+                    pipe.lpush(self._store.keys.queue(origin), run)
+                pipe.execute()
+        client.srem(self._store.keys.own("claims"), self._worker)
+        client.delete(self._claims, self._store.keys.own(f"alive:{self._worker}"))
+
+    def unstarted(self) -> list[str]:
+        """What lies in the claim list, newest first; also what an unanswered claim has moved there."""
+        return [text(run) for run in reversed(self._store.client.lrange(self._claims, 0, -1))]
+
+    def claim(self, queues: Sequence[str], count: int) -> list[str]:
+        """Up to ``count`` runs, the first queue's first; none if all are empty."""
+        return [text(run) for run in self._store.call("claim", self._claims, count, *queues)]
+
+    def await_claim(self, waiting: "Redis", queue: str, seconds: float) -> list[str]:
+        """Wait on one queue for up to ``seconds``, on a connection whose time-out is longer than that."""
+        run = waiting.blmove(
+            self._store.keys.queue(queue),
+            self._claims,
+            seconds,  # type: ignore[arg-type] # Redis takes fractions, redis-py's type does not say so
+            "LEFT",
+            "RIGHT",
+        )
+        return [text(run)] if run is not None else []
+
+    def start(self, run: str, execution: str, now: datetime) -> Started | str:
+        """The attempt is ours and counted; or a sentence why the id was dropped."""
+        reply = self._store.call(
+            "start", run, execution, self._worker, self._ttl_ms, _iso(now), now.timestamp(), self._claims
+        )
+        if reply[0] == b"DROPPED":
+            return text(reply[1])
+        _, attempt, recovered, data, retried, lost, interrupted, queued = reply
+        return Started(
+            attempt=int(attempt),
+            recovered=bool(recovered),
+            data=data,
+            spent=Spent(retries=int(retried), lost=int(lost), interrupted=int(interrupted)),
+            queued_at=_instant(text(queued)),
+        )
+
+    def end(
+        self, run: str, execution: str, ending: Ending, *, result_ttl_seconds: int, failure_ttl_seconds: int
+    ) -> str:
+        """``DONE``, ``REPEATED`` (it had been recorded), or ``LATE`` (the run belongs to somebody else)."""
+        reply = self._store.call(
+            "finish",
+            run,
+            execution,
+            self._worker,
+            ending.action,
+            ending.outcome,
+            _iso(ending.ended_at),
+            ending.ended_at.timestamp(),
+            "" if ending.duration_seconds is None else ending.duration_seconds,
+            int(ending.delay_seconds * 1000),
+            result_ttl_seconds,
+            failure_ttl_seconds,
+            HISTORY_LIMIT,
+            int(ending.spends_retry),
+            *ending.result,
+        )
+        return text(reply)
+
+    def beat(self, running: Iterable[tuple[str, str]], now: datetime) -> list[Pulse]:
+        """One heartbeat for the worker and these (run, execution) pairs; what each of them is told."""
+        pairs = [part for pair in running for part in pair]
+        reply = self._store.call("heartbeat", self._worker, self._ttl_ms, _iso(now), now.timestamp(), *pairs)
+        return [_pulse(text(word)) for word in reply]
+
+
+def _instant(iso: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(iso)
+    except ValueError:
+        return None
+
+
+def _pulse(word: str) -> Pulse:
+    match word:
+        case "OK" | "GONE" | "STOP":
+            return word
+        case _:
+            raise ValueError(f"heartbeat.lua answered {word!r}")
+
+
+def _iso(instant: datetime) -> str:
+    """RQ's own form of an instant (rq.utils.utcformat)."""
+    return instant.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,29 @@
+"""The worker's own metrics, beside those of attempts that both tiers share (spec: architecture.md, Metrics)."""
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+
+class WorkerMetrics:
+    """Gauges of the slots, and what went wrong with runs that could not be read."""
+
+    def __init__(self, registry: CollectorRegistry, *, slots: int, alone: bool) -> None:
+        """``alone``: no scheduler shares the registry, so this tier tells of Redis too."""
+        Gauge("cron_worker_slots", "Commands that may run at once", registry=registry).set(slots)
+        self._busy = Gauge("cron_worker_slots_busy", "Commands that run now", registry=registry)
+        self.quarantined = Counter(
+            "cron_quarantined", "Runs that could not be read or verified", ["reason"], registry=registry
+        )
+        self._redis_up = (
+            Gauge("cron_redis_up", "1 while Redis answers this worker", registry=registry) if alone else None
+        )
+
+    def busy_from(self, count: Callable[[], int]) -> None:
+        """Ask ``count`` at each scrape."""
+        self._busy.set_function(count)
+
+    def redis_is(self, *, up: bool) -> None:
+        """Redis answered, or did not."""
+        if self._redis_up is not None:
+            self._redis_up.set(int(up))

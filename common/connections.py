@@ -42,7 +42,7 @@ from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 
 from kuber_cron.common.errors import KuberCronError, RedisRefusedError, RedisUnreachableError, SettingsError
-from kuber_cron.common.redaction import redacted_url
+from kuber_cron.common.redaction import redacted, redacted_url
 from kuber_cron.common.settings import Settings
 
 Purpose = Literal["deciding", "claiming", "general", "rq"]
@@ -56,6 +56,7 @@ _URL_OPTIONS = {
     "ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_password",
     "ssl_cert_reqs", "ssl_check_hostname", "ssl_min_version", "ssl_ciphers",
 }  # fmt: skip
+_MALFORMED = "host, port or an option is malformed (is the password percent-encoded?)"
 _SENTINEL_OPTIONS = {"sentinel_username", "sentinel_password"}
 
 
@@ -169,10 +170,10 @@ def _parsed(url: str, known: set[str]) -> dict[str, Any]:
     try:
         parsed: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call] # redis-py types it not
         path = urlsplit(url).path.strip("/")
-    except ValueError as error:
-        raise _bad_url(url, str(error)) from None
+    except ValueError:  # its text may quote a piece of the password
+        raise _bad_url(url, _MALFORMED) from None
     if not url.startswith("unix:") and path and not path.isdigit():
-        raise _bad_url(url, f"database {path!r} is not a number")
+        raise _bad_url(url, "after the host comes the database, a number")
     if unknown := parsed.keys() - known - {"host", "port", "path", "connection_class"}:
         raise _bad_url(url, f"unknown option {min(unknown)!r}; known are {', '.join(sorted(known))}")
     if not url.startswith("unix:"):
@@ -241,8 +242,8 @@ def _sentinel_hosts(split: SplitResult, hosts: str, url: str) -> list[tuple[str,
         try:
             one = urlsplit(f"{split.scheme}://{host}")
             found.append((one.hostname or "", one.port or SENTINEL_PORT))
-        except ValueError as error:
-            raise _bad_url(url, f"host {host!r}: {error}") from None
+        except ValueError:
+            raise _bad_url(url, _MALFORMED) from None
     if not all(name for name, _ in found):
         raise _bad_url(url, "a host is missing")
     return found
@@ -270,7 +271,7 @@ def translated(client: redis.Redis) -> Iterator[None]:
 def translate(error: redis.RedisError, address: str) -> KuberCronError:
     """Our error for redis-py's: unreachable (trying again may help) or refused (somebody has to change something)."""
     # After " : " a MasterNotFoundError goes on with the whole configuration of each sentinel's client.
-    said = redacted_url(str(error).partition(" : ")[0]) or type(error).__name__
+    said = redacted(str(error).partition(" : ")[0]) or type(error).__name__
     for kinds, sentence, hint in _REFUSALS:
         if isinstance(error, kinds):
             return RedisRefusedError(f"Redis at {address} {sentence}: {said}", hint=hint)

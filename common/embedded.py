@@ -47,6 +47,7 @@ DEFAULT_DIRECTORY = Path(".kuber-cron/redis")
 
 _TERM_SECONDS = 10  # the guard's patience; flushing the append-only file takes milliseconds
 _TAKEOVER_SECONDS = 12.0  # how long a start waits for the server of a killed owner: a little more
+_ORPHAN_SECONDS = 3.0  # for a server whose guard was killed
 _POLL_SECONDS = 0.02
 _LOG_LIMIT = 1024 * 1024  # bytes; one older log is kept
 _SOCKET_NAME = "redis.sock"
@@ -124,6 +125,7 @@ class EmbeddedRedis:
         self.log_path = self.directory / "redis.log"
         self._guard: subprocess.Popen[bytes] | None = None
         self._status: int | None = None
+        self.pid = 0  # not known before it answers
         self._stopping = threading.Lock()
         self._log_start = 0
         _make_directory(self.directory)
@@ -184,18 +186,20 @@ class EmbeddedRedis:
                 self._owner_lock = None
 
     def _kill_what_is_left(self) -> None:
-        """No server is left, even one that ignored TERM or whose guard somebody killed.
+        """No server is left, even one that ignored TERM, or whose guard somebody killed.
 
         The lock, not the process id, says whether there is one: ids are given to strangers again.
         """
-        deadline = SystemClock().elapsed() + 5.0
-        while (
-            lock := _try_lock(self.directory / "server.lock")
-        ) is None and SystemClock().elapsed() < deadline:
-            with contextlib.suppress(ProcessLookupError):
-                if self.pid:
+        clock = SystemClock()
+        # With the guard gone and the lock held, the guard's watcher has sent TERM: time to write and leave.
+        patience_until = clock.elapsed() + (0.0 if self.poll() is None else _ORPHAN_SECONDS)
+        give_up_at = patience_until + _ORPHAN_SECONDS
+        pause = threading.Event()
+        while (lock := _try_lock(self.directory / "server.lock")) is None and clock.elapsed() < give_up_at:
+            if self.pid and clock.elapsed() >= patience_until:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(self.pid, signal.SIGKILL)
-            self.wait(_POLL_SECONDS)
+            pause.wait(_POLL_SECONDS)
         if lock is not None:
             os.close(lock)
 

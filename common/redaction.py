@@ -4,12 +4,19 @@ import re
 
 HIDDEN = "***"
 
-# user:password@ of any URL within a text, and password parameters of a query.
-# The password may hold anything but the characters that end it in a URL; "@" inside is taken in greedily.
-_USERINFO = re.compile(r"(?P<before>\b[a-z][a-z0-9+.-]*://[^\s/?#:@]*):[^\s/?#]*@", re.IGNORECASE)
-_QUERY = re.compile(r"(?P<before>[?&](?:[a-z_]*password|token)=)[^\s&#\"']+", re.IGNORECASE)
+# Within a text a quote or a bracket ends the URL, or a password would be taken to reach to the next "@".
+_IN_TEXT = re.compile(r"(?P<before>\b[a-z][a-z0-9+.-]*://[^\s/?#:@\"'<>]*):[^\s/?#\"'<>]*@", re.IGNORECASE)
+_QUERY = re.compile(r"(?P<before>[?&][a-z_]*password=)[^\s&#\"'<>]+", re.IGNORECASE)
+_WHOLE = re.compile(r"(?P<before>^[a-z][a-z0-9+.-]*://[^:@]*):.*@", re.IGNORECASE | re.DOTALL)
 
 
-def redacted_url(text: str) -> str:
-    """``text`` with the passwords of all URLs in it hidden; everything else is as it was."""
-    return _QUERY.sub(rf"\g<before>{HIDDEN}", _USERINFO.sub(rf"\g<before>:{HIDDEN}@", text))
+def redacted_url(url: str) -> str:
+    """One URL without its passwords, even if it is malformed: up to the last ``@`` all is taken for one."""
+    return redacted(_WHOLE.sub(rf"\g<before>:{HIDDEN}@", url))
+
+
+def redacted(text: str) -> str:
+    """``text`` without the passwords of the URLs in it; everything else is as it was."""
+    if "://" not in text:  # an optimisation: most texts hold no URL
+        return text
+    return _QUERY.sub(rf"\g<before>{HIDDEN}", _IN_TEXT.sub(rf"\g<before>:{HIDDEN}@", text))

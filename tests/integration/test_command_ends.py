@@ -86,7 +86,7 @@ def test_it_runs_with_its_umask(commands):
 def test_it_runs_with_its_niceness(commands):
     own = os.getpriority(os.PRIO_PROCESS, 0)
     # The new priority is set from outside, a moment after the start.
-    look = "import os,time\nwhile os.getpriority(0,0)==%d: time.sleep(.01)\nprint(os.getpriority(0,0))" % own
+    look = f"import os,time\nwhile os.getpriority(0,0)=={own}: time.sleep(.01)\nprint(os.getpriority(0,0))"
     ended = commands.run([sys.executable, "-c", look], nice=3, timeout_seconds=10)
     assert ended.captured.text.strip() == str(own + 3)
 
@@ -175,7 +175,7 @@ def test_sixty_four_at_once_take_as_long_as_one(commands):
 @linux_only
 def test_two_hundred_commands_leave_no_descriptor_and_no_zombie(commands):
     def descriptors():
-        return len(os.listdir("/proc/self/fd"))
+        return len(list(Path("/proc/self/fd").iterdir()))
 
     commands.run("true", stdin=b"x")
     gc.collect()

@@ -76,11 +76,14 @@ def test_an_interruption_is_final_where_the_job_says_fail():
 
 
 def test_interruptions_have_an_end():
-    assert ask(Policy(), "interrupted", spent=Spent(interrupted=MAX_INTERRUPTIONS)) == Final(kind="interrupted")
+    assert ask(Policy(), "interrupted", spent=Spent(interrupted=MAX_INTERRUPTIONS)) == Final(
+        kind="interrupted"
+    )
 
 
 @pytest.mark.parametrize(
-    ("kind", "code", "word"), [("failed", 7, 7), ("timed_out", None, "timeout"), ("signalled", None, "signal")]
+    ("kind", "code", "word"),
+    [("failed", 7, 7), ("timed_out", None, "timeout"), ("signalled", None, "signal")],
 )
 def test_retry_on_and_no_retry_on_name_outcomes(kind, code, word):
     assert isinstance(ask(Policy(retries=1, retry_on=frozenset({word})), kind, code), Again)
@@ -147,7 +150,9 @@ def test_without_jitter_no_wait_is_shorter_than_the_one_before(policy, attempt):
         retry_max_delay=policy.retry_max_delay,
         retry_jitter=0,
     )
-    assert delay_seconds(policy, attempt + 1, random.Random(0)) >= delay_seconds(policy, attempt, random.Random(0))
+    assert delay_seconds(policy, attempt + 1, random.Random(0)) >= delay_seconds(
+        policy, attempt, random.Random(0)
+    )
 
 
 @given(ending=endings, policy=policies, seed=st.integers(0, 9))

@@ -335,6 +335,8 @@ def _report(error: ValidationError, given: Mapping[str, Any]) -> list[str]:
         if field not in Settings.model_fields:
             lines.append(f"{field}: there is no such setting")
             continue
+        if field not in given:  # a default made from a setting that is reported itself
+            continue
         value = redacted_url(str(given[field])) if field == "redis_url" else str(given[field])
         lines.append(f'{variable(field)}="{value}": allowed is {allowed(field)}')
     return list(dict.fromkeys(lines))  # a list with two bad items is one bad setting

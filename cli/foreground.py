@@ -7,21 +7,21 @@ and to no log file, nothing is retried (the last line says what would have been)
 import contextlib
 import dataclasses
 import os
-import queue
 import random
 import re
 import secrets
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from kuber_cron.cli import failures, options, output, reading, serving, spans
+from kuber_cron.cli import failures, options, output, reading, spans
 from kuber_cron.cli.command import Command
+from kuber_cron.cli.events import Events
 from kuber_cron.common.clock import SystemClock
 from kuber_cron.common.errors import UsageError
 from kuber_cron.common.jobs import Job
@@ -29,6 +29,7 @@ from kuber_cron.common.jobs import Job
 if TYPE_CHECKING:
     from kuber_cron.worker.command import Ended, Launch
     from kuber_cron.worker.output import Stream
+    from kuber_cron.worker.supervisor import Supervisor
 
 TIMED_OUT = 124  # as timeout(1) has it
 _SIGNAL_BASE = 128  # as every shell has it
@@ -65,7 +66,7 @@ def execute(
     chosen = _choose(loaded.jobs, job)
     launch = launch_of(chosen, extra, os.environ, SystemClock().now())
     as_json = format_ is output.Format.JSON
-    ended, asked = _run(launch, Terminal({"stdout": 2 if as_json else 1, "stderr": 2}))
+    ended, asked = _run(launch, {"stdout": 2 if as_json else 1, "stderr": 2})
     sentence = verdict(chosen, ended)
     failures.complain(*[f"kuber-cron: warning: {output.printable(warning)}" for warning in ended.warnings])
     failures.complain(f"kuber-cron: {sentence}")
@@ -100,9 +101,7 @@ def _choose(jobs: Sequence[Job], name: str | None) -> Job:
     return jobs[0]
 
 
-def launch_of(
-    job: Job, extra: dict[str, str], base: "os._Environ[str] | dict[str, str]", now: datetime
-) -> "Launch":
+def launch_of(job: Job, extra: dict[str, str], base: Mapping[str, str], now: datetime) -> "Launch":
     """Return what a worker would start for a manual run of `job` at `now`, with `extra` over its variables."""
     from kuber_cron.common import runs
     from kuber_cron.worker import command
@@ -140,10 +139,6 @@ def launch_of(
     )
 
 
-class ReaderGoneError(Exception):
-    """Whoever read our stdout has closed it."""
-
-
 class Terminal:
     """A sink that passes output on as it comes, each stream to its descriptor.
 
@@ -151,9 +146,9 @@ class Terminal:
     limit then waits as well.
     """
 
-    def __init__(self, descriptors: "dict[Stream, int]") -> None:
+    def __init__(self, descriptors: "dict[Stream, int]", on_reader_gone: Callable[[], None]) -> None:
         self._descriptors = descriptors
-        self.events: queue.SimpleQueue[serving.Event | ReaderGoneError | Ended] = queue.SimpleQueue()
+        self._on_reader_gone = on_reader_gone
 
     def write(self, stream: "Stream", data: bytes) -> None:
         """The piece is on its way; a reader that is gone is told to the main thread, once."""
@@ -162,39 +157,41 @@ class Terminal:
             while view:
                 view = view[os.write(self._descriptors[stream], view) :]
         except BrokenPipeError:
-            self.events.put(ReaderGoneError())
+            self._on_reader_gone()
             raise
 
     def close(self) -> None:
         """Nothing: the descriptors are the process's own."""
 
 
-def _run(launch: "Launch", terminal: Terminal) -> "tuple[Ended, signal.Signals | None]":
-    """Run it to its end; return that, and the signal or the broken pipe that asked for it, if any did."""
+def _run(launch: "Launch", descriptors: "dict[Stream, int]") -> "tuple[Ended, signal.Signals | None]":
+    """Run it to its end; return that, and the signal that asked for it (SIGPIPE for a broken pipe), if any."""
     from kuber_cron.common import logs
     from kuber_cron.worker.command import Ended
     from kuber_cron.worker.supervisor import Supervisor
 
     logs.configure("text", "error", sys.stderr)
-    events, asked = terminal.events, None
-    supervisor = Supervisor(on_started=_ignore, on_ended=events.put, sinks=lambda _: [terminal])
-    thread = threading.Thread(target=supervisor.run, name="supervisor", daemon=True)
-    with serving.signals_into(events), _closing(supervisor, thread):
-        thread.start()
-        supervisor.start(launch)
-        while not isinstance(event := events.get(), Ended):
-            if isinstance(event, ReaderGoneError):
-                asked = asked or signal.SIGPIPE
-                supervisor.stop(launch.execution_id, "stopped")
-            elif isinstance(event, signal.Signals):
-                is_second = asked is not None and event is signal.SIGINT
-                asked = asked or event
-                supervisor.stop(launch.execution_id, "interrupted", grace_seconds=0.0 if is_second else None)
+    asked: signal.Signals | None = None
+    with Events[Ended | Literal["reader gone"]]() as events:
+        terminal = Terminal(descriptors, lambda: events.put("reader gone"))
+        supervisor = Supervisor(on_started=_ignore, on_ended=events.put, sinks=lambda _: [terminal])
+        with _in_a_thread(supervisor):
+            supervisor.start(launch)
+            while not isinstance(event := events.get(), Ended):
+                if event == "reader gone":
+                    asked = asked or signal.SIGPIPE
+                    supervisor.stop(launch.execution_id, "stopped")
+                elif event is not None:
+                    grace_seconds = 0.0 if asked and event is signal.SIGINT else None
+                    asked = asked or event
+                    supervisor.stop(launch.execution_id, "interrupted", grace_seconds=grace_seconds)
     return event, asked
 
 
 @contextlib.contextmanager
-def _closing(supervisor: Any, thread: threading.Thread) -> Iterator[None]:
+def _in_a_thread(supervisor: "Supervisor") -> Iterator[None]:
+    thread = threading.Thread(target=supervisor.run, name="supervisor", daemon=True)
+    thread.start()
     try:
         yield
     finally:

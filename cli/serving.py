@@ -4,15 +4,12 @@ The first SIGTERM or SIGINT drains: nothing new starts, commands may finish with
 drains ends every command now. A second SIGTERM changes nothing: process managers repeat themselves.
 """
 
-import contextlib
-import queue
 import signal
 import threading
-from collections.abc import Iterator
-from types import FrameType
-from typing import Any, Protocol
+from typing import Literal, Protocol
 
 from kuber_cron.cli import failures
+from kuber_cron.cli.events import Events
 
 _LAST_WAIT_SECONDS = 10.0  # after an abort: KILL is sent, so what takes longer is not a command of ours
 
@@ -33,7 +30,7 @@ class Service(Protocol):
         """Whether it has ended, by drain or abort; raises what else ended it. Called from a thread of its own."""
 
 
-Event = signal.Signals | BaseException | None  # None: it has ended
+Ending = BaseException | Literal["ended"]
 
 
 def serve(service: Service) -> int:
@@ -42,14 +39,13 @@ def serve(service: Service) -> int:
     Raises:
         Exception: what ended the service other than a signal.
     """
-    events: queue.SimpleQueue[Event] = queue.SimpleQueue()  # its put is safe in a signal handler
-    with signals_into(events):
+    with Events[Ending]() as events:
         service.start()
         threading.Thread(
             target=_tell_the_end, args=(service, events), name="service-end", daemon=True
         ).start()
         is_draining = False
-        while (event := events.get()) is not None:
+        while (event := events.get()) != "ended":
             if isinstance(event, BaseException):
                 raise event
             if not is_draining:
@@ -60,33 +56,17 @@ def serve(service: Service) -> int:
     return failures.OK
 
 
-def _abort(service: Service, events: "queue.SimpleQueue[Event]") -> int:
+def _abort(service: Service, events: Events[Ending]) -> int:
     service.abort()
-    with contextlib.suppress(queue.Empty):
-        while events.get(timeout=_LAST_WAIT_SECONDS) in {signal.SIGINT, signal.SIGTERM}:
-            pass
+    while isinstance(events.get(_LAST_WAIT_SECONDS), signal.Signals):
+        pass
     return failures.INTERRUPTED
 
 
-def _tell_the_end(service: Service, events: "queue.SimpleQueue[Event]") -> None:
+def _tell_the_end(service: Service, events: Events[Ending]) -> None:
     try:
         service.wait()
     except Exception as error:  # noqa: BLE001 -- handed to the main thread, which raises it
         events.put(error)
     else:
-        events.put(None)
-
-
-@contextlib.contextmanager
-def signals_into(events: "queue.SimpleQueue[Any]") -> Iterator[None]:
-    """While the block runs, SIGINT and SIGTERM are put on `events` and do nothing else."""
-
-    def put(number: int, _frame: FrameType | None) -> None:
-        events.put(signal.Signals(number))
-
-    before = {number: signal.signal(number, put) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        events.put("ended")

@@ -38,7 +38,10 @@ def test_a_time_that_happens_twice_means_both_passes():
 def test_a_time_that_does_not_exist_is_the_second_before_the_jump():
     reading = instants.parse("2026-03-29T02:30", BERLIN)
     assert reading.instants == (utc("2026-03-29T00:59:59"),)
-    assert reading.note == "2026-03-29 02:30:00 in Europe/Berlin does not exist: 01:59:59 is followed by 03:00:00"
+    assert (
+        reading.note
+        == "2026-03-29 02:30:00 in Europe/Berlin does not exist: 01:59:59 is followed by 03:00:00"
+    )
 
 
 def test_a_day_that_does_not_exist_is_the_second_before_the_jump():
@@ -46,7 +49,9 @@ def test_a_day_that_does_not_exist_is_the_second_before_the_jump():
     assert reading.instants == (utc("2011-12-30T09:59:59"),)
 
 
-@pytest.mark.parametrize("text", ["", "tomorrow", "25:00", "2026-13-01", "0001-01-01", "9999-12-31", "\x1b[2J"])
+@pytest.mark.parametrize(
+    "text", ["", "tomorrow", "25:00", "2026-13-01", "0001-01-01", "9999-12-31", "\x1b[2J"]
+)
 def test_what_is_no_instant_is_refused_with_an_example(text):
     with pytest.raises(UsageError) as refused:
         instants.parse(text, BERLIN)

@@ -27,7 +27,8 @@ def busy(jobs):
         next=[Upcoming(job=f"next-{i}", due_at=NOW + timedelta(seconds=i)) for i in range(jobs)],
         running=[Running(job=f"running-{i}", started_at=ago(i), command="sleep 9") for i in range(jobs)],
         recent=[
-            Recent(job=f"ended-{i}", outcome="success", ended_at=ago(i), duration_seconds=i) for i in range(jobs)
+            Recent(job=f"ended-{i}", outcome="success", ended_at=ago(i), duration_seconds=i)
+            for i in range(jobs)
         ],
         leader=True,
         epoch=7,
@@ -121,4 +122,7 @@ def test_nothing_in_a_name_or_command_escapes_its_cell(text, width):
 
 
 def test_markup_in_a_name_is_text():
-    assert any("[red]x[/red]" in line for line in drawn(Snapshot(next=[Upcoming(job="[red]x[/red]", due_at=NOW)]), 80))
+    assert any(
+        "[red]x[/red]" in line
+        for line in drawn(Snapshot(next=[Upcoming(job="[red]x[/red]", due_at=NOW)]), 80)
+    )

@@ -38,7 +38,9 @@ def test_a_distance_has_one_rounded_unit(seconds, words):
     assert spans.away(seconds) == words
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(0.31, "0.3 s"), (9.94, "9.9 s"), (9.96, "9 s"), (-1, "0.0 s")])
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.31, "0.3 s"), (9.94, "9.9 s"), (9.96, "9 s"), (-1, "0.0 s")]
+)
 def test_a_short_duration_shows_a_tenth(seconds, words):
     assert spans.duration(seconds) == words
 

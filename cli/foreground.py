@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from kuber_cron.cli import failures, options, output, reading, spans
+from kuber_cron.cli import failures, options, output, reading, serving, spans
 from kuber_cron.cli.command import Command
 from kuber_cron.cli.events import Events
 from kuber_cron.common.clock import SystemClock
@@ -116,7 +116,7 @@ def launch_of(job: Job, extra: dict[str, str], base: Mapping[str, str], now: dat
         execution_id=execution,
         scheduled_at=at,
         argv=command.argv(job.command, job.shell),
-        stdin=None if job.stdin is None else job.stdin.encode("utf-8", "surrogateescape"),
+        stdin=None if job.stdin is None else job.stdin.encode(),
         env=command.environment(
             base,
             own,
@@ -171,6 +171,7 @@ def _run(launch: "Launch", descriptors: "dict[Stream, int]") -> "tuple[Ended, si
     from kuber_cron.worker.supervisor import Supervisor
 
     logs.configure("text", "error", sys.stderr)
+    clock, asked_at = SystemClock(), 0.0
     asked: signal.Signals | None = None
     with Events[Ended | Literal["reader gone"]]() as events:
         terminal = Terminal(descriptors, lambda: events.put("reader gone"))
@@ -182,8 +183,9 @@ def _run(launch: "Launch", descriptors: "dict[Stream, int]") -> "tuple[Ended, si
                     asked = asked or signal.SIGPIPE
                     supervisor.stop(launch.execution_id, "stopped")
                 elif event is not None:
-                    grace_seconds = 0.0 if asked and event is signal.SIGINT else None
-                    asked = asked or event
+                    is_again = asked is not None and clock.elapsed() - asked_at > serving.ONE_PRESS_SECONDS
+                    grace_seconds = 0.0 if is_again and event is signal.SIGINT else None
+                    asked_at, asked = clock.elapsed(), asked or event
                     supervisor.stop(launch.execution_id, "interrupted", grace_seconds=grace_seconds)
     return event, asked
 

@@ -55,8 +55,11 @@ def run(
     )
     from kuber_cron.cli import wiring
 
-    service = wiring.everything(settings, data_dir)
-    with _log_stream(service.snapshot, is_live=not no_live) as stream:
+    wiring.configure_logs(settings, sys.stderr)
+    with (
+        wiring.everything(settings, data_dir) as service,
+        _log_stream(service.snapshot, is_live=not no_live) as stream,
+    ):
         wiring.configure_logs(settings, stream)
         return serving.serve(service)
 
@@ -70,6 +73,7 @@ def _settings(data_dir: Path, **flags: Any) -> "Settings":
         "metrics_host": "127.0.0.1",
         "worker_output": "off",
         "election": "redis",
+        "insecure": True,  # the spec's word for one machine; the log says it out loud
     }
     unset = {name: value for name, value in local.items() if not os.environ.get(f"KUBER_CRON_{name.upper()}")}
     return Settings.load(os.environ, **unset, **flags)

@@ -1,7 +1,8 @@
 """A service's life on the command line: started, drained by a signal, ended at once by a second Ctrl-C.
 
 The first SIGTERM or SIGINT drains: nothing new starts, commands may finish within the grace. A Ctrl-C while it
-drains ends every command now. A second SIGTERM changes nothing: process managers repeat themselves.
+drains ends every command now. A second SIGTERM changes nothing: process managers repeat themselves. So do
+``timeout`` and ``make`` with a Ctrl-C, within microseconds; what follows that fast is the same one.
 """
 
 import signal
@@ -10,7 +11,9 @@ from typing import Literal, Protocol
 
 from kuber_cron.cli import failures
 from kuber_cron.cli.events import Events
+from kuber_cron.common.clock import SystemClock
 
+ONE_PRESS_SECONDS = 0.2  # no hand presses Ctrl-C twice within it
 _LAST_WAIT_SECONDS = 10.0  # after an abort: KILL is sent, so what takes longer is not a command of ours
 
 
@@ -39,19 +42,21 @@ def serve(service: Service) -> int:
     Raises:
         Exception: what ended the service other than a signal.
     """
+    clock = SystemClock()
     with Events[Ending]() as events:
         service.start()
         threading.Thread(
             target=_tell_the_end, args=(service, events), name="service-end", daemon=True
         ).start()
-        is_draining = False
+        drained_at: float | None = None
         while (event := events.get()) != "ended":
             if isinstance(event, BaseException):
                 raise event
-            if not is_draining:
-                is_draining = True
+            now = clock.elapsed()
+            if drained_at is None:
+                drained_at = now
                 service.drain()
-            elif event is signal.SIGINT:
+            elif event is signal.SIGINT and now - drained_at > ONE_PRESS_SECONDS:
                 return _abort(service, events)
     return failures.OK
 

@@ -39,7 +39,8 @@ def scheduler(
     from kuber_cron.cli import wiring
 
     wiring.configure_logs(settings, sys.stderr)
-    return serving.serve(wiring.scheduler(settings))
+    with wiring.scheduler(settings) as service:
+        return serving.serve(service)
 
 
 def worker(
@@ -64,7 +65,8 @@ def worker(
     from kuber_cron.cli import wiring
 
     wiring.configure_logs(settings, sys.stderr)
-    return serving.serve(wiring.worker(settings))
+    with wiring.worker(settings) as service:
+        return serving.serve(service)
 
 
 def _settings(**flags: Any) -> "Settings":

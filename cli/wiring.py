@@ -1,19 +1,35 @@
-"""From settings to services: the one place where the command line knows how a tier is put together."""
+"""From settings to services: the one place where the command line knows how a tier is put together.
 
+RQ reads its key prefix when it is imported, so what imports RQ is imported here after the prefix is set.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from kuber_cron.cli.live import Snapshot
-from kuber_cron.cli.serving import Service
-from kuber_cron.common.errors import KuberCronError
+import structlog
+
+from kuber_cron.common.clock import SystemClock
+from kuber_cron.common.errors import SettingsError
 from kuber_cron.common.settings import Settings
 
+if TYPE_CHECKING:
+    from redis import Redis
 
-class Observable(Service, Protocol):
-    """A service that can be looked at while it runs."""
+    from kuber_cron.cli.services import Everything, SchedulerAlone, WorkerAlone
+    from kuber_cron.common.health import Health
+    from kuber_cron.scheduler.catalog import Watcher
+    from kuber_cron.scheduler.service import Scheduler
+    from kuber_cron.worker.command import Launch
+    from kuber_cron.worker.output import Sink
+    from kuber_cron.worker.service import Worker
 
-    def snapshot(self) -> Snapshot:
-        """Return its state now; quick, and callable from any thread, also before `start`."""
+log = structlog.get_logger(__name__)
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def configure_logs(settings: Settings, stream: TextIO) -> None:
@@ -21,18 +37,228 @@ def configure_logs(settings: Settings, stream: TextIO) -> None:
     from kuber_cron.common import logs
 
     logs.configure(settings.log_format, settings.log_level, stream)
+    for warning in settings.warnings:
+        log.warning(warning)
 
 
-def everything(settings: Settings, data_dir: Path) -> Observable:
-    """Return Redis (unless a URL names one), scheduler and worker as one service."""
-    raise KuberCronError("run is not wired yet")
+@contextmanager
+def everything(settings: Settings, data_dir: Path) -> "Iterator[Everything]":
+    """Redis (unless a URL names one), scheduler and worker as one service; all of it has ended after the block.
+
+    Raises:
+        KuberCronError: Redis cannot be started or used, or the metrics port is taken.
+    """
+    with ExitStack() as stack:
+        redis = None
+        if settings.redis_url is None:
+            from kuber_cron.common.embedded import EmbeddedRedis
+
+            redis = stack.enter_context(EmbeddedRedis(data_dir / "redis"))
+            settings = settings.model_copy(update={"redis_url": redis.url, "redis_password_file": None})
+        tier = _Tier(settings, stack)
+        watcher, scheduler = tier.scheduler(boot_token=_boot_token())
+        worker = tier.worker(alone=False)
+        from kuber_cron.cli.services import Everything
+
+        service = Everything(
+            scheduler,
+            worker,
+            watcher,
+            slots=settings.worker_slots,
+            grace_seconds=settings.grace_seconds,
+            redis=redis,
+        )
+        stack.callback(service.close)
+        tier.serve_telemetry("run", scheduler=scheduler, worker=worker)
+        yield service
 
 
-def scheduler(settings: Settings) -> Service:
-    """Return a scheduler as a service."""
-    raise KuberCronError("scheduler is not wired yet")
+@contextmanager
+def scheduler(settings: Settings) -> "Iterator[SchedulerAlone]":
+    """One replica of the scheduler as a service; it has ended after the block."""
+    with ExitStack() as stack:
+        tier = _Tier(settings, stack)
+        _, made = tier.scheduler(boot_token="installation")  # noqa: S106 -- names a boot, opens nothing
+        from kuber_cron.cli.services import SchedulerAlone
+
+        service = SchedulerAlone(made)
+        stack.callback(service.close)
+        tier.serve_telemetry("scheduler", scheduler=made)
+        yield service
 
 
-def worker(settings: Settings) -> Service:
-    """Return a worker as a service."""
-    raise KuberCronError("worker is not wired yet")
+@contextmanager
+def worker(settings: Settings) -> "Iterator[WorkerAlone]":
+    """One worker as a service; it and its commands have ended after the block."""
+    with ExitStack() as stack:
+        tier = _Tier(settings, stack)
+        made = tier.worker(alone=True)
+        from kuber_cron.cli.services import WorkerAlone
+
+        service = WorkerAlone(made, settings.grace_seconds)
+        stack.callback(service.close)
+        tier.serve_telemetry("worker", worker=made)
+        yield service
+
+
+class _Tier:
+    """What both tiers share: the way to Redis, the registry, the keys. Checks that Redis is fit."""
+
+    def __init__(self, settings: Settings, stack: ExitStack) -> None:
+        from kuber_cron.common import connections, server_check, telemetry
+        from kuber_cron.common.measures import JobMeasures
+        from kuber_cron.common.store import Keys
+
+        self.settings = settings
+        self.stack = stack
+        self.clock = SystemClock()
+        self.keys = Keys(connections.set_key_prefix(settings.instance))
+        with self.connect("general") as client:
+            facts = server_check.check_server(client, allow_volatile=settings.redis_allow_volatile)
+        for warning in server_check.warnings(facts):
+            log.warning(warning)
+        self.signing_keys = signing_keys(settings)
+        self.registry = telemetry.make_registry()
+        self.measures = JobMeasures(self.registry, max_jobs=settings.metrics_max_jobs)
+
+    def connect(self, purpose: str) -> "Redis":
+        """Return a client for `purpose`. The process's end closes it: a service's threads use it to their last."""
+        from kuber_cron.common import connections
+
+        return connections.connect(self.settings, purpose, name=self.settings.instance)  # type: ignore[arg-type] # the services name purposes as text
+
+    def scheduler(self, *, boot_token: str) -> "tuple[Watcher, Scheduler]":
+        """Return the catalog, loaded, and a scheduler that follows it."""
+        from kuber_cron.scheduler.catalog import Watcher
+        from kuber_cron.scheduler.metrics import SchedulerMetrics
+        from kuber_cron.scheduler.service import Options, Scheduler
+
+        settings = self.settings
+
+        def wake() -> None:
+            replica.wake()
+
+        watcher = Watcher(
+            settings.jobs,
+            clock=self.clock,
+            system=settings.jobs_format == "system",
+            timezone=settings.timezone,
+            on_change=wake,
+        )
+        replica = Scheduler(
+            Options(
+                keys=self.keys,
+                cluster=settings.instance,
+                boot_token=boot_token,
+                worker_ttl_seconds=settings.worker_ttl_seconds,
+                signing_key=self.signing_keys[0] if self.signing_keys else None,
+            ),
+            connect=partial(self.connect, "deciding"),
+            watcher=watcher,
+            clock=self.clock,
+            metrics=SchedulerMetrics(self.registry, self.measures),
+            measures=self.measures,
+        )
+        watcher.load()
+        return watcher, replica
+
+    def worker(self, *, alone: bool) -> "Worker":
+        """Return a worker; `alone` where no scheduler shares its metrics."""
+        from kuber_cron.worker.metrics import WorkerMetrics
+        from kuber_cron.worker.service import Options, Worker
+
+        settings = self.settings
+        return Worker(
+            Options(
+                keys=self.keys,
+                queues=settings.worker_queues,
+                slots=settings.worker_slots,
+                ttl_seconds=settings.worker_ttl_seconds,
+                log_dir=settings.log_dir,
+                environ=dict(os.environ),
+                keys_for_signatures=self.signing_keys,
+            ),
+            connect=self.connect,
+            clock=self.clock,
+            metrics=WorkerMetrics(self.registry, slots=settings.worker_slots, alone=alone),
+            measures=self.measures,
+            sinks=self._sinks(),
+        )
+
+    def _sinks(self) -> "Callable[[Launch], Sequence[Sink]]":
+        from kuber_cron.cli.relay import Relay, sinks_for
+
+        if self.settings.worker_output == "off":
+            return lambda _: ()
+        relay = Relay(1)
+        self.stack.callback(relay.close)
+        return partial(sinks_for, relay, self.settings.worker_output)
+
+    def serve_telemetry(
+        self, name: str, *, scheduler: "Scheduler | None" = None, worker: "Worker | None" = None
+    ) -> None:
+        """Metrics and health are served until the block ends."""
+        from kuber_cron.common import telemetry
+
+        settings = self.settings
+        server = telemetry.start(
+            self.registry, settings.metrics_host, settings.metrics_port, _health(name, scheduler, worker)
+        )
+        self.stack.callback(server.stop)
+
+
+def _health(name: str, scheduler: "Scheduler | None", worker: "Worker | None") -> "Health":
+    from kuber_cron.common.health import Health
+
+    def term_epoch() -> int | None:
+        term = scheduler.term() if scheduler is not None else None
+        return None if term is None else term.epoch
+
+    health = Health(
+        name,  # type: ignore[arg-type] # one of the three, by the callers above
+        leader=lambda: None if scheduler is None else scheduler.term() is not None,
+        epoch=term_epoch,
+    )
+    for tier in (scheduler, worker):
+        for check, ask in (tier.checks() if tier is not None else {}).items():
+            health.add(check, ask, live=check in {"loop", "lease"})
+    return health
+
+
+def signing_keys(settings: Settings) -> list[bytes]:
+    """Return the keys of the key file, the signing one first; none where the settings say ``insecure``.
+
+    Raises:
+        SettingsError: there is no key file and no word that this is meant, or it cannot be read or is empty.
+    """
+    path = settings.signing_key_file
+    if path is None:
+        if not settings.insecure:
+            raise SettingsError(
+                "KUBER_CRON_SIGNING_KEY_FILE is not set: whoever can write to Redis could run commands on the workers",
+                hint="name a file with a key, or accept that with KUBER_CRON_INSECURE=1",
+            )
+        log.warning(
+            "runs are not signed: whoever can write to Redis can run commands here", setting="insecure"
+        )
+        return []
+    try:
+        keys = [line.strip() for line in path.read_bytes().splitlines() if line.strip()]
+    except OSError as error:
+        raise SettingsError(
+            f"cannot read the signing key file {path}: {error.strerror}",
+            hint="mount the Secret that holds it",
+        ) from error
+    if not keys:
+        raise SettingsError(f"the signing key file {path} is empty", hint="its first line is the key")
+    return keys
+
+
+def _boot_token() -> str:
+    """Return what names this boot of the machine; its start time where the kernel has no name for it (macOS)."""
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        import psutil
+
+        return f"booted-{psutil.boot_time():.0f}"

@@ -1,7 +1,7 @@
 """Telemetry: the metric registry of a process, and the small HTTP server of /metrics, /livez and /readyz.
 
 Nothing here may hold up the work. Each request has a thread of its own, at most 16 at once; whoever has not taken
-his answer within 10 s is cut off, and when all threads are taken, the oldest is, so that the kubelet's probe gets
+its answer within 10 s is cut off, and when all threads are taken, the oldest is, so that the kubelet's probe gets
 through however many slow scrapers there are. Nothing is registered globally, so a process may hold several.
 """
 
@@ -121,6 +121,7 @@ class TelemetryServer:
         self._listener = listener
         self._clock = SystemClock()
         self._requests: dict[socket.socket, float] = {}  # by age: dicts keep their order
+        self._threads = 0  # the requests, and those cut off whose thread has not ended yet
         self._changing = threading.Lock()
         self._wake_up, self._woken = socket.socketpair()
         self._thread = threading.Thread(target=self._serve, name="telemetry", daemon=True)
@@ -168,9 +169,15 @@ class TelemetryServer:
             log.warning("telemetry cannot accept a request", error=str(error))
             return False
         with self._changing:
+            if self._threads >= 2 * MAX_REQUESTS:  # those cut off have not even noticed yet
+                request.close()
+                return True
             if len(self._requests) >= MAX_REQUESTS:
-                _cut_off(next(iter(self._requests)))
+                oldest = next(iter(self._requests))
+                del self._requests[oldest]
+                _cut_off(oldest)
             self._requests[request] = self._clock.elapsed()
+            self._threads += 1
         try:
             threading.Thread(
                 target=self._answer, args=(request, address), name="telemetry-request", daemon=True
@@ -195,6 +202,7 @@ class TelemetryServer:
     def _forget(self, request: socket.socket) -> None:
         with self._changing:
             self._requests.pop(request, None)
+            self._threads -= 1
             request.close()
 
     def _until_next_deadline(self) -> float | None:

@@ -254,7 +254,7 @@ def address_of(client: redis.Redis) -> str:
     pool = client.connection_pool
     if isinstance(pool, SentinelConnectionPool):
         asked = [sentinel.connection_pool.connection_kwargs for sentinel in pool.sentinel_manager.sentinels]
-        return f"{pool.service_name} by " + ", ".join(f"{one['host']}:{one['port']}" for one in asked)
+        return f"{pool.service_name} by " + ", ".join(sorted(f"{one['host']}:{one['port']}" for one in asked))
     at = pool.connection_kwargs
     return str(at["path"]) if "path" in at else f"{at.get('host', 'localhost')}:{at.get('port', 6379)}"
 

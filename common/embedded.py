@@ -176,14 +176,15 @@ class EmbeddedRedis:
     def stop(self, timeout_seconds: float = 10.0) -> None:
         """The server has written everything to disk and is gone; killed if that takes longer. Idempotent."""
         with self._stopping:
+            if self._owner_lock is None:
+                return  # somebody else may have the directory by now, and our server's process id
             if self._guard is not None and self._guard.stdin is not None:
                 self._guard.stdin.close()  # the guard sends TERM, which Redis takes as SHUTDOWN
                 self.wait(timeout_seconds)
                 self._kill_what_is_left()
                 self._status = self._guard.wait()
-            if self._owner_lock is not None:
-                os.close(self._owner_lock)
-                self._owner_lock = None
+            os.close(self._owner_lock)
+            self._owner_lock = None
 
     def _kill_what_is_left(self) -> None:
         """No server is left, even one that ignored TERM, or whose guard somebody killed.

@@ -93,7 +93,17 @@ def test_a_stopped_server_leaves_no_process_and_its_status(redis_server):
     assert server.poll() == 0
     assert not psutil.pid_exists(pid)
     assert not psutil.pid_exists(guard)
-    server.stop()
+
+
+def test_a_second_stop_does_not_touch_who_has_the_directory_now(tmp_path, redis_server):
+    first = redis_server(tmp_path)
+    first.stop()
+    second = redis_server(tmp_path)
+    first.pid = second.pid  # as if the system had given the process id again
+    first.stop()
+    assert second.poll() is None
+    with client_of(second) as client:
+        assert client.ping()
 
 
 def test_a_killed_owner_takes_its_server_along_and_the_data_stays(tmp_path):

@@ -270,8 +270,10 @@ def translated(client: redis.Redis) -> Iterator[None]:
 
 def translate(error: redis.RedisError, address: str) -> KuberCronError:
     """Our error for redis-py's: unreachable (trying again may help) or refused (somebody has to change something)."""
-    # After " : " a MasterNotFoundError goes on with the whole configuration of each sentinel's client.
-    said = redacted(str(error).partition(" : ")[0]) or type(error).__name__
+    said = str(error)
+    if isinstance(error, MasterNotFoundError):
+        said = said.partition(" : ")[0]  # the rest is the whole configuration of each sentinel's client
+    said = redacted(said) or type(error).__name__
     for kinds, sentence, hint in _REFUSALS:
         if isinstance(error, kinds):
             return RedisRefusedError(f"Redis at {address} {sentence}: {said}", hint=hint)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -143,21 +144,21 @@ def test_a_stop_of_what_is_unknown_or_has_ended_does_nothing(commands):
 
 
 def test_a_command_that_had_ended_by_itself_keeps_its_outcome_when_a_stop_comes_late():
-    held = threading.Event()
-    began = threading.Event()
+    released = threading.Event()
 
-    def hold(_launch, _pid):
-        began.set()
-        held.wait(DEADLINE)
+    def started(launch, pid):
+        if launch.job == "holds the loop":
+            released.wait(DEADLINE)  # until the start and the stop of the other are both asked for
+        else:
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # it has ended, and the loop cannot know
 
-    with Supervised(on_started=hold) as commands:
+    with Supervised(on_started=started) as commands:
+        commands.supervisor.start(replace(commands.launch("exit 0"), job="holds the loop"))
         launch = commands.start("exit 3")
-        began.wait(DEADLINE)  # the loop is held up, so it cannot have heard of the end
-        pid = commands.supervisor._attempts[launch.execution_id].pid
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         commands.supervisor.stop(launch.execution_id, "stopped")
-        held.set()
-        assert commands.end().outcome == Outcome(kind="failed", exit_code=3)
+        released.set()
+        ended = {one.launch.execution_id: one.outcome for one in (commands.end(), commands.end())}
+    assert ended[launch.execution_id] == Outcome(kind="failed", exit_code=3)
 
 
 def test_a_second_stop_with_less_grace_counts(commands):

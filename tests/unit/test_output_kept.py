@@ -101,6 +101,18 @@ def test_a_log_file_holds_all_or_the_beginning_the_end_and_the_exact_gap(log_pat
     assert file.dropped_bytes == len(whole) - limit
 
 
+def test_a_log_a_little_over_its_limit_lacks_just_the_little(tmp_path):
+    path = tmp_path / "x.log"
+    file = logged(path, [b"0123456789" * 10, b"abc"], 100)
+    assert (
+        path.read_bytes()
+        == (b"0123456789" * 10)[:75]
+        + b"\n[kuber-cron: 3 bytes dropped here]\n"
+        + b"8901234567890123456789abc"
+    )
+    assert file.dropped_bytes == 3
+
+
 def test_a_log_file_that_cannot_be_made_costs_the_log_and_is_told_once(tmp_path):
     (tmp_path / "file").touch()
     file = logged(tmp_path / "file" / "job" / "x.log", [b"abc", b"def"], 100)

@@ -6,6 +6,7 @@ The commands stand in their own modules; nothing here or at their top imports Re
 
 import contextlib
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -97,4 +98,6 @@ def _reader_gone() -> int:
 
 def main() -> None:
     """The entry point of ``kuber-cron`` and of ``python -m kuber_cron``."""
-    sys.exit(execute(sys.argv[1:]))
+    status = execute(sys.argv[1:])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more Ctrl-C must not change an answer that is given
+    sys.exit(status)

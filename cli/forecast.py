@@ -15,6 +15,12 @@ from kuber_cron.scheduler.planner import delay_of
 
 _INSTANT = timedelta(microseconds=1)  # next_after is strictly later, and a life begins with its first instant
 
+# Schedules without times of their own, and when their jobs run instead (cron.md §1.9, §3).
+_TIMELESS = {
+    "reboot": "once at the start: of the installation, of the machine under run",
+    "after": "after another job",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
@@ -36,7 +42,7 @@ def of_schedule(schedule: Schedule, after: datetime, count: int, *, job: str | N
         timezone=schedule.timezone,
         never=schedule.never,
         runs=_runs(schedule, after, count, until=None),
-        notes=["at the machine's or the installation's start"] if schedule.kind == "reboot" else [],
+        notes=[_TIMELESS[schedule.kind]] if schedule.kind in _TIMELESS else [],
     )
 
 
@@ -79,7 +85,7 @@ def _clock_of(job: Job, jobs: Mapping[str, Job]) -> Job:
 def _notes(job: Job, clock: Job, schedule: Schedule, after: datetime) -> list[str]:
     notes = []
     if schedule.kind == "reboot":
-        notes.append("at the machine's or the installation's start")
+        notes.append(_TIMELESS["reboot"])
     if job.suspend:
         notes.append("suspended")
     if clock is not job:

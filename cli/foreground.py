@@ -183,9 +183,10 @@ def _run(launch: "Launch", descriptors: "dict[Stream, int]") -> "tuple[Ended, si
                     asked = asked or signal.SIGPIPE
                     supervisor.stop(launch.execution_id, "stopped")
                 elif event is not None:
-                    is_again = asked is not None and clock.elapsed() - asked_at > serving.ONE_PRESS_SECONDS
+                    if asked is None:
+                        asked, asked_at = event, clock.elapsed()
+                    is_again = clock.elapsed() - asked_at > serving.ONE_PRESS_SECONDS
                     grace_seconds = 0.0 if is_again and event is signal.SIGINT else None
-                    asked_at, asked = clock.elapsed(), asked or event
                     supervisor.stop(launch.execution_id, "interrupted", grace_seconds=grace_seconds)
     return event, asked
 

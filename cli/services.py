@@ -147,8 +147,11 @@ class Everything:
         term = self._scheduling.term()
         coming = sorted(self._scheduling.upcoming().items(), key=lambda item: item[1])[:_SHOWN]
         notes = {job: "suspended" for job, entry in entries.items() if entry.job.suspend}
+        is_draining = self._working.is_draining
         return Snapshot(
-            next=[Upcoming(job=job, due_at=at, note=notes.get(job, "")) for job, at in coming],
+            next=[
+                Upcoming(job=job, due_at=at, note=notes.get(job, "")) for job, at in coming if not is_draining
+            ],
             running=[
                 Running(
                     job=each.launch.job,
@@ -174,7 +177,7 @@ class Everything:
             redis=self._working.checks()["redis"](),
             jobs=len(entries),
             slots=self._slots,
-            is_draining=self._working.is_draining,
+            is_draining=is_draining,
         )
 
 

@@ -62,8 +62,12 @@ def next_runs(
     format_: options.FormatOption = output.Format.TABLE,
 ) -> int:
     """Show the coming runs of jobs, or of an expression, and change nothing."""
-    if (schedule is None) == (not files):
-        raise UsageError("give either job files or --schedule", hint="see kuber-cron next --help")
+    if schedule is not None and files:
+        raise UsageError(
+            "give either job files or --schedule", hint='quote the expression: --schedule "0 6 * * *"'
+        )
+    if schedule is None and not files:
+        raise UsageError("give job files or --schedule", hint="see kuber-cron next --help")
     now = SystemClock().now()
     if schedule is not None:
         found, start, notes = _of_expression(
@@ -93,7 +97,7 @@ def _of_expression(
     try:
         parsed = Schedule.parse(text, timezone=zone, job_id=job or "")
     except ScheduleError as error:
-        raise BadScheduleError(f'bad {error.about} in "{text}": {error.message}', hint=error.hint) from error
+        raise BadScheduleError(f'schedule "{text}": {error.message}', hint=error.hint) from error
     start, note = _start(from_, parsed.timezone, now)
     return [forecast.of_schedule(parsed, start, count, job=job)], start, [note] if note else []
 

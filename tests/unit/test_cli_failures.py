@@ -54,10 +54,9 @@ def test_an_unexpected_error_says_how_to_report_it_and_shows_no_traceback(capsys
 
 def test_an_unexpected_error_shows_its_traceback_at_the_debug_level(capsys, monkeypatch):
     monkeypatch.setenv("KUBER_CRON_LOG_LEVEL", "DEBUG")
-    try:
-        raise ZeroDivisionError
-    except ZeroDivisionError as error:
-        failures.report(error, as_json=False)
+    with pytest.raises(ZeroDivisionError) as raised:
+        _ = 1 / 0
+    failures.report(raised.value, as_json=False)
     assert "Traceback" in capsys.readouterr().err
 
 

@@ -61,9 +61,8 @@ def test_what_is_no_instant_is_refused_with_an_example(text):
 zones = st.sampled_from(
     ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Pacific/Apia"]
 ).map(ZoneInfo)
-moments = st.datetimes(datetime(1995, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC)).map(
-    lambda moment: moment.replace(microsecond=0)
-)
+FIRST, LAST = datetime(1995, 1, 1), datetime(2035, 1, 1)  # noqa: DTZ001 -- bounds of local times
+moments = st.datetimes(FIRST, LAST, timezones=st.just(UTC)).map(lambda moment: moment.replace(microsecond=0))
 
 
 @given(moments, zones)
@@ -72,7 +71,7 @@ def test_a_local_time_that_a_clock_has_shown_reads_back_as_that_instant(moment, 
     assert moment in instants.parse(shown, zone).instants
 
 
-@given(st.datetimes(datetime(1995, 1, 1), datetime(2035, 1, 1)), zones)
+@given(st.datetimes(FIRST, LAST), zones)
 def test_any_local_time_means_one_or_two_instants_near_it(naive, zone):
     reading = instants.parse(naive.isoformat(), zone)
     assert list(reading.instants) == sorted(set(reading.instants))

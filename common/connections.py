@@ -11,7 +11,8 @@ that was applied before its answer got lost is applied again. So each connection
 
 Each client has a pool of its own. Replies are bytes. RESP2, for its replies have the same shape on every server
 and it needs no HELLO. Maintenance notifications are off: they would stretch the timeouts at the server's word.
-CLIENT SETINFO is not sent: two round trips, and unknown before Redis 7.2; the client's name says who it is.
+CLIENT SETINFO is not sent: two round trips, and unknown before Redis 7.2; the client's name says who it is. Each password that
+is met here is hidden from the logs.
 """
 
 import importlib
@@ -41,6 +42,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 
+from kuber_cron.common import logs
 from kuber_cron.common.errors import KuberCronError, RedisRefusedError, RedisUnreachableError, SettingsError
 from kuber_cron.common.redaction import redacted, redacted_url
 from kuber_cron.common.settings import Settings
@@ -74,6 +76,7 @@ class PasswordFile(CredentialProvider):
         except (OSError, UnicodeDecodeError) as error:
             # redis-py cleans up after its own kind of error only.
             raise AuthenticationError(f"cannot read the password file {self._path}: {error}") from error
+        logs.hide(password)
         return (self._username, password) if self._username else (password,)
 
 
@@ -178,6 +181,9 @@ def _parsed(url: str, known: set[str]) -> dict[str, Any]:
         raise _bad_url(url, f"unknown option {min(unknown)!r}; known are {', '.join(sorted(known))}")
     if not url.startswith("unix:"):
         parsed["socket_keepalive"] = True
+    logs.hide(
+        *(str(parsed[name]) for name in ("password", "sentinel_password", "ssl_password") if name in parsed)
+    )
     return parsed
 
 

@@ -27,7 +27,8 @@ _FLOORS = {
     "rq": logging.WARNING,
 }
 
-_SHORTEST_SECRET = 4  # hiding a shorter one would riddle every line, and guard nothing
+# Hiding a shorter one ("redis", "backup") would riddle every line. In URLs those are hidden all the same.
+_SHORTEST_SECRET = 8
 
 _secrets: tuple[str, ...] = ()
 

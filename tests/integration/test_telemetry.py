@@ -251,6 +251,9 @@ def test_cpu_usage_counts_running_children_and_counts_them_once_when_they_end():
         assert 45 <= percent(collector) < 150  # half a second of the child's in one second of the clock
     clock.at = 2.0
     assert percent(collector) < 40  # not once more by its end
+    subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
+    clock.at = 3.0
+    assert 45 <= percent(collector) < 150  # one that came and went between two looks
 
 
 def test_a_second_scraper_within_a_second_sees_the_same_cpu_usage():

@@ -168,7 +168,7 @@ def test_a_hidden_secret_is_written_in_no_form(form, secret):
 def test_hiding_an_empty_secret_leaves_lines_readable():
     stream = io.StringIO()
     logs.configure("json", "info", stream)
-    logs.hide("", "a")
+    logs.hide("", "before")
     log.info("all as before")
     assert lines(stream)[0]["event"] == "all as before"
 

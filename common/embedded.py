@@ -22,18 +22,13 @@ when it dies. :meth:`EmbeddedRedis.poll` tells, and the owner decides.
 import contextlib
 import fcntl
 import os
-import secrets
 import signal
-import socket
 import subprocess
-import tempfile
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
-from urllib.parse import quote
 
 import redis
 from redis.backoff import NoBackoff
@@ -41,6 +36,7 @@ from redis.retry import Retry
 
 from kuber_cron.common.clock import SystemClock
 from kuber_cron.common.errors import EmbeddedRedisError
+from kuber_cron.common.redis_place import SOCKET_NAME, Place, find_place
 from kuber_cron.common.redis_program import Program, find_program
 
 DEFAULT_DIRECTORY = Path(".kuber-cron/redis")
@@ -50,7 +46,6 @@ _TAKEOVER_SECONDS = 12.0  # how long a start waits for the server of a killed ow
 _ORPHAN_SECONDS = 3.0  # for a server whose guard was killed
 _POLL_SECONDS = 0.02
 _LOG_LIMIT = 1024 * 1024  # bytes; one older log is kept
-_SOCKET_NAME = "redis.sock"
 CONFIG_NAME = "kuber-cron-redis.conf"
 
 # fd 0 is the owner's pipe, fd 1 the server's lock, fd 2 the log; $1 the private socket directory or "".
@@ -75,18 +70,9 @@ exec 4<&-
 wait $server
 status=$?
 kill -KILL $watcher
-[ -z "$sockets" ] || {{ rm -f "$sockets/{_SOCKET_NAME}"; rmdir "$sockets"; }}
+[ -z "$sockets" ] || {{ rm -f "$sockets/{SOCKET_NAME}"; rmdir "$sockets"; }}
 exit $status
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
-    """Where clients find the server: its configuration, its URL, and the private socket directory or ""."""
-
-    config: dict[str, str] = field(repr=False)
-    url: str = field(repr=False)
-    sockets: str = ""
 
 
 class EmbeddedRedis:
@@ -134,7 +120,7 @@ class EmbeddedRedis:
             server_lock = _lock_server(self.directory)
             try:
                 _refuse_newer_data(self.directory, self.program)
-                place = _find_place(self.directory, listen)
+                place = find_place(self.directory, listen)
                 self.url = place.url
                 self._launch(place, {"appendfsync": appendfsync, **(options or {})}, server_lock)
             finally:
@@ -204,7 +190,7 @@ class EmbeddedRedis:
         if lock is not None:
             os.close(lock)
 
-    def _launch(self, place: _Place, options: Mapping[str, str], server_lock: int) -> None:
+    def _launch(self, place: Place, options: Mapping[str, str], server_lock: int) -> None:
         config = _write_config(self.directory, {**_OURS, **place.config, **options})
         log = _open_log(self.log_path)
         try:
@@ -333,51 +319,6 @@ def _refuse_newer_data(directory: Path, program: Program) -> None:
             f"the data in {directory} was written by Redis 7 or newer, and {program.path} is {program.version_text}",
             hint="install a newer Redis or kuber-cron[embedded], or move the directory away to begin empty",
         )
-
-
-def _find_place(directory: Path, listen: Literal["auto", "tcp"]) -> _Place:
-    if listen == "auto":
-        if _takes_socket(directory):
-            return _on_socket(directory)
-        private = Path(tempfile.mkdtemp(prefix="kuber-cron-"))
-        if _takes_socket(private):
-            return _on_socket(private, sockets=str(private))
-        private.rmdir()
-    password = secrets.token_urlsafe(24)
-    port = _free_port()
-    return _Place(
-        config={"port": str(port), "bind": "127.0.0.1", "requirepass": password},
-        url=f"redis://:{password}@127.0.0.1:{port}/0",
-    )
-
-
-def _on_socket(directory: Path, sockets: str = "") -> _Place:
-    path = str(directory / _SOCKET_NAME)
-    return _Place(
-        config={"port": "0", "unixsocket": path, "unixsocketperm": "700"},
-        url=f"unix://{quote(path)}?db=0",
-        sockets=sockets,
-    )
-
-
-def _takes_socket(directory: Path) -> bool:
-    """Whether a socket can be bound there: tried, for length limits and file systems differ."""
-    path = directory / _SOCKET_NAME
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            path.unlink(missing_ok=True)  # ours: both locks are held
-            probe.bind(os.fsencode(path))
-            path.unlink()
-        except OSError:
-            return False
-    return True
-
-
-def _free_port() -> int:
-    """A port that was free a moment ago; if somebody takes it meanwhile, the server's last words say so."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _write_config(directory: Path, config: Mapping[str, str]) -> Path:

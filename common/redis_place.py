@@ -1,0 +1,70 @@
+"""Where clients find the server of one machine: a Unix socket if one is possible, else loopback and a password."""
+
+import os
+import secrets
+import socket
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+
+SOCKET_NAME = "redis.sock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where clients find the server: its configuration, its URL, and the private socket directory or ""."""
+
+    config: dict[str, str] = field(repr=False)
+    url: str = field(repr=False)
+    sockets: str = ""
+
+
+def find_place(directory: Path, listen: Literal["auto", "tcp"]) -> Place:
+    """A place that works, tried out: in the data directory, in a private temporary one, or on loopback.
+
+    The caller holds the directory's locks, for a socket left there by a crash is removed.
+    """
+    if listen == "auto":
+        if _takes_socket(directory):
+            return _on_socket(directory)
+        private = Path(tempfile.mkdtemp(prefix="kuber-cron-"))
+        if _takes_socket(private):
+            return _on_socket(private, sockets=str(private))
+        private.rmdir()
+    password = secrets.token_urlsafe(24)
+    port = _free_port()
+    return Place(
+        config={"port": str(port), "bind": "127.0.0.1", "requirepass": password},
+        url=f"redis://:{password}@127.0.0.1:{port}/0",
+    )
+
+
+def _on_socket(directory: Path, sockets: str = "") -> Place:
+    path = str(directory / SOCKET_NAME)
+    return Place(
+        config={"port": "0", "unixsocket": path, "unixsocketperm": "700"},
+        url=f"unix://{quote(path)}?db=0",
+        sockets=sockets,
+    )
+
+
+def _takes_socket(directory: Path) -> bool:
+    """Whether a socket can be bound there: tried, for length limits and file systems differ."""
+    path = directory / SOCKET_NAME
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            path.unlink(missing_ok=True)  # ours: both locks are held
+            probe.bind(os.fsencode(path))
+            path.unlink()
+        except OSError:
+            return False
+    return True
+
+
+def _free_port() -> int:
+    """A port that was free a moment ago; if somebody takes it meanwhile, the server's last words say so."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -50,7 +50,7 @@ def kuber_cron(
         raise typer.Exit(failures.USAGE)
 
 
-for _command in (
+COMMANDS = (
     run.COMMAND,
     check.COMMAND,
     upcoming.COMMAND,
@@ -58,7 +58,8 @@ for _command in (
     foreground.COMMAND,
     tiers.SCHEDULER,
     tiers.WORKER,
-):
+)
+for _command in COMMANDS:
     app.command(_command.name, short_help=_command.summary, epilog=_command.epilog)(_command.function)
 
 

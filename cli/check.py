@@ -1,6 +1,8 @@
 """``kuber-cron check``: what is wrong with job files."""
 
+import functools
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kuber_cron.common.diagnostics import Diagnostic
+    from kuber_cron.common.jobs import Job
     from kuber_cron.common.sources import Loaded
 
 
@@ -31,9 +34,8 @@ def check(
     from kuber_cron.common import lint
 
     loaded = reading.load(files, system=system, timezone=timezone)
-    found = sorted(
-        [*loaded.diagnostics, *lint.transitions(loaded.jobs, SystemClock().now())],
-        key=lambda each: (loaded.files.index(each.source), each.line, each.col),
+    found = _in_order(
+        [*loaded.diagnostics, *lint.transitions(loaded.jobs, SystemClock().now(), _line_of)], loaded.files
     )
     errors = sum(each.severity == "error" for each in found)
     if format_ is output.Format.JSON:
@@ -41,6 +43,26 @@ def check(
     else:
         _show(loaded, found, errors)
     return failures.PROBLEM if errors or (strict and found) else failures.OK
+
+
+def _line_of(job: "Job") -> str:
+    """Return the line of the job's schedule in its file; its schedule where that cannot be read (again)."""
+    lines = _lines(job.source)
+    return lines[job.line - 1].decode("utf-8", "replace") if 0 < job.line <= len(lines) else job.schedule
+
+
+@functools.lru_cache(maxsize=8)
+def _lines(source: str) -> list[bytes]:
+    try:
+        return Path(source).read_bytes().split(b"\n")
+    except OSError:
+        return []
+
+
+def _in_order(found: "Sequence[Diagnostic]", files: "Sequence[str]") -> "list[Diagnostic]":
+    """Return them by file as the files were read, then by line and column."""
+    places = {name: place for place, name in enumerate(files)}
+    return sorted(found, key=lambda each: (places.get(each.source, len(places)), each.line, each.col))
 
 
 def _document(loaded: "Loaded", found: "Sequence[Diagnostic]", errors: int) -> dict[str, Any]:

@@ -48,13 +48,13 @@ def convert(
     format_: options.FormatOption = output.Format.TABLE,
 ) -> int:
     """Write jobs as YAML, as a crontab or as Kubernetes CronJobs; nothing is written where the input has errors."""
-    from kuber_cron.common import export
-
     loaded = reading.load(files, system=system, timezone=timezone)
     if reading.complain(loaded):
         raise InputHasErrorsError(
             "the input has errors, so nothing was written", hint="mend what kuber-cron check says about it"
         )
+    from kuber_cron.common import export
+
     notes: list[str] = []
     if to is Target.KUBERNETES:
         text, notes = export.to_kubernetes(loaded.jobs)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
 
@@ -17,8 +17,6 @@ from kuber_cron.common.errors import SettingsError
 from kuber_cron.common.settings import Settings
 
 if TYPE_CHECKING:
-    from redis import Redis
-
     from kuber_cron.cli.services import Everything, SchedulerAlone, WorkerAlone
     from kuber_cron.common.health import Health
     from kuber_cron.scheduler.catalog import Watcher
@@ -121,7 +119,7 @@ class _Tier:
         self.registry = telemetry.make_registry()
         self.measures = JobMeasures(self.registry, max_jobs=settings.metrics_max_jobs)
 
-    def connect(self, purpose: str) -> "Redis":
+    def connect(self, purpose: str) -> Any:  # a redis.Redis, which is not for this tier to know
         """Return a client for `purpose`. The process's end closes it: a service's threads use it to their last."""
         from kuber_cron.common import connections
 

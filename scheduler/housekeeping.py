@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import structlog
-from rq.utils import utcformat
 
 from kuber_cron.common.errors import FencedError, StateLostError
 from kuber_cron.common.store import FAILURE_TTL_SECONDS, HISTORY_LIMIT, Store, text
@@ -86,7 +85,7 @@ class Housekeeper:
             term.epoch,
             term.lease,
             origin,
-            utcformat(now),
+            now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),  # RQ's own form
             now.timestamp(),
             int(reap),
             FAILURE_TTL_SECONDS,

@@ -216,6 +216,8 @@ class Worker:
                 found = self._claims.unstarted()[:free] if doubtful else []
                 doubtful = False
                 for run in found or self._next_runs(free):
+                    if self._draining.is_set():
+                        return  # what is claimed and not begun goes back to its queue when we leave
                     self._begin(run)
             except RedisError as error:
                 # A claim or a start may have happened without our hearing of it: the claim list knows.

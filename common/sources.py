@@ -1,0 +1,134 @@
+"""Sources: the files and directories that jobs are read from (spec: cron.md §4).
+
+A directory is read in name order and not recursively; names that begin with ``.`` (a ConfigMap's ``..data``)
+or end in ``~`` are passed over. ``.yaml`` and ``.yml`` are YAML, all else is a crontab. Ids, names and
+predecessors are settled over all files together.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kuber_cron.common import crontab
+from kuber_cron.common.diagnostics import Diagnostic, Fault
+from kuber_cron.common.errors import KuberCronError
+from kuber_cron.common.jobs import Job
+from kuber_cron.common.linking import SourceDraft, link
+
+# A ConfigMap holds at most 1 MiB; a file beyond this is not a job file but a mistake.
+MAX_FILE_BYTES = 32 * 1024 * 1024
+_YAML = (".yaml", ".yml")
+
+
+class SourceError(KuberCronError):
+    """A path that was named cannot be read at all."""
+
+    code = "no-such-file"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What the sources hold.
+
+    Attributes:
+        jobs: All good jobs, in name order of their files and file order within.
+        diagnostics: Everything wrong, in the same order.
+        files: The files that were read, as the user would name them.
+    """
+
+    jobs: list[Job]
+    diagnostics: list[Diagnostic]
+    files: list[str]
+
+
+def load(paths: Sequence[str | Path], *, system: bool = False, timezone: str = "UTC") -> Loaded:
+    """Read files and directories; jobs get their ids over all of them.
+
+    Args:
+        paths: Files, or directories of them.
+        system: Crontabs have a user's name before the command.
+        timezone: The zone of jobs that name none.
+
+    Raises:
+        SourceError: A path does not exist, or is neither a file nor a directory.
+        ScheduleError: There is no such ``timezone``.
+    """
+    files = list(_files(paths))
+    drafts = [_read(path, system=system, timezone=timezone) for path in files]
+    parsed = link(drafts)
+    return Loaded(jobs=parsed.jobs, diagnostics=parsed.diagnostics, files=[str(path) for path in files])
+
+
+def fingerprint(paths: Sequence[str | Path]) -> str:
+    """The sha256 over the names and contents of what ``load`` would read: equal while nothing has changed.
+
+    A path that cannot be read counts as it is told, so that its return is a change too.
+    """
+    digest = hashlib.sha256()
+    try:
+        files = list(_files(paths))
+    except SourceError as error:
+        return hashlib.sha256(str(error).encode()).hexdigest()
+    for path in files:
+        content = _content(path)
+        body = content if isinstance(content, bytes) else content.message.encode()
+        digest.update(f"{path}\0{len(body)}\0".encode("utf-8", "surrogateescape"))
+        digest.update(body)
+    return digest.hexdigest()
+
+
+def _files(paths: Sequence[str | Path]) -> Iterator[Path]:
+    for path in map(Path, paths):
+        if path.is_dir():
+            yield from _directory(path)
+        elif path.exists():
+            yield path
+        else:
+            raise SourceError(
+                f"{path} does not exist", hint="name a crontab, a YAML file, or a directory of them"
+            )
+
+
+def _directory(path: Path) -> Iterator[Path]:
+    try:
+        entries = sorted(path.iterdir())
+    except OSError as error:
+        raise SourceError(
+            f"{path} cannot be listed: {error.strerror}", hint="check its permissions"
+        ) from error
+    for entry in entries:
+        if not entry.name.startswith(".") and not entry.name.endswith("~") and entry.is_file():
+            yield entry
+
+
+def _content(path: Path) -> bytes | Fault:
+    try:
+        with path.open("rb") as file:
+            body = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        return Fault(
+            code="KC117", message=f"the file cannot be read: {error.strerror or error}", about="line"
+        )
+    if len(body) > MAX_FILE_BYTES:
+        return Fault(
+            code="KC117",
+            message=f"the file is larger than {MAX_FILE_BYTES // 2**20} MiB",
+            hint="a job file names commands; keep data elsewhere",
+            about="line",
+        )
+    return body
+
+
+def _read(path: Path, *, system: bool, timezone: str) -> SourceDraft:
+    content = _content(path)
+    if isinstance(content, Fault):
+        draft = SourceDraft(source=str(path))
+        draft.report(content, 1, "")
+        return draft
+    if path.suffix.lower() in _YAML:
+        # PyYAML costs more to import than a crontab costs to read.
+        from kuber_cron.common import jobfile
+
+        return jobfile.read(content, str(path), timezone=timezone)
+    return crontab.read(content, str(path), system=system, timezone=timezone)

@@ -1,9 +1,15 @@
 """The command as people call it: a process with its own streams, exit status and environment."""
 
+import io
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
+
+from kuber_cron.cli import app
 
 COMMAND = [sys.executable, "-m", "kuber_cron"]
 
@@ -32,3 +38,37 @@ def kuber_cron(
         timeout=60,
         check=False,
     )
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command line came to."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class InProcess:
+    """The command in this process: fifty times quicker, for what does not hang on being a process."""
+
+    def __init__(
+        self, directory: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        self._capfd = capfd
+        self._monkeypatch = monkeypatch
+        monkeypatch.chdir(directory)
+        for name in list(os.environ):
+            if name not in environment():
+                monkeypatch.delenv(name)
+
+    def __call__(self, *words: str, stdin: str = "", **extra: str) -> Said:
+        """Run it to its end; `extra` are variables."""
+        with self._monkeypatch.context() as here:
+            here.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+            for name, value in extra.items():
+                here.setenv(name, value)
+            self._capfd.readouterr()
+            status = app.execute(list(words))
+            out, err = self._capfd.readouterr()
+        return Said(status, out, err)

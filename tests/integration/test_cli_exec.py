@@ -3,7 +3,7 @@ import signal
 import subprocess
 
 import pytest
-from tests.cli_process import COMMAND, environment, kuber_cron
+from tests.cli_process import COMMAND, InProcess, environment
 
 JOBS = r"""
 MODE=full
@@ -38,12 +38,21 @@ def jobs(tmp_path):
     return tmp_path
 
 
-def execute(jobs, name, *words, **extra):
-    return kuber_cron("exec", "crontab", "--job", name, *words, cwd=jobs, **extra)
+@pytest.fixture
+def kuber_cron(jobs, monkeypatch, capfd):
+    return InProcess(jobs, monkeypatch, capfd)
 
 
-def test_each_stream_of_the_command_goes_to_ours_and_the_outcome_to_stderr(jobs):
-    done = execute(jobs, "talk")
+@pytest.fixture
+def execute(kuber_cron):
+    def execute(name, *words, **extra):
+        return kuber_cron("exec", "crontab", "--job", name, *words, **extra)
+
+    return execute
+
+
+def test_each_stream_of_the_command_goes_to_ours_and_the_outcome_to_stderr(execute):
+    done = execute("talk")
     assert (done.returncode, done.stdout) == (0, "to-out\n")
     said = done.stderr.splitlines()
     assert sorted(said)[1] == "to-err"
@@ -60,45 +69,45 @@ def test_each_stream_of_the_command_goes_to_ours_and_the_outcome_to_stderr(jobs)
         ("shot", 137, "shot: signalled (signal 9)"),
     ],
 )
-def test_the_exit_status_is_what_a_shell_would_say(jobs, name, status, said):
-    done = execute(jobs, name)
+def test_the_exit_status_is_what_a_shell_would_say(execute, name, status, said):
+    done = execute(name)
     assert done.returncode == status
     assert said in done.stderr
 
 
-def test_standard_input_is_what_follows_the_percent_sign(jobs):
-    assert execute(jobs, "reads").stdout == "first\nsecond\n"
+def test_standard_input_is_what_follows_the_percent_sign(execute):
+    assert execute("reads").stdout == "first\nsecond\n"
 
 
-def test_the_environment_is_the_jobs_with_ours_on_top_and_no_setting_in_it(jobs):
-    done = execute(jobs, "shows", KUBER_CRON_REDIS_URL="redis://:secret@host")
+def test_the_environment_is_the_jobs_with_ours_on_top_and_no_setting_in_it(execute):
+    done = execute("shows", KUBER_CRON_REDIS_URL="redis://:secret@host")
     assert done.stdout == "full shows 1 unset\n"
-    assert execute(jobs, "shows", "--env", "MODE=a=b", "--env", "X=1").stdout.startswith("a=b shows 1")
+    assert execute("shows", "--env", "MODE=a=b", "--env", "X=1").stdout.startswith("a=b shows 1")
 
 
-def test_json_is_one_document_on_stdout_and_the_output_goes_to_stderr(jobs):
-    done = execute(jobs, "flaky", "--format", "json")
+def test_json_is_one_document_on_stdout_and_the_output_goes_to_stderr(execute):
+    done = execute("flaky", "--format", "json")
     document = json.loads(done.stdout)
     assert (done.returncode, document["exit_status"], document["exit_code"]) == (3, 3, 3)
     assert (document["job"], document["outcome"], document["signal"]) == ("flaky", "failed", None)
-    talk = execute(jobs, "talk", "--format", "json")
+    talk = execute("talk", "--format", "json")
     assert sorted(json.loads(talk.stdout)["output"].splitlines()) == ["to-err", "to-out"]
     assert {"to-out", "to-err"} <= set(talk.stderr.splitlines())
 
 
-def test_a_misspelt_job_gets_a_suggestion(jobs):
-    done = execute(jobs, "tlak")
+def test_a_misspelt_job_gets_a_suggestion(execute):
+    done = execute("tlak")
     assert done.returncode == 1
     assert done.stderr == 'error: there is no job "tlak"\nhint: did you mean talk?\n'
 
 
-def test_a_file_of_several_jobs_needs_a_name_and_a_file_of_one_does_not(jobs):
-    done = kuber_cron("exec", "crontab", cwd=jobs)
+def test_a_file_of_several_jobs_needs_a_name_and_a_file_of_one_does_not(jobs, kuber_cron):
+    done = kuber_cron("exec", "crontab")
     assert done.returncode == 2
     assert "there are 11 jobs, so say which with --job" in done.stderr
     assert "the jobs are: talk, flaky," in done.stderr
     (jobs / "one").write_text("0 6 * * * echo alone\n")
-    assert kuber_cron("exec", "one", cwd=jobs).stdout == "alone\n"
+    assert kuber_cron("exec", "one").stdout == "alone\n"
 
 
 @pytest.fixture

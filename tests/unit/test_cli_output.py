@@ -1,5 +1,6 @@
 import io
 import json
+import re
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,3 +50,26 @@ def test_a_table_in_a_pipe_has_no_frames_and_no_colours():
 
 def test_a_count_agrees_with_its_noun():
     assert [output.counted(n, "job") for n in (0, 1, 2)] == ["no jobs", "1 job", "2 jobs"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_table_on_a_narrow_terminal_is_folded_and_loses_nothing(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    output.write_table(["JOB", "WHEN"], [["a-very-" * 12 + "long-name", "in 3 h"]], stream=stream)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue()).splitlines()
+    assert all(len(line) <= 40 for line in lines)
+    assert "".join("".join(lines[1:]).split()).replace("in3h", "") == "a-very-" * 12 + "long-name"
+
+
+def test_no_color_is_respected_on_a_terminal(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    stream = Terminal()
+    output.write_table(["JOB"], [["x"]], stream=stream)
+    assert not re.search(r"\x1b\[(3|4)\d", stream.getvalue())

@@ -1,0 +1,91 @@
+"""The catalog follows its files by content, and a broken file never replaces the last good jobs."""
+
+import pytest
+from waiting import eventually
+from working import job
+
+from kuber_cron.common import sources
+from kuber_cron.common.clock import SystemClock
+from kuber_cron.scheduler.catalog import Watcher, not_in_force
+
+GOOD = "# kuber-cron: name=a\n* * * * * true\n"
+
+
+@pytest.fixture
+def watched(tmp_path):
+    path = tmp_path / "crontab"
+    path.write_text(GOOD)
+    changes = []
+    watcher = Watcher([tmp_path], clock=SystemClock(), on_change=lambda: changes.append(1))
+    watcher.load()
+    watcher.start()
+    yield path, watcher, changes
+    watcher.stop()
+
+
+def test_an_edit_is_taken_over_by_its_content(watched):
+    path, watcher, changes = watched
+    path.write_text(GOOD + "# kuber-cron: name=b\n* * * * * true\n")
+    eventually(lambda: list(watcher.current.entries) == ["a", "b"])
+    eventually(lambda: changes)
+
+
+def test_a_broken_file_leaves_the_last_good_jobs_and_says_so(watched):
+    path, watcher, changes = watched
+    path.write_text("# kuber-cron: name=b\n61 * * * * true\n")
+    eventually(lambda: not watcher.current.valid)
+    assert list(watcher.current.entries) == ["a"]
+    assert changes == []
+    path.write_text(GOOD)
+    eventually(lambda: watcher.current.valid)
+
+
+def test_a_file_that_vanishes_leaves_the_last_good_jobs(tmp_path):
+    path = tmp_path / "crontab"
+    path.write_text(GOOD)
+    watcher = Watcher([path], clock=SystemClock())
+    watcher.load()
+    watcher.start()
+    path.unlink()
+    try:
+        eventually(lambda: not watcher.current.valid)
+        assert list(watcher.current.entries) == ["a"]
+    finally:
+        watcher.stop()
+
+
+def test_the_good_jobs_of_a_file_that_is_broken_from_the_start_run(tmp_path):
+    path = tmp_path / "crontab"
+    path.write_text("61 * * * * true\n" + GOOD)
+    watcher = Watcher([path], clock=SystemClock())
+    assert list(watcher.load().entries) == ["a"]
+    assert not watcher.current.valid
+
+
+def test_the_swap_of_a_config_map_is_a_change(tmp_path):
+    for version, text in (("..1", GOOD), ("..2", GOOD + "@daily true\n")):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "crontab").write_text(text)
+    data = tmp_path / "..data"
+    data.symlink_to("..1")
+    (tmp_path / "crontab").symlink_to("..data/crontab")
+    before = sources.fingerprint([tmp_path])
+    assert sources.load([tmp_path]).files == [str(tmp_path / "crontab")]
+    data.unlink()
+    data.symlink_to("..2")
+    assert sources.fingerprint([tmp_path]) != before
+
+
+def test_a_missing_path_is_named_with_the_remedy(tmp_path):
+    with pytest.raises(sources.SourceError, match="does not exist") as caught:
+        sources.load([tmp_path / "nothing"])
+    assert caught.value.hint
+
+
+def test_policies_without_effect_today_are_named():
+    assert not_in_force(job(retries=3, concurrency="forbid")) == []
+    assert not_in_force(job(after=["x"], group="g", concurrency="queue")) == [
+        "after",
+        "group",
+        "concurrency=queue",
+    ]

@@ -1,0 +1,68 @@
+"""docs/metrics.md names what the code exports, and nothing else."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+from working import job
+
+from kuber_cron.common import telemetry
+from kuber_cron.common.measures import OTHER, JobMeasures
+from kuber_cron.scheduler.catalog import Catalog, compile_entries
+from kuber_cron.scheduler.metrics import SchedulerMetrics
+from kuber_cron.scheduler.observer import LastRun, Observation, QueueState
+from kuber_cron.worker.metrics import WorkerMetrics
+
+DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def leading_registry():
+    registry = telemetry.make_registry()
+    measures = JobMeasures(registry)
+    metrics = SchedulerMetrics(registry, measures)
+    WorkerMetrics(registry, slots=4, alone=False)
+    metrics.update(
+        epoch=3,
+        catalog=Catalog(compile_entries([job("a")]), 1, True, NOW, ()),
+        observation=Observation(
+            jobs={"a": LastRun(1.0, 1.0, "success")},
+            queues={"default": QueueState(2, 5.0)},
+            missed={("a", "catchup"): 4},
+        ),
+        now=10.0,
+    )
+    return registry
+
+
+def test_the_documented_metrics_are_those_of_the_code():
+    documented = set(re.findall(r"^\| `(cron_[a-z_]+)", DOCS.read_text(), re.MULTILINE))
+    exported = {
+        metric.name + ("_total" if metric.type == "counter" else "")
+        for metric in leading_registry().collect()
+        if metric.name.startswith("cron_")
+    }
+    assert exported == documented
+
+
+def test_a_standby_tells_nothing_of_jobs_and_queues():
+    registry = telemetry.make_registry()
+    SchedulerMetrics(registry, JobMeasures(registry))
+    assert registry.get_sample_value("cron_leader") == 0
+    assert registry.get_sample_value("cron_queue_depth", {"queue": "default"}) is None
+
+
+def test_the_leader_tells_what_it_observed():
+    registry = leading_registry()
+    assert registry.get_sample_value("cron_job_missed_total", {"job": "a", "reason": "catchup"}) == 4
+    assert registry.get_sample_value("cron_queue_oldest_seconds", {"queue": "default"}) == 5
+
+
+def test_counters_of_too_many_jobs_collapse():
+    registry = telemetry.make_registry()
+    measures = JobMeasures(registry, max_jobs=1)
+    for name in ("first", "second", "third"):
+        measures.attempt_ended(name, "failed")
+    value = registry.get_sample_value
+    assert value("cron_job_executions_total", {"job": "first", "outcome": "failed"}) == 1
+    assert value("cron_job_executions_total", {"job": OTHER, "outcome": "failed"}) == 2

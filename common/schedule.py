@@ -34,6 +34,8 @@ __all__ = ["Schedule", "ScheduleError"]
 Kind = Literal["cron", "every", "reboot", "after"]
 
 _MINUTES_A_DAY = 1440
+# More than any clock was ever moved by: a day, over the date line.
+_TWO_DAYS = 2 * 86_400
 _NAIVE_EPOCH = EPOCH.replace(tzinfo=None)
 
 
@@ -185,8 +187,10 @@ class Schedule:
             found = minute * 60 - span.offset
             if found < span.end:
                 return found
-            # Two days before the wall time no jump can touch it; a sparse schedule need not visit them all.
-            earliest = max(span.end, found - 2 * 86_400)
+            # A sparse schedule need not visit every span: clocks that go back show again what was searched
+            # already, unless they do so within two days; and two days before a wall time no jump can touch it.
+            is_soon = span.end - earliest < _TWO_DAYS
+            earliest = span.end if is_soon else max(span.end, found - _TWO_DAYS)
         return None
 
     def _after_gap(self, span: Span) -> int | None:

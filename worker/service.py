@@ -1,7 +1,7 @@
 """The worker as a service: claims, runs commands, keeps them alive in Redis, reports how they ended.
 
 Five threads, each with one thing to wait for: the supervisor's loop (processes), the claimer (queues), the
-reporter (ends to be recorded), the pulse (heartbeats), the ear (RQ's commands). They meet in ``_held``: an
+reporter (ends to be recorded), the pulse (heartbeats), the ear (RQ's commands). They meet in ``Slots``: an
 attempt is in there from its start script until its end is recorded, and takes a slot as long.
 
 Outcomes wait in memory while Redis is away and are sent when it is back. What this does *not* guarantee: that
@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -24,17 +25,19 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
-from kuber_cron.common import retry, runs
+from kuber_cron.common import retry
 from kuber_cron.common.clock import Clock
 from kuber_cron.common.errors import PayloadError
 from kuber_cron.common.measures import JobMeasures
 from kuber_cron.common.store import FAILURE_TTL_SECONDS, RESULT_TTL_SECONDS, Keys, Store
-from kuber_cron.worker import command, logfile, rq_worker
+from kuber_cron.worker import launching, rq_worker
 from kuber_cron.worker.command import Ended, Launch, Running
-from kuber_cron.worker.ledger import Action, Ending, Ledger, Started
+from kuber_cron.worker.held import Held, Slots
+from kuber_cron.worker.ledger import Ending, Ledger, Started
 from kuber_cron.worker.metrics import WorkerMetrics
 from kuber_cron.worker.outcome import Outcome
-from kuber_cron.worker.output import Captured, Sink
+from kuber_cron.worker.output import Sink
+from kuber_cron.worker.pulse import Pulse
 from kuber_cron.worker.supervisor import Supervisor, no_sinks
 
 log = structlog.get_logger(__name__)
@@ -80,16 +83,6 @@ class Recent:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """An attempt of ours between its start script and its recorded end."""
-
-    run: str
-    execution: str
-    started: Started
-    payload: runs.Payload | None
-
-
 class Worker:
     """One worker process. ``start`` returns at once; ``drain`` ends it, ``wait`` tells when that is done."""
 
@@ -123,9 +116,7 @@ class Worker:
         self._supervisor = Supervisor(
             on_started=self._on_started, on_ended=self._on_ended, sinks=sinks, clock=clock
         )
-        self._lock = threading.Lock()
-        self._held: dict[str, _Held] = {}
-        self._slot_freed = threading.Condition(self._lock)
+        self._slots = Slots(options.slots)
         self._ended: SimpleQueue[Ended | None] = SimpleQueue()
         self._draining = threading.Event()
         self._done = threading.Event()
@@ -133,10 +124,18 @@ class Worker:
         self._recent: deque[Recent] = deque(maxlen=_RECENT)
         self._succeeded = self._failed = 0
         self._working_seconds = 0.0
-        self._acked_at = self._beat_tried_at = clock.elapsed()
+        self._pulse = Pulse(
+            self._beats,
+            self._slots,
+            clock=clock,
+            ttl_seconds=options.ttl_seconds,
+            stop=self._supervisor.stop,
+            tell_rq=self._tell_rq,
+            metrics=metrics,
+        )
         self._newer_payload = False
         self._threads: dict[str, threading.Thread] = {}
-        metrics.busy_from(lambda: len(self._held))
+        metrics.busy_from(lambda: len(self._slots))
 
     def _ledger(self, client: "Redis") -> Ledger:
         return Ledger(
@@ -154,10 +153,10 @@ class Worker:
         self._registration.enter()
         self._beats.announce(self._clock.now())
         log.info("worker started", worker=self.name, queues=self._queues, slots=self._options.slots)
-        loops = {
+        loops: dict[str, Callable[[], None]] = {
             "supervisor": self._supervisor.run,
             "reporter": self._report_loop,
-            "pulse": self._pulse_loop,
+            "pulse": partial(self._pulse.run, self._done),
             "claimer": self._claim_loop,
             "ear": self._listen_loop,
         }
@@ -172,9 +171,8 @@ class Worker:
             return
         self._grace_seconds = grace_seconds
         self._draining.set()
-        with self._slot_freed:
-            self._slot_freed.notify_all()
-        log.info("worker drains", worker=self.name, running=len(self._held), grace_seconds=grace_seconds)
+        self._slots.wake()
+        log.info("worker drains", worker=self.name, running=len(self._slots), grace_seconds=grace_seconds)
         self._supervisor.drain(grace_seconds)
         threading.Thread(target=self._leave, name="worker-leave", daemon=True).start()
 
@@ -210,7 +208,7 @@ class Worker:
         doubtful = False
         while not self._draining.is_set():
             try:
-                free = self._await_slot()
+                free = self._slots.await_free(self._draining.is_set)
                 if self._draining.is_set():
                     return
                 found = self._claims.unstarted()[:free] if doubtful else []
@@ -229,13 +227,6 @@ class Worker:
                 doubtful = True
                 log.exception("a claim failed")
                 self._draining.wait(_AFTER_ERROR_SECONDS)
-
-    def _await_slot(self) -> int:
-        with self._slot_freed:
-            self._slot_freed.wait_for(
-                lambda: len(self._held) < self._options.slots or self._draining.is_set()
-            )
-            return self._options.slots - len(self._held)
 
     def _next_runs(self, free: int) -> list[str]:
         if self._newer_payload or self._registration.is_suspended():
@@ -257,24 +248,30 @@ class Worker:
         problem = ""
         try:
             payload = rq_worker.read(started.data, self._options.keys_for_signatures)
-            launch = self._launch(payload, execution, started)
+            launch = launching.launch(
+                payload,
+                execution,
+                started,
+                log_dir=self._options.log_dir,
+                environ=self._options.environ,
+                user_required=self._options.user_required,
+            )
         except PayloadError as error:
             problem = error.message
             launch = self._quarantined(run, execution, started, error)
         except ValueError as error:
             problem = str(error)
             launch = self._quarantined(run, execution, started, PayloadError(problem, reason="malformed"))
-        with self._lock:
-            self._held[execution] = _Held(run, execution, started, payload)
+        self._slots.put(Held(run, execution, started, payload))
         if payload is not None:
             if started.queued_at is not None:
                 waited = (self._clock.now() - started.queued_at).total_seconds()
                 self._measures.start_latency.labels(payload.origin).observe(max(0.0, waited))
             self._measures.attempt_started(payload.job, recovered=started.recovered)
         if problem:
-            self._ended.put(self._never_ran(launch, Outcome(kind="failed"), problem))
+            self._never_ran(launch, Outcome(kind="failed"), problem)
         elif not self._supervisor.start(launch):
-            self._ended.put(self._never_ran(launch, Outcome(kind="interrupted"), "the worker drains"))
+            self._never_ran(launch, Outcome(kind="interrupted"), "the worker drains")
 
     def _started(self, run: str, execution: str) -> Started | None:
         """The start script's answer, asked for until there is one: it is the same each time."""
@@ -291,67 +288,21 @@ class Worker:
                 return None
             return answer
 
-    def _launch(self, payload: runs.Payload, execution: str, started: Started) -> Launch:
-        has_shell = isinstance(payload.command, str)
-        path = None
-        if self._options.log_dir is not None:
-            path = logfile.path_of(
-                self._options.log_dir, job=payload.job, run_id=payload.run, attempt=started.attempt
-            )
-        return Launch(
-            run_id=payload.run,
-            job=payload.job,
-            execution_id=execution,
-            attempt=started.attempt,
-            scheduled_at=payload.scheduled_at,
-            argv=command.argv(payload.command, payload.shell),
-            stdin=None if payload.stdin is None else payload.stdin.encode(),
-            env=command.environment(
-                self._options.environ,
-                payload.env,
-                job=payload.job,
-                run_id=payload.run,
-                execution_id=execution,
-                attempt=started.attempt,
-                scheduled_at=payload.scheduled_at,
-                shell=payload.shell if has_shell else None,
-            ),
-            inherits_home="HOME" not in payload.env,
-            cwd=command.working_directory(payload.cwd, payload.env),
-            user=payload.user,
-            user_required=self._options.user_required,
-            umask=None if payload.umask is None else int(payload.umask, 8),
-            nice=payload.nice,
-            memory_bytes=payload.memory,
-            cpu_seconds=payload.cpu_time,
-            timeout_seconds=payload.timeout,
-            kill_grace_seconds=payload.kill_grace,
-            success_codes=frozenset(payload.success_codes),
-            log_path=path,
-            log_limit_bytes=payload.log_limit,
-        )
-
     def _quarantined(self, run: str, execution: str, started: Started, error: PayloadError) -> Launch:
         if error.reason == "version":
             self._newer_payload = True
         self._metrics.quarantined.labels(error.reason).inc()
         log.error("run cannot be read", run=run, reason=error.reason, error=error.message)
-        return Launch(run_id=run, job="", execution_id=execution, attempt=started.attempt, argv=(), env={})
+        return launching.unreadable(run, execution, started.attempt)
 
-    def _never_ran(self, launch: Launch, outcome: Outcome, sentence: str) -> Ended:
-        return Ended(
-            launch=launch,
-            outcome=outcome,
-            ended_at=self._clock.now(),
-            captured=Captured(head=f"kuber-cron: {sentence}\n"),
-        )
+    def _never_ran(self, launch: Launch, outcome: Outcome, sentence: str) -> None:
+        self._ended.put(launching.never_ran(launch, outcome, sentence, self._clock.now()))
 
     # --- the supervisor's callbacks: quick, or every command waits ---------------------------------
 
     def _on_started(self, launch: Launch, pid: int) -> None:
-        held = self._held.get(launch.execution_id)
-        quiet = held is not None and held.payload is not None and held.payload.quiet
-        say = log.debug if quiet else log.info
+        held = self._slots.get(launch.execution_id)
+        say = log.debug if held is not None and held.is_quiet else log.info
         say("run started", job=launch.job, run=launch.run_id, attempt=launch.attempt, pid=pid)
 
     def _on_ended(self, ended: Ended) -> None:
@@ -366,14 +317,14 @@ class Worker:
             except Exception:
                 # The other outcomes must still be recorded; this run's execution expires and is taken back.
                 log.exception("an outcome could not be recorded", run=ended.launch.run_id)
-            with self._slot_freed:
-                self._held.pop(ended.launch.execution_id, None)
-                self._slot_freed.notify_all()
+            self._slots.free(ended.launch.execution_id)
 
     def _report(self, ended: Ended) -> None:
-        held = self._held[ended.launch.execution_id]
+        held = self._slots.get(ended.launch.execution_id)
+        if held is None:
+            raise KeyError(ended.launch.execution_id)
         decision = self._decision(held, ended.outcome)
-        action, delay = _action(decision, ended.outcome)
+        action, delay = launching.action(decision, ended.outcome)
         ending = Ending(
             action=action,
             outcome=ended.outcome.kind,
@@ -388,7 +339,7 @@ class Worker:
         verdict = self._recorded(held, ending)
         self._count(held, ended, ending, verdict)
 
-    def _decision(self, held: _Held, outcome: Outcome) -> retry.Decision:
+    def _decision(self, held: Held, outcome: Outcome) -> retry.Decision:
         if held.payload is None:
             return (
                 retry.Requeue(cause="interrupted", spent=held.started.spent)
@@ -396,14 +347,14 @@ class Worker:
                 else (retry.Final(kind=outcome.kind))
             )
         return retry.decide(
-            _policy(held.payload),
+            launching.policy(held.payload),
             outcome.kind,
             exit_code=outcome.exit_code,
             spent=held.started.spent,
             rng=self._rng,
         )
 
-    def _recorded(self, held: _Held, ending: Ending) -> str:
+    def _recorded(self, held: Held, ending: Ending) -> str:
         """The end script's answer, asked for until there is one or nobody waits for it any more."""
         flush_until: float | None = None
         while True:
@@ -424,9 +375,9 @@ class Worker:
                         return "UNSENT"
                 self._done.wait(_AFTER_ERROR_SECONDS)
 
-    def _count(self, held: _Held, ended: Ended, ending: Ending, verdict: str) -> None:
+    def _count(self, held: Held, ended: Ended, ending: Ending, verdict: str) -> None:
         outcome = ended.outcome
-        job = held.payload.job if held.payload else ""
+        job = held.job
         facts = {
             "job": job,
             "run": held.run,
@@ -456,61 +407,22 @@ class Worker:
         )
         for warning in ended.warnings:
             log.warning("attempt not quite as asked", job=job, run=held.run, warning=warning)
-        quiet = held.payload is not None and held.payload.quiet
-        say = log.debug if quiet and outcome.is_success else log.info if outcome.is_success else log.warning
+        say = (
+            log.debug
+            if held.is_quiet and outcome.is_success
+            else log.info
+            if outcome.is_success
+            else log.warning
+        )
         say("run ended" if ending.action in {"finish", "fail", "stop"} else "attempt ended", **facts)
 
-    # --- heartbeats ------------------------------------------------------------------------------
-
-    def _pulse_loop(self) -> None:
-        interval = self._options.ttl_seconds / 3
-        while not self._done.is_set():
-            seconds = interval
-            try:
-                self._beat()
-            except RedisError as error:
-                log.warning("heartbeat not acknowledged", error=str(error))
-                self._metrics.redis_is(up=False)
-                self._fence_ourselves(error)
-                seconds = min(interval, 1.0)
-            except Exception:
-                # Without heartbeats every run here would be taken away: the loop has to go on.
-                log.exception("a heartbeat failed")
-            self._done.wait(seconds)
-
-    def _beat(self) -> None:
-        sent = self._clock.elapsed()
-        with self._lock:
-            held = list(self._held.values())
-        pulses = self._beats.beat([(one.run, one.execution) for one in held], self._clock.now())
-        self._acked_at = self._beat_tried_at = sent
-        self._metrics.redis_is(up=True)
-        for one, pulse in zip(held, pulses, strict=True):
-            if pulse == "GONE" and one.execution in self._held:
-                log.warning("the run is not ours any more: its command is killed", run=one.run)
-                self._supervisor.stop(one.execution, "lost", grace_seconds=0.0)
-            elif pulse == "STOP":
-                self._supervisor.stop(one.execution, "stopped")
+    def _tell_rq(self) -> None:
         self._registration.beat(
-            busy=bool(held),
+            busy=bool(len(self._slots)),
             succeeded=self._succeeded,
             failed=self._failed,
             working_seconds=self._working_seconds,
         )
-
-    def _fence_ourselves(self, error: RedisError) -> None:
-        """End what another worker may soon be given (spec: reliability.md §6, Self-fencing)."""
-        now = self._clock.elapsed()
-        if _nobody_can_take_over(error):
-            self._acked_at += now - self._beat_tried_at
-        self._beat_tried_at = now
-        silent, ttl = now - self._acked_at, self._options.ttl_seconds
-        if silent < ttl / 2:
-            return
-        grace = max(0.0, ttl - 2.0 - silent)
-        for one in list(self._held.values()):
-            if one.payload is None or one.payload.on_lost_heartbeat == "kill":
-                self._supervisor.stop(one.execution, "lost", grace_seconds=grace)
 
     # --- RQ's commands ---------------------------------------------------------------------------
 
@@ -536,7 +448,7 @@ class Worker:
         if asked.word == "shutdown":
             self.drain(self._options.ttl_seconds)
             return
-        for one in list(self._held.values()):
+        for one in self._slots.all():
             if asked.word == "kill-horse" or asked.execution == one.execution or asked.run == one.run:
                 self._supervisor.stop(one.execution, "stopped")
 
@@ -558,7 +470,7 @@ class Worker:
     # --- health ----------------------------------------------------------------------------------
 
     def _check_redis(self) -> str:
-        silent = self._clock.elapsed() - self._acked_at
+        silent = self._pulse.silent_seconds()
         return "ok" if silent < self._options.ttl_seconds else f"redis has not answered for {silent:.0f} s"
 
     def _check_worker(self) -> str:
@@ -567,34 +479,3 @@ class Worker:
         if self._newer_payload:
             return "runs of a newer version wait: update this worker"
         return "ok"
-
-
-def _policy(payload: runs.Payload) -> retry.Policy:
-    return retry.Policy(
-        retries=payload.retries,
-        retry_delay=payload.retry_delay,
-        retry_backoff=payload.retry_backoff,
-        retry_max_delay=payload.retry_max_delay,
-        retry_jitter=payload.retry_jitter,
-        retry_on=None if payload.retry_on is None else frozenset(payload.retry_on),
-        no_retry_on=frozenset(payload.no_retry_on),
-        execution="at_most_once" if payload.execution == "at_most_once" else "at_least_once",
-        max_lost=payload.max_lost,
-        on_interrupt="fail" if payload.on_interrupt == "fail" else "requeue",
-    )
-
-
-def _action(decision: retry.Decision, outcome: Outcome) -> tuple[Action, float]:
-    match decision:
-        case retry.Again(delay_seconds=delay):
-            return "retry", delay
-        case retry.Requeue():
-            return "requeue", 0.0
-        case retry.Final():
-            return {"success": ("finish", 0.0), "stopped": ("stop", 0.0)}.get(outcome.kind, ("fail", 0.0))  # type: ignore[return-value] # mypy widens the literal
-
-
-def _nobody_can_take_over(error: RedisError) -> bool:
-    """Whether Redis itself is away or loading, so that no reaper can act meanwhile."""
-    words = str(error).lower()
-    return "refused" in words or "loading" in words or "no such file" in words

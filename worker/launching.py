@@ -1,0 +1,107 @@
+"""From a verified payload to a command, and from a command's end to what becomes of its run. Pure."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+from kuber_cron.common import retry
+from kuber_cron.common.runs import Payload
+from kuber_cron.worker import command, logfile
+from kuber_cron.worker.command import Ended, Launch
+from kuber_cron.worker.ledger import Action, Started
+from kuber_cron.worker.outcome import Outcome
+from kuber_cron.worker.output import Captured
+
+
+def launch(
+    payload: Payload,
+    execution: str,
+    started: Started,
+    *,
+    log_dir: Path | None,
+    environ: Mapping[str, str],
+    user_required: bool,
+) -> Launch:
+    """What the supervisor is to start for this attempt.
+
+    Raises:
+        ValueError: The payload names what cannot be part of a path, or a umask that is none.
+    """
+    path = None
+    if log_dir is not None:
+        path = logfile.path_of(log_dir, job=payload.job, run_id=payload.run, attempt=started.attempt)
+    return Launch(
+        run_id=payload.run,
+        job=payload.job,
+        execution_id=execution,
+        attempt=started.attempt,
+        scheduled_at=payload.scheduled_at,
+        argv=command.argv(payload.command, payload.shell),
+        stdin=None if payload.stdin is None else payload.stdin.encode(),
+        env=command.environment(
+            environ,
+            payload.env,
+            job=payload.job,
+            run_id=payload.run,
+            execution_id=execution,
+            attempt=started.attempt,
+            scheduled_at=payload.scheduled_at,
+            shell=payload.shell if isinstance(payload.command, str) else None,
+        ),
+        inherits_home="HOME" not in payload.env,
+        cwd=command.working_directory(payload.cwd, payload.env),
+        user=payload.user,
+        user_required=user_required,
+        umask=None if payload.umask is None else int(payload.umask, 8),
+        nice=payload.nice,
+        memory_bytes=payload.memory,
+        cpu_seconds=payload.cpu_time,
+        timeout_seconds=payload.timeout,
+        kill_grace_seconds=payload.kill_grace,
+        success_codes=frozenset(payload.success_codes),
+        log_path=path,
+        log_limit_bytes=payload.log_limit,
+    )
+
+
+def unreadable(run: str, execution: str, attempt: int) -> Launch:
+    """Stands for a run that could not be read: there is nothing to start."""
+    return Launch(run_id=run, job="", execution_id=execution, attempt=attempt, argv=(), env={})
+
+
+def never_ran(launch: Launch, outcome: Outcome, sentence: str, now: datetime) -> Ended:
+    """The end of an attempt of which nothing was started, with a sentence for people as its output."""
+    return Ended(
+        launch=launch,
+        outcome=outcome,
+        ended_at=now,
+        captured=Captured(head=f"kuber-cron: {sentence}\n"),
+    )
+
+
+def policy(payload: Payload) -> retry.Policy:
+    """The retry policy that the payload carries."""
+    return retry.Policy(
+        retries=payload.retries,
+        retry_delay=payload.retry_delay,
+        retry_backoff=payload.retry_backoff,
+        retry_max_delay=payload.retry_max_delay,
+        retry_jitter=payload.retry_jitter,
+        retry_on=None if payload.retry_on is None else frozenset(payload.retry_on),
+        no_retry_on=frozenset(payload.no_retry_on),
+        execution="at_most_once" if payload.execution == "at_most_once" else "at_least_once",
+        max_lost=payload.max_lost,
+        on_interrupt="fail" if payload.on_interrupt == "fail" else "requeue",
+    )
+
+
+def action(decision: retry.Decision, outcome: Outcome) -> tuple[Action, float]:
+    """What the end script is asked to do, and after how many seconds a retry is due."""
+    match decision:
+        case retry.Again(delay_seconds=delay):
+            return "retry", delay
+        case retry.Requeue():
+            return "requeue", 0.0
+        case retry.Final():
+            final: dict[str, Action] = {"success": "finish", "stopped": "stop"}
+            return final.get(outcome.kind, "fail"), 0.0

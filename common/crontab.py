@@ -75,7 +75,7 @@ def read(text: str | bytes, source: str, *, system: bool, timezone: str) -> Sour
     if text.startswith(_BOM):
         text = text[1:]
         fault = Fault(severity="warning", code="KC906", message="a byte order mark was dropped", about="line")
-        reader.file.report(fault, 1, text[:80].partition("\n")[0])
+        reader.file.report(fault, 1, text[:80].partition("\n")[0].rstrip("\r"))
     lines = text.split("\n")
     if not lines[-1]:
         lines.pop()
@@ -352,6 +352,10 @@ class _Reader:
         job.end = len(line.rstrip(_BLANKS)) if found is None else found.end()
         fault = self._check_schedule(job, line[at : job.end], at)
         if fault is not None:
+            sixth = _WORD.match(line, _end(_SPACE, line, job.end))
+            if fault.hint is None and line[at] != "@" and sixth and lint.looks_like_a_field(sixth[0]):
+                hint = "a schedule has five fields, minutes first; seconds are written @every 30s"
+                return replace(fault, hint=hint)
             return fault
         schedule_at = at
         at = self._read_user(job, _end(_SPACE, line, job.end))

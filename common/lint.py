@@ -80,9 +80,14 @@ def command(text: str, schedule: str, at: int, *, cut_at: int | None, user_word:
         )
 
 
+def looks_like_a_field(word: str) -> bool:
+    """Whether a word behind five fields might have been meant as a sixth."""
+    return _FIELD.fullmatch(word[:64]) is not None
+
+
 def user(name: str, at: int) -> Iterator[Fault]:
     """What may surprise about a user word."""
-    if _FIELD.fullmatch(name[:64]):
+    if looks_like_a_field(name):
         message = f"the user word is {shown(name)}, which looks like a field of the schedule"
         yield _warning(at, "KC909", message, "a schedule has five fields; then comes the user")
 
@@ -104,7 +109,8 @@ def steps(schedule: str, at: int) -> Iterator[Fault]:
             message = f"'{field}' begins with *, so day of month and day of week must both match"
         else:
             message = f"'{field}' starts anew with each {'month' if field == fields[2] else 'week'}"
-        hint = "write the days: 1-31/2, or for a fixed rhythm @every 2d"
+        days = "1-31/2" if field == fields[2] else "mon,wed,fri"
+        hint = f"write the days: {days}, or for a fixed rhythm @every 2d"
         yield _warning(
             at, "KC910", message, hint, about="day-of-month" if field == fields[2] else "day-of-week"
         )

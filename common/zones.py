@@ -41,6 +41,8 @@ _NOT_ZONES = frozenset({"localtime", "posixrules"})
 _NOT_FOLDERS = ("right/", "posix/")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,30}(?:/[A-Za-z0-9_+-]{1,30}){0,3}")
 _FIXED_OFFSET = re.compile(r"(?:UTC|GMT|Z)? ?([+-])([0-9]{1,2})(?::?00)?", re.IGNORECASE)
+_ABBREVIATION = re.compile(r"[A-Z]{3,5}")
+_WHAT_A_ZONE_IS = "use an IANA name, such as 'Europe/Berlin' or 'UTC'"
 _FIXED_MINUTES = re.compile(r"(?:UTC|GMT|Z)? ?[+-][0-9]{1,2}:?[0-9]{2}", re.IGNORECASE)
 
 
@@ -234,8 +236,11 @@ def _suggest(name: str) -> str | None:
         return "name the place, such as 'Asia/Kolkata': no zone stands for a fixed offset with minutes"
     tidy = name.strip(" \t\"':").replace(" ", "_")
     places = [known for known in names() if known.rpartition("/")[2].casefold() == tidy.casefold()]
+    if not places and _ABBREVIATION.fullmatch(tidy):
+        # CEST is not EST, though it looks like it: the like of an abbreviation is hours away.
+        return _WHAT_A_ZONE_IS
     word = places[0] if len(places) == 1 else similar.closest(tidy, names())
-    return f"did you mean '{word}'?" if word else "use an IANA name, such as 'Europe/Berlin' or 'UTC'"
+    return f"did you mean '{word}'?" if word else _WHAT_A_ZONE_IS
 
 
 def _shown(name: str) -> str:

@@ -352,6 +352,8 @@ class _Reader:
         job.end = len(line.rstrip(_BLANKS)) if found is None else found.end()
         fault = self._check_schedule(job, line[at : job.end], at)
         if fault is not None:
+            if line.startswith(("- ", "-\t"), job.start):
+                return replace(fault, hint="write the - for quiet without a blank behind it")
             sixth = _WORD.match(line, _end(_SPACE, line, job.end))
             if fault.hint is None and line[at] != "@" and sixth and lint.looks_like_a_field(sixth[0]):
                 hint = "a schedule has five fields, minutes first; seconds are written @every 30s"

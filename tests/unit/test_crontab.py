@@ -369,3 +369,8 @@ def test_a_schedule_that_begins_with_seconds_is_told_of_five_fields():
     (error,) = parse("0 30 2 * * * 2026 x").diagnostics
     assert error.about == "hour"
     assert error.hint == "a schedule has five fields, minutes first; seconds are written @every 30s"
+
+
+def test_a_quiet_sign_that_stands_alone_is_told_where_it_belongs():
+    (error,) = parse("- 0 6 * * * x").diagnostics
+    assert error.hint == "write the - for quiet without a blank behind it"

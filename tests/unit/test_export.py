@@ -125,6 +125,13 @@ def test_each_text_is_in_the_yaml_to_the_letter(jobs):
         assert found == (one.id, one.command, one.stdin, one.env, one.description)
 
 
+@pytest.mark.parametrize(
+    "text", ["a\x85b", "a\n\x85b\n", "\u2028", "\n  a\n\n", "a \n", "\t\n", "1:30", "on", "\r\n"]
+)
+def test_yaml_keeps_line_ends_blanks_and_words_of_its_own_as_text(text):
+    assert yaml.safe_load(to_yaml([job(command=text)]))["jobs"][0]["command"] == text
+
+
 @given(job_lists())
 def test_any_jobs_go_to_yaml_and_back(jobs):
     assert from_yaml(to_yaml(jobs)) == bare(jobs)

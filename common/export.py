@@ -17,6 +17,7 @@ from kuber_cron.common.errors import KuberCronError
 from kuber_cron.common.jobs import Job
 from kuber_cron.common.manifests import to_kubernetes
 from kuber_cron.common.policies import OPTIONS, Option
+from kuber_cron.common.values import BadValueError
 
 __all__ = ["InexpressibleError", "to_crontab", "to_kubernetes", "to_yaml"]
 
@@ -94,7 +95,11 @@ def _policies(job: Job, form: str = "crontab") -> Iterator[tuple[str, str]]:
 
 def _written(job: Job, option: Option, value: Any, form: str) -> str:
     text = option.type.write(value)
-    if option.type.parse(text) != value:
+    try:
+        is_lossless = option.type.parse(text) == value
+    except BadValueError:
+        is_lossless = False
+    if not is_lossless:
         raise InexpressibleError(job, f"{option.key} has no text for {value!r}", form=form)
     return text
 

@@ -77,7 +77,7 @@ POLICIES = st.fixed_dictionaries(
         "not_before": st.datetimes(timezones=st.just(UTC)),
         "queue": NAMES,
         "umask": st.sampled_from(["022", "0077"]),
-        "memory": st.integers(1, 2**40),
+        "memory": st.integers(1, 10**12 - 1),
         "nice": st.integers(-20, 19),
         "suspend": st.booleans(),
         "description": TEXTS,
@@ -158,6 +158,7 @@ def test_a_list_goes_to_yaml_and_back():
         ({"description": "two\nlines"}, "description has several lines"),
         ({"env": {"MODE": "two\nlines"}}, "env.MODE has several lines"),
         ({"timeout": 1.5}, "timeout has no text for 1.5"),
+        ({"queue": "no name"}, "queue has no text for 'no name'"),
     ],
 )
 def test_what_a_crontab_cannot_say_is_an_error_that_names_the_job(values, why):

@@ -10,6 +10,8 @@ from typing import Literal
 from urllib.parse import quote
 
 SOCKET_NAME = "redis.sock"
+# A server with cluster-enabled takes the port 10,000 above its own too, and refuses to start where there is none.
+_HIGHEST_PORT = 55_535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,9 @@ def _takes_socket(directory: Path) -> bool:
 
 def _free_port() -> int:
     """A port that was free a moment ago; if somebody takes it meanwhile, the server's last words say so."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port <= _HIGHEST_PORT:
+            return port

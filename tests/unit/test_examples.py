@@ -1,0 +1,42 @@
+"""The examples are what people copy: they load without a word, and say the same in both languages."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kuber_cron.common import crontab, jobfile
+from kuber_cron.common.jobs import Parsed
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+FILES = sorted(path for path in EXAMPLES.rglob("*") if path.is_file())
+
+
+def parse(path: Path) -> Parsed:
+    language = jobfile if path.suffix == ".yaml" else crontab
+    return language.parse(path.read_text(encoding="utf-8"), source=path.name)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_an_example_loads_with_nothing_to_complain_about(path: Path):
+    parsed = parse(path)
+    assert [str(found) for found in parsed.diagnostics] == []
+    assert parsed.jobs
+
+
+def test_the_crontab_and_the_yaml_file_are_the_same_jobs():
+    nowhere = {"source": "", "line": 0}
+    classic, yaml = (parse(EXAMPLES / name).jobs for name in ("classic.crontab", "jobs.yaml"))
+    assert [replace(job, **nowhere) for job in classic] == [replace(job, **nowhere) for job in yaml]
+
+
+def test_an_example_shows_life_within_ten_seconds():
+    schedules = [job.schedule for job in parse(EXAMPLES / "classic.crontab").jobs]
+    assert "@every 10s" in schedules
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_an_example_writes_only_below_its_data_folder(path: Path):
+    for job in parse(path).jobs:
+        assert job.env["DATA"] == ".kuber-cron/example", job.id
+        assert ".." not in job.command, job.id

@@ -1,0 +1,113 @@
+"""YAML job files: what is read, and the line of what is not."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kuber_cron.common import jobfile
+from kuber_cron.common.diagnostics import render
+
+HEAD = "version: 1\njobs:\n"
+
+
+def found(text):
+    return [(d.line, d.code) for d in jobfile.parse(text).diagnostics if d.severity == "error"]
+
+
+def only(text):
+    parsed = jobfile.parse(HEAD + text)
+    assert [render(d) for d in parsed.diagnostics] == []
+    (job,) = parsed.jobs
+    return job
+
+
+def test_the_manuals_example_is_read():
+    parsed = jobfile.parse(
+        """
+version: 1
+defaults: {timezone: Europe/Berlin, timeout: 30m, env: {PATH: /usr/bin:/bin}}
+jobs:
+  - {name: extract, schedule: "@daily", command: [extract, --all]}
+  - name: backup
+    schedule: "30 2 * * *"
+    command: pg_dump db | gzip
+    retries: 3
+    retry_delay: 1m
+    concurrency: forbid
+    after: [extract]
+    env: {MODE: full}
+"""
+    )
+    assert parsed.diagnostics == []
+    extract, backup = parsed.jobs
+    assert extract.command == ["extract", "--all"]
+    assert (backup.id, backup.timezone, backup.timeout) == ("backup", "Europe/Berlin", 1800.0)
+    assert (backup.retries, backup.retry_delay, backup.concurrency) == (3, 60.0, "forbid")
+    assert (backup.after, backup.env) == (["extract"], {"PATH": "/usr/bin:/bin", "MODE": "full"})
+    assert backup.line == 7
+
+
+def test_kubernetes_spellings_are_read():
+    job = only(
+        "- {name: a, schedule: '@daily', command: x, timeZone: Asia/Tokyo, concurrencyPolicy: Forbid,"
+        " startingDeadlineSeconds: 90}"
+    )
+    assert (job.timezone, job.concurrency, job.deadline) == ("Asia/Tokyo", "forbid", 90.0)
+
+
+def test_empty_input_is_not_closed_input():
+    assert only("- {schedule: '@daily', command: x, stdin: ''}").stdin == ""
+    assert only("- {schedule: '@daily', command: x}").stdin is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (HEAD + "  - schedule: * * * * *\n    command: x\n", [(3, "KC401")]),
+        (HEAD + "  - schedule: @daily\n    command: x\n", [(3, "KC401")]),
+        (HEAD + "  - {schedule: 61 * * * *, command: x}\n", [(3, "KC103")]),
+        (HEAD + "  - {schedule: '@daily', command: x, retires: 3}\n", [(3, "KC402")]),
+        (HEAD + "  - {schedule: '@daily', command: x, timeout: 1:30}\n", [(3, "KC403")]),
+        (HEAD + "  - {schedule: '@daily', command: x, timezone: Europe/Berln}\n", [(3, "KC204")]),
+        (HEAD + "  - {schedule: '@daily', command: x, retries: 1, retries: 2}\n", [(3, "KC404")]),
+        (HEAD + "  - {schedule: '@daily'}\n", [(3, "KC405")]),
+        (HEAD + "  - {schedule: '@daily', command: on}\n", [(3, "KC403")]),
+        (HEAD + "  - {schedule: '@daily', command: x, env: {A: true}}\n", [(3, "KC403")]),
+        ("version: 2\njobs: []\n", [(1, "KC407")]),
+        ("jobs: []\n", [(1, "KC407")]),
+        ("version: 1\n", [(1, "KC405")]),
+        ("- a\n", [(1, "KC403")]),
+        ("a: [" * 40, [(1, "KC401")]),
+    ],
+)
+def test_a_mistake_is_told_with_its_line(text, expected):
+    assert found(text) == expected
+
+
+def test_one_bad_job_hides_no_other():
+    text = HEAD + (
+        "  - {name: a, schedule: '@daily', command: x}\n"
+        "  - {name: b, schedule: nonsense, command: x}\n"
+        "  - {name: c, schedule: '@daily', command: x, colour: red}\n"
+        "  - {name: d, schedule: '@daily', command: x}\n"
+    )
+    parsed = jobfile.parse(text)
+    assert [job.id for job in parsed.jobs] == ["a", "d"]
+    assert [d.line for d in parsed.diagnostics] == [4, 5]
+
+
+def test_a_bomb_of_aliases_is_small():
+    bomb = "a: &a [x]\n" + "".join(
+        f"{c}: &{c} [*{p},*{p},*{p}]\n" for p, c in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    assert found(bomb)
+
+
+@given(st.one_of(st.text(), st.binary(), st.text("- :{}[]&*!|>'\"#%@`\n abj123,?")))
+def test_no_content_makes_it_raise(content):
+    jobfile.parse(content)
+
+
+@given(st.text("[]{}:,-&*ab \n'\"", max_size=60))
+def test_no_content_within_a_job_makes_it_raise(content):
+    jobfile.parse(HEAD + "  - schedule: '@daily'\n    command: x\n    env: " + content)

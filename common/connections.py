@@ -91,7 +91,7 @@ def connect(
     if settings.redis_url is None:
         raise SettingsError(
             "KUBER_CRON_REDIS_URL is not set",
-            hint="give a URL by --redis or KUBER_CRON_REDIS_URL, for example redis://localhost:6379/0",
+            hint="give a URL by --redis-url or KUBER_CRON_REDIS_URL, for example redis://localhost:6379/0",
         )
     return open_client(
         settings.redis_url,
@@ -294,7 +294,7 @@ def translate(error: redis.RedisError, address: str) -> KuberCronError:
             )
         return RedisUnreachableError(
             f"Redis at {address} is unreachable: {said}",
-            hint="is it running, and is the address right? --redis or KUBER_CRON_REDIS_URL",
+            hint="is it running, and is the address right? --redis-url or KUBER_CRON_REDIS_URL",
         )
     return RedisRefusedError(f"Redis at {address} refused: {said}")
 

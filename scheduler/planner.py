@@ -180,7 +180,7 @@ def _instants(entry: Entry, after: datetime) -> Iterator[datetime]:
     """The job's instants later than ``after``, within its life, without end."""
     job = entry.job
     if job.not_before is not None:
-        after = max(after, job.not_before - timedelta(seconds=1))
+        after = max(after, job.not_before - timedelta(microseconds=1))
     while (at := entry.schedule.next_after(after)) is not None:
         if job.not_after is not None and at > job.not_after:
             return

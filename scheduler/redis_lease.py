@@ -69,7 +69,7 @@ class RedisLease:
         self._thread: threading.Thread | None = None
         # Written by the loop alone, read as one tuple: never half of each.
         self._state: tuple[Term | None, float] = (None, 0.0)
-        self.ticked_at = clock.elapsed()
+        self.ticked_at = self.answered_at = clock.elapsed()
         self.transitions = 0
 
     def token(self) -> Term | None:
@@ -143,5 +143,6 @@ class RedisLease:
         sent = self._clock.elapsed()
         reply = self._store.call("lease", action, self._holder, epoch, int(TTL_SECONDS * 1000), self._cluster)
         verdict, number, who, now_ms, _through = (text(part) for part in reply)
-        self._server_clock.measured(sent, self._clock.elapsed(), float(now_ms) / 1000)
+        self.answered_at = self._clock.elapsed()
+        self._server_clock.measured(sent, self.answered_at, float(now_ms) / 1000)
         return verdict, int(number), who

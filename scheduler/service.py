@@ -40,6 +40,8 @@ _LONGEST_SLEEP_SECONDS = 30.0
 _SOON_SECONDS = 0.25
 # /livez fails when a loop has not turned for this long.
 STALLED_SECONDS = 40.0
+# A scheduler whose lease got no answer for this long could not decide (spec: reliability.md §3, Redis outage).
+_REDIS_AWAY_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +139,12 @@ class Scheduler:
 
     def checks(self) -> dict[str, Callable[[], str]]:
         """The health checks by name: ``ok``, or a sentence."""
-        return {"loop": self._check_loop, "lease": self._check_lease, "config": self._check_config}
+        return {
+            "loop": self._check_loop,
+            "redis": self._check_redis,
+            "lease": self._check_lease,
+            "config": self._check_config,
+        }
 
     # --- deciding --------------------------------------------------------------------------------
 
@@ -335,6 +342,10 @@ class Scheduler:
     def _check_lease(self) -> str:
         seconds = self._clock.elapsed() - self._lease.ticked_at
         return "ok" if seconds < STALLED_SECONDS else f"the election has not turned for {seconds:.0f} s"
+
+    def _check_redis(self) -> str:
+        seconds = self._clock.elapsed() - self._lease.answered_at
+        return "ok" if seconds < _REDIS_AWAY_SECONDS else f"redis has not answered for {seconds:.0f} s"
 
     def _check_config(self) -> str:
         return "ok" if self._watcher.current.valid else "the job files hold errors: the last good jobs run"

@@ -45,6 +45,14 @@ lock: tools ## make requirements/*.txt again from pyproject.toml (UPGRADE=--upgr
 run: setup ## run examples/classic.crontab on this machine; Ctrl-C drains and ends it
 	@$(BIN)/kuber-cron run examples/classic.crontab
 
+# -- measuring -----------------------------------------------------------------------------------------
+
+.PHONY: bench
+bench: setup ## schedules, job files and commands measured, peers in the same run
+	@$(BIN)/python benchmarks/schedule.py
+	@$(BIN)/python benchmarks/jobfiles.py
+	@$(BIN)/python benchmarks/commands.py
+
 # -- checking ------------------------------------------------------------------------------------------
 
 .PHONY: test

@@ -1,5 +1,8 @@
 """YAML job files: what is read, and the line of what is not."""
 
+import os
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +10,7 @@ from hypothesis import strategies as st
 from kuber_cron.common import jobfile
 from kuber_cron.common.diagnostics import render
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "diagnostics-yaml.txt"
 HEAD = "version: 1\njobs:\n"
 
 
@@ -60,28 +64,41 @@ def test_empty_input_is_not_closed_input():
     assert only("- {schedule: '@daily', command: x}").stdin is None
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (HEAD + "  - schedule: * * * * *\n    command: x\n", [(3, "KC401")]),
-        (HEAD + "  - schedule: @daily\n    command: x\n", [(3, "KC401")]),
-        (HEAD + "  - {schedule: 61 * * * *, command: x}\n", [(3, "KC103")]),
-        (HEAD + "  - {schedule: '@daily', command: x, retires: 3}\n", [(3, "KC402")]),
-        (HEAD + "  - {schedule: '@daily', command: x, timeout: 1:30}\n", [(3, "KC403")]),
-        (HEAD + "  - {schedule: '@daily', command: x, timezone: Europe/Berln}\n", [(3, "KC204")]),
-        (HEAD + "  - {schedule: '@daily', command: x, retries: 1, retries: 2}\n", [(3, "KC404")]),
-        (HEAD + "  - {schedule: '@daily'}\n", [(3, "KC405")]),
-        (HEAD + "  - {schedule: '@daily', command: on}\n", [(3, "KC403")]),
-        (HEAD + "  - {schedule: '@daily', command: x, env: {A: true}}\n", [(3, "KC403")]),
-        ("version: 2\njobs: []\n", [(1, "KC407")]),
-        ("jobs: []\n", [(1, "KC407")]),
-        ("version: 1\n", [(1, "KC405")]),
-        ("- a\n", [(1, "KC403")]),
-        ("a: [" * 40, [(1, "KC401")]),
-    ],
-)
+MISTAKES = [
+    (HEAD + "  - schedule: * * * * *\n    command: x\n", [(3, "KC401")]),
+    (HEAD + "  - schedule: @daily\n    command: x\n", [(3, "KC401")]),
+    (HEAD + "  - {schedule: 61 * * * *, command: x}\n", [(3, "KC103")]),
+    (HEAD + "  - {schedule: '@daily', command: x, retires: 3}\n", [(3, "KC402")]),
+    (HEAD + "  - {schedule: '@daily', command: x, timeout: 1:30}\n", [(3, "KC403")]),
+    (HEAD + "  - {schedule: '@daily', command: x, timezone: Europe/Berln}\n", [(3, "KC204")]),
+    (HEAD + "  - {schedule: '@daily', command: x, retries: 1, retries: 2}\n", [(3, "KC404")]),
+    (HEAD + "  - {schedule: '@daily'}\n", [(3, "KC405")]),
+    (HEAD + "  - {schedule: '@daily', command: on}\n", [(3, "KC403")]),
+    (HEAD + "  - {schedule: '@daily', command: x, env: {A: true}}\n", [(3, "KC403")]),
+    ("version: 2\njobs: []\n", [(1, "KC407")]),
+    ("jobs: []\n", [(1, "KC407")]),
+    ("version: 1\n", [(1, "KC405")]),
+    ("- a\n", [(1, "KC403")]),
+    ("a: [" * 40, [(1, "KC401")]),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), MISTAKES)
 def test_a_mistake_is_told_with_its_line(text, expected):
     assert found(text) == expected
+
+
+def test_the_message_of_each_mistake_is_the_golden_one():
+    """KUBER_CRON_WRITE_GOLDEN=1 writes the file anew; read the difference before it is committed."""
+    told = "\n\n".join(
+        render(each)
+        for text, _ in MISTAKES
+        for each in jobfile.parse(text).diagnostics
+        if each.severity == "error"
+    )
+    if os.environ.get("KUBER_CRON_WRITE_GOLDEN"):
+        GOLDEN.write_text(told + "\n")
+    assert told + "\n" == GOLDEN.read_text()
 
 
 def test_one_bad_job_hides_no_other():

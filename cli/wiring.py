@@ -132,6 +132,8 @@ class _Tier:
         from kuber_cron.scheduler.service import Options, Scheduler
 
         settings = self.settings
+        if settings.election == "kubernetes":
+            log.warning("no Kubernetes Lease in this release: the leader is found by a key in Redis")
 
         def wake() -> None:
             replica.wake()

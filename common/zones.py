@@ -23,8 +23,9 @@ from kuber_cron.common.errors import ScheduleError
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - carries a zone's own tzinfo before it is used
-FIRST_INSTANT = int((datetime.min.replace(tzinfo=UTC) - EPOCH).total_seconds())
-LAST_INSTANT = int((datetime.max.replace(tzinfo=UTC) - EPOCH).total_seconds())
+# Divided, for total_seconds() is a float and rounds the last microsecond of 9999 up into the year 10000.
+FIRST_INSTANT = (datetime.min.replace(tzinfo=UTC) - EPOCH) // timedelta(seconds=1)
+LAST_INSTANT = (datetime.max.replace(tzinfo=UTC) - EPOCH) // timedelta(seconds=1)
 
 # Jumps of at least this much forwards, or of more than this backwards, correct the clock (cron.md §1, rule 6).
 CORRECTION_SECONDS = 3 * 3600

@@ -13,7 +13,7 @@ from typing import Any
 DURATION = re.compile(r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?", re.ASCII)
 _DIGITS = re.compile(r"\d{1,9}", re.ASCII)
 _DECIMAL = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
-_SIZE = re.compile(r"(\d{1,12})([A-Za-z]*)", re.ASCII)
+_SIZE = re.compile(r"(\d{1,19})([A-Za-z]*)", re.ASCII)
 _CODES = re.compile(r"(\d{1,3})(?:-(\d{1,3}))?", re.ASCII)
 _GROUP = re.compile(r"([^:]*)(?::(\d{1,9}))?", re.ASCII)
 _URL = re.compile(r"https?://[^\s/?#]+[^\s]*", re.ASCII)
@@ -186,7 +186,8 @@ def _text(title: str, *, may_be_empty: bool = False, blanks: bool = True) -> Val
             raise BadValueError("is empty", "leave the option out, or give it a value")
         if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
             raise BadValueError("holds a NUL or half a character")
-        if not blanks and len(text.split()) != 1:
+        # A crontab's blanks alone: what its user word may hold, an option must be able to say.
+        if not blanks and any(char in " \t\n" for char in text):
             raise BadValueError("holds a blank")
         return text
 

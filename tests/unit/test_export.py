@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kuber_cron.common import crontab
+from kuber_cron.common import crontab, jobfile
 from kuber_cron.common.export import InexpressibleError, to_crontab, to_kubernetes, to_yaml
 from kuber_cron.common.jobs import Job
 
@@ -77,7 +77,7 @@ POLICIES = st.fixed_dictionaries(
         "not_before": st.datetimes(timezones=st.just(UTC)),
         "queue": NAMES,
         "umask": st.sampled_from(["022", "0077"]),
-        "memory": st.integers(1, 10**12 - 1),
+        "memory": st.integers(1, 2**62),
         "nice": st.integers(-20, 19),
         "suspend": st.booleans(),
         "description": TEXTS,
@@ -242,3 +242,16 @@ def test_a_hashed_field_becomes_the_number_that_it_means():
 def test_names_that_kubernetes_cannot_tell_apart_are_numbered():
     text, _ = to_kubernetes([job(id="a_b"), job(id="A-b")])
     assert [one["metadata"]["name"] for one in yaml.safe_load_all(text)] == ["a-b", "a-b-2"]
+
+
+def test_a_user_word_with_a_no_break_space_is_written_and_read_back():
+    jobs = crontab.parse("0 1 * * * a\u00a0b /x\n", system=True).jobs
+    assert [job.user for job in jobs] == ["a\u00a0b"]
+    assert bare(jobfile.parse(to_yaml(jobs)).jobs) == bare(jobs)
+    assert bare(crontab.parse(to_crontab(jobs)).jobs) == bare(jobs)
+
+
+def test_a_memory_of_a_terabyte_that_is_no_multiple_of_1024_is_written_and_read_back():
+    jobs = crontab.parse("# kuber-cron: memory=1000000000001\n0 1 * * * /x\n").jobs
+    assert [job.memory for job in jobs] == [10**12 + 1]
+    assert bare(crontab.parse(to_crontab(jobs)).jobs) == bare(jobs)

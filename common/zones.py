@@ -2,8 +2,8 @@
 
 A zone is cut into spans of one UTC offset each, found by asking zoneinfo every two days and bisecting
 wherever two answers differ. That finds every jump as long as no zone jumps twice within two days; the closest
-pair in the tz database is a week apart (Brazil, October 2000; Gaza's Ramadans), and a test holds that against
-each release. Spans are cut at the borders of blocks of about a year too, so that a zone costs only the years
+pair in the tz database is four days apart (Freetown, September 1939), and a test holds that against each
+release. Spans are cut at the borders of blocks of about a year too, so that a zone costs only the years
 that somebody asks about. Everything is kept for the life of the process: a new tz database needs a restart.
 
 Instants are whole seconds since the Unix epoch; wall times are the same count read off a local clock.

@@ -9,8 +9,8 @@ clock. Days come from ``days``, times of day from the sets of the fields, and th
 * a gap of three hours or more, or a repetition of more than three hours, is a correction of the clock:
   nothing is made up for and nothing is left out.
 
-What is not promised: a run during the second in which a zone's law changes after this process has started;
-the tz database is read once.
+What is not promised: that an instant stays what it is when a new tz database moves it. A schedule keeps the zone
+it was parsed with; a reload parses again (rule 10).
 """
 
 from bisect import bisect_left

@@ -4,7 +4,7 @@ A zone is cut into spans of one UTC offset each, found by asking zoneinfo every 
 wherever two answers differ. That finds every jump as long as no zone jumps twice within two days; the closest
 pair in the tz database is four days apart (Freetown, September 1939), and a test holds that against each
 release. Spans are cut at the borders of blocks of about a year too, so that a zone costs only the years
-that somebody asks about. Everything is kept for the life of the process: a new tz database needs a restart.
+that somebody asks about. All is kept until ``forget``, for a new release of the tz database.
 
 Instants are whole seconds since the Unix epoch; wall times are the same count read off a local clock.
 """
@@ -204,6 +204,16 @@ def find(name: str) -> Zone:
             f"unknown time zone {_shown(name)!r}", about="timezone", code="KC204", hint=lambda: _suggest(name)
         )
     return zone
+
+
+def forget() -> None:
+    """Zones found from now on are read afresh from the machine's tz database (cron.md §1, rule 10).
+
+    Schedules that exist keep the zone they were parsed with. For a reload, before it parses.
+    """
+    for kept in (_load, names, _folded_names):
+        kept.cache_clear()
+    ZoneInfo.clear_cache()
 
 
 @lru_cache(maxsize=2048)

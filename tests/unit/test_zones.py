@@ -176,3 +176,10 @@ def test_what_is_no_iana_name_is_no_zone(name):
 
 def test_every_name_of_the_database_is_a_zone():
     assert all(zones.find(name).name == name for name in zones.names())
+
+
+def test_a_forgotten_zone_is_read_afresh():
+    before = zones.find("Europe/Berlin")
+    assert zones.find("Europe/Berlin") is before
+    zones.forget()
+    assert zones.find("Europe/Berlin") is not before

@@ -120,6 +120,37 @@ def test_a_bomb_of_aliases_is_small():
     assert found(bomb)
 
 
+def test_aliases_cannot_multiply_the_work():
+    env = "{" + ", ".join(f"V{number}: x" for number in range(1000)) + "}"
+    job = "  - {schedule: '@daily', command: x, env: "
+    assert found(HEAD + job + f"&e {env}}}\n" + (job + "*e}\n") * 90) == []
+    (bomb,) = jobfile.parse(HEAD + job + f"&e {env}}}\n" + (job + "*e}\n") * 110).diagnostics
+    assert (bomb.code, bomb.message, bomb.hint) == (
+        "KC401",
+        "not YAML: aliases stand for too many values",
+        None,
+    )
+
+
+def test_cron_tz_beats_the_defaults_and_the_jobs_own_zone_beats_both():
+    text = (
+        "version: 1\ndefaults: {timezone: Europe/Berlin}\njobs:\n"
+        "- {schedule: '@daily', command: x}\n"
+        "- {schedule: '@daily', command: x, env: {CRON_TZ: Asia/Tokyo}}\n"
+        "- {schedule: '@daily', command: x, env: {CRON_TZ: Asia/Tokyo}, timezone: UTC}\n"
+    )
+    assert [job.timezone for job in jobfile.parse(text).jobs] == ["Europe/Berlin", "Asia/Tokyo", "UTC"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "code"),
+    [("RANDOM_DELAY: 1.5", "KC403"), ("RANDOM_DELAY: 1:30", "KC403"), ("CRON_TZ: 5", "KC204")],
+)
+def test_a_number_without_quotes_is_checked_like_any_variable(variable, code):
+    text = HEAD + f"- {{schedule: '@daily', command: x, not_before: 2026-01-01, env: {{{variable}}}}}\n"
+    assert found(text) == [(3, code)]
+
+
 @given(st.one_of(st.text(), st.binary(), st.text("- :{}[]&*!|>'\"#%@`\n abj123,?")))
 def test_no_content_makes_it_raise(content):
     jobfile.parse(content)

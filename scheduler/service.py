@@ -25,6 +25,7 @@ from kuber_cron.scheduler import observer, planner
 from kuber_cron.scheduler.agenda import Agenda
 from kuber_cron.scheduler.catalog import Catalog, Watcher
 from kuber_cron.scheduler.dispatch import Dispatcher, Verdict, is_readable
+from kuber_cron.scheduler.gaps import Gaps
 from kuber_cron.scheduler.housekeeping import ROUND_SECONDS, Housekeeper, Tidied
 from kuber_cron.scheduler.metrics import SchedulerMetrics, State
 from kuber_cron.scheduler.payloads import Builder
@@ -218,7 +219,6 @@ class Scheduler:
         now = self._server_clock.now()
         for job in catalog.entries:
             self._agenda.put(job, now)
-        self._metrics.update(catalog=catalog, gaps=_gaps(catalog, now))
 
     def _forget_term(self) -> None:
         self._epoch = None
@@ -285,6 +285,7 @@ class Scheduler:
 
     def _tidy_loop(self) -> None:
         observe_from = 0.0
+        gaps = Gaps()
         while not self._stop.wait(ROUND_SECONDS):
             term = self._lease.token()
             if term is None:
@@ -292,8 +293,10 @@ class Scheduler:
             try:
                 for tidied in self._housekeeper.round(term):
                     self._tell(tidied)
+                entries = self._watcher.current.entries
+                self._metrics.update(gaps=gaps.after_a_slice(entries, self._server_clock.now()))
                 if self._clock.elapsed() >= observe_from:
-                    jobs = list(self._watcher.current.entries)
+                    jobs = list(entries)
                     self._metrics.update(observation=observer.observe(self._tidy_store, jobs), redis_up=True)
                     observe_from = self._clock.elapsed() + observer.OBSERVE_SECONDS
             except RedisError as error:
@@ -353,8 +356,3 @@ class Scheduler:
 
 def _iso(instant: datetime) -> str:
     return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _gaps(catalog: Catalog, now: datetime) -> dict[str, float]:
-    found = {job: entry.schedule.longest_gap_seconds(now) for job, entry in catalog.entries.items()}
-    return {job: seconds for job, seconds in found.items() if seconds is not None}

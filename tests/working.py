@@ -29,7 +29,7 @@ _count = iter(range(10**9))
 
 def job(name: str = "job", command: Any = "true", **policy: Any) -> Job:
     """A job with this command and policy."""
-    return Job(id=name, schedule="@every 1s", command=command, **policy)
+    return Job(**{"id": name, "schedule": "@every 1s", "command": command, **policy})
 
 
 def push(client: redis.Redis, definition: Job, *, signing_key: bytes | None = None) -> str:

@@ -1,0 +1,24 @@
+"""Longest gaps are worked out a slice at a time, and anew after an edit."""
+
+from datetime import UTC, datetime
+
+from working import job
+
+from kuber_cron.scheduler.catalog import compile_entries
+from kuber_cron.scheduler.gaps import Gaps
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_a_call_works_out_a_hundred_jobs_and_the_next_call_the_rest():
+    entries = compile_entries([job(f"j{i}") for i in range(150)])
+    gaps = Gaps()
+    assert len(gaps.after_a_slice(entries, NOW)) == 100
+    assert gaps.after_a_slice(entries, NOW) == dict.fromkeys(entries, 1.0)
+
+
+def test_an_edited_schedule_is_worked_out_anew_and_a_removed_job_is_forgotten():
+    gaps = Gaps()
+    gaps.after_a_slice(compile_entries([job("a"), job("b")]), NOW)
+    edited = compile_entries([job("a", schedule="@every 1h")])
+    assert gaps.after_a_slice(edited, NOW) == {"a": 3600.0}

@@ -104,38 +104,17 @@ def _choose(jobs: Sequence[Job], name: str | None) -> Job:
 def launch_of(job: Job, extra: dict[str, str], base: Mapping[str, str], now: datetime) -> "Launch":
     """Return what a worker would start for a manual run of `job` at `now`, with `extra` over its variables."""
     from kuber_cron.common import runs
-    from kuber_cron.worker import command
+    from kuber_cron.worker import launching
 
     at = now.replace(microsecond=0)
-    run_id, execution = runs.manual_run_id(job.id, at, secrets.token_hex(4)), secrets.token_hex(16)
-    own = job.env | extra
-    is_text = isinstance(job.command, str)
-    return command.Launch(
-        run_id=run_id,
-        job=job.id,
-        execution_id=execution,
-        scheduled_at=at,
-        argv=command.argv(job.command, job.shell),
-        stdin=None if job.stdin is None else job.stdin.encode(),
-        env=command.environment(
-            base,
-            own,
-            job=job.id,
-            run_id=run_id,
-            execution_id=execution,
-            scheduled_at=at,
-            shell=job.shell if is_text else None,
-        ),
-        inherits_home="HOME" not in own,
-        cwd=command.working_directory(job.cwd, own),
-        user=job.user,
-        umask=None if job.umask is None else int(job.umask, 8),
-        nice=job.nice,
-        memory_bytes=job.memory,
-        cpu_seconds=job.cpu_time,
-        timeout_seconds=job.timeout,
-        kill_grace_seconds=job.kill_grace,
-        success_codes=frozenset(job.success_codes),
+    payload = runs.payload_for(
+        dataclasses.replace(job, env=job.env | extra),
+        at,
+        run=runs.manual_run_id(job.id, at, secrets.token_hex(4)),
+        manual=True,
+    )
+    return launching.launch(
+        payload, secrets.token_hex(16), 1, log_dir=None, environ=base, user_required=False
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
 from kuber_cron.common.jobs import Execution, Interrupt, Job
+from kuber_cron.common.runs import Payload
 
 Kind = Literal["success", "failed", "timed_out", "signalled", "lost", "stopped", "interrupted"]
 """How an attempt may end (spec: interface.md, outcomes)."""
@@ -37,8 +38,8 @@ class Policy:
     on_interrupt: Interrupt = "requeue"
 
     @classmethod
-    def of(cls, job: Job) -> Self:
-        """The retry policy of a job."""
+    def of(cls, job: Job | Payload) -> Self:
+        """The retry policy of a job, or the one that a run's payload carries."""
         return cls(
             retries=job.retries,
             retry_delay=job.retry_delay,

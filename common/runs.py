@@ -8,20 +8,18 @@ wire format; nothing is ever looked up by a name that came from Redis.
 import hashlib
 import hmac
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
 from kuber_cron.common.errors import PayloadError
-from kuber_cron.common.jobs import Job
+from kuber_cron.common.jobs import Execution, Interrupt, Job, LostHeartbeat
 
 PAYLOAD_VERSION = 1
 # What RQ shows as the function of our runs; a stock RQ worker that calls it is told what to use instead.
 FUNCTION = "kuber_cron.worker.entry.run"
 _STAMP = "%Y%m%dT%H%M%SZ"
-_RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,120}")
 
 
 def run_id(job_id: str, at: datetime) -> str:
@@ -73,10 +71,10 @@ class Payload:
     retry_on: list[int | str] | None = None
     no_retry_on: list[int | str] = field(default_factory=list)
     success_codes: list[int] = field(default_factory=lambda: [0])
-    execution: str = "at_least_once"
+    execution: Execution = "at_least_once"
     max_lost: int = 3
-    on_interrupt: str = "requeue"
-    on_lost_heartbeat: str = "kill"
+    on_interrupt: Interrupt = "requeue"
+    on_lost_heartbeat: LostHeartbeat = "kill"
     notify: str = "failure,recovery"
     ping: str | None = None
     not_after: datetime | None = None
@@ -135,11 +133,6 @@ def payload_for(job: Job, at: datetime, *, run: str | None = None, manual: bool 
         manual=manual,
         **own,
     )
-
-
-def is_run_id(value: str) -> bool:
-    """Whether the text can be a run's id, and so a part of a key or a path."""
-    return _RUN_ID.fullmatch(value) is not None
 
 
 def sign(payload: bytes, key: bytes) -> str:

@@ -56,10 +56,6 @@ class Keys:
         """The list of a queue."""
         return f"{self.prefix}:queue:{name}"
 
-    def results(self, run_id: str) -> str:
-        """RQ's stream of a run's results: one entry per ended attempt."""
-        return f"{self.prefix}:results:{run_id}"
-
 
 @cache
 def _text(name: str) -> str:

@@ -11,7 +11,6 @@ from datetime import datetime
 from redis import Redis
 from rq.job import Job as RQJob
 from rq.job import JobStatus
-from rq.queue import Queue
 from rq.serializers import JSONSerializer
 
 from kuber_cron.common import runs
@@ -72,8 +71,3 @@ class Builder:
         mapping |= {"job": job.id, "at": int(at.timestamp()), "max_lost": payload.max_lost}
         flat = tuple(part for item in mapping.items() for part in item)
         return Record(payload.run, payload.origin, job.priority == "high", flat)
-
-
-def queue(client: "Redis", name: str) -> Queue:
-    """RQ's own view of a queue, with the serializer that our runs are written with."""
-    return Queue(name, connection=client, serializer=JSONSerializer)

@@ -3,20 +3,23 @@
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kuber_cron.common import retry
 from kuber_cron.common.runs import Payload
 from kuber_cron.worker import command, logfile
 from kuber_cron.worker.command import Ended, Launch
-from kuber_cron.worker.ledger import Action, Started
 from kuber_cron.worker.outcome import Outcome
 from kuber_cron.worker.output import Captured
+
+if TYPE_CHECKING:
+    from kuber_cron.worker.ledger import Action  # would import the redis client, which `exec` does without
 
 
 def launch(
     payload: Payload,
     execution: str,
-    started: Started,
+    attempt: int,
     *,
     log_dir: Path | None,
     environ: Mapping[str, str],
@@ -29,12 +32,12 @@ def launch(
     """
     path = None
     if log_dir is not None:
-        path = logfile.path_of(log_dir, job=payload.job, run_id=payload.run, attempt=started.attempt)
+        path = logfile.path_of(log_dir, job=payload.job, run_id=payload.run, attempt=attempt)
     return Launch(
         run_id=payload.run,
         job=payload.job,
         execution_id=execution,
-        attempt=started.attempt,
+        attempt=attempt,
         scheduled_at=payload.scheduled_at,
         argv=command.argv(payload.command, payload.shell),
         stdin=None if payload.stdin is None else payload.stdin.encode(),
@@ -44,7 +47,7 @@ def launch(
             job=payload.job,
             run_id=payload.run,
             execution_id=execution,
-            attempt=started.attempt,
+            attempt=attempt,
             scheduled_at=payload.scheduled_at,
             shell=payload.shell if isinstance(payload.command, str) else None,
         ),
@@ -79,23 +82,7 @@ def never_ran(launch: Launch, outcome: Outcome, sentence: str, now: datetime) ->
     )
 
 
-def policy(payload: Payload) -> retry.Policy:
-    """The retry policy that the payload carries."""
-    return retry.Policy(
-        retries=payload.retries,
-        retry_delay=payload.retry_delay,
-        retry_backoff=payload.retry_backoff,
-        retry_max_delay=payload.retry_max_delay,
-        retry_jitter=payload.retry_jitter,
-        retry_on=None if payload.retry_on is None else frozenset(payload.retry_on),
-        no_retry_on=frozenset(payload.no_retry_on),
-        execution="at_most_once" if payload.execution == "at_most_once" else "at_least_once",
-        max_lost=payload.max_lost,
-        on_interrupt="fail" if payload.on_interrupt == "fail" else "requeue",
-    )
-
-
-def action(decision: retry.Decision, outcome: Outcome) -> tuple[Action, float]:
+def action(decision: retry.Decision, outcome: Outcome) -> "tuple[Action, float]":
     """What the end script is asked to do, and after how many seconds a retry is due."""
     match decision:
         case retry.Again(delay_seconds=delay):

@@ -251,7 +251,7 @@ class Worker:
             launch = launching.launch(
                 payload,
                 execution,
-                started,
+                started.attempt,
                 log_dir=self._options.log_dir,
                 environ=self._options.environ,
                 user_required=self._options.user_required,
@@ -347,7 +347,7 @@ class Worker:
                 else (retry.Final(kind=outcome.kind))
             )
         return retry.decide(
-            launching.policy(held.payload),
+            retry.Policy.of(held.payload),
             outcome.kind,
             exit_code=outcome.exit_code,
             spent=held.started.spent,

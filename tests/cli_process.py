@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,16 @@ def kuber_cron(
         timeout=60,
         check=False,
     )
+
+
+def end(started: Iterable["subprocess.Popen[str]"]) -> None:
+    """Nothing of these processes is left, whatever a test has left running."""
+    for process in started:
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
 
 
 @dataclass(frozen=True)

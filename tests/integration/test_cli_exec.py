@@ -3,7 +3,7 @@ import signal
 import subprocess
 
 import pytest
-from tests.cli_process import COMMAND, InProcess, environment
+from tests.cli_process import COMMAND, InProcess, end, environment
 
 JOBS = r"""
 MODE=full
@@ -127,11 +127,7 @@ def start(jobs):
         return process
 
     yield start
-    for process in started:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        process.stderr.close()
+    end(started)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -15,7 +15,7 @@ import urllib.request
 
 import psutil
 import pytest
-from tests.cli_process import COMMAND, environment, kuber_cron
+from tests.cli_process import COMMAND, end, environment, kuber_cron
 from tests.waiting import eventually
 
 JOBS = """
@@ -66,11 +66,7 @@ def run(tmp_path):
         return service
 
     yield start
-    for process in started:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        process.stderr.close()
+    end(started)
 
 
 def test_a_crontab_runs_is_measured_and_stops_with_status_0(run, tmp_path):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from tests.cli_process import end
 
 # The service announces on stdout what it was asked, so that a test waits for that and for no time to pass.
 PROGRAM = """
@@ -49,10 +50,7 @@ def serve():
         return process
 
     yield start
-    for process in started:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+    end(started)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -5,7 +5,7 @@ import signal
 import subprocess
 
 import pytest
-from tests.cli_process import COMMAND, environment, kuber_cron
+from tests.cli_process import COMMAND, end, environment, kuber_cron
 
 QUICK = "# kuber-cron: name=tick\n@every 1s echo tock\n"
 
@@ -38,11 +38,7 @@ def tier(tmp_path, redis_url):
         return process
 
     yield start
-    for process in started:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        process.stderr.close()
+    end(started)
 
 
 def until(process, event):

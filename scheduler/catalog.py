@@ -8,7 +8,7 @@ What this module does *not* know: whether this replica leads. Standbys keep the 
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -55,9 +55,7 @@ def compile_entries(jobs: Sequence[Job]) -> dict[str, Entry]:
     by_id = {job.id: job for job in jobs}
     entries = {}
     for job in jobs:
-        timed = job
-        while timed.schedule == "@after" and timed.after and timed.after[0] in by_id:
-            timed = by_id[timed.after[0]]
+        timed = planner.timing_job(job, by_id)
         entries[job.id] = planner.entry(job, Schedule.parse(timed.schedule, timed.timezone, timed.id))
     return entries
 
@@ -107,9 +105,7 @@ class Watcher:
         errors = [d for d in loaded.diagnostics if d.severity == "error"]
         before = self.current
         if errors and before.version:
-            self.current = Catalog(
-                before.entries, before.version, False, before.loaded_at, tuple(loaded.diagnostics)
-            )
+            self.current = replace(before, valid=False, diagnostics=tuple(loaded.diagnostics))
             for error in errors:
                 log.error("configuration not taken over: the last good jobs stay", problem=str(error))
             return self.current
@@ -149,13 +145,7 @@ class Watcher:
                 self.load()
             except Exception:
                 # The watch must outlive whatever a file system does; the last good jobs stay in force.
-                self.current = Catalog(
-                    self.current.entries,
-                    self.current.version,
-                    False,
-                    self.current.loaded_at,
-                    self.current.diagnostics,
-                )
+                self.current = replace(self.current, valid=False)
                 log.exception("the configuration could not be read: the last good jobs stay")
                 continue
             if self.current.version != version:

@@ -6,7 +6,7 @@ whatever has been decided in between.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -176,16 +176,38 @@ def _wake(entry: Entry, after: datetime) -> datetime | None:
     return None if following is None else following + entry.delay
 
 
-def _instants(entry: Entry, after: datetime) -> Iterator[datetime]:
-    """The job's instants later than ``after``, within its life, without end."""
-    job = entry.job
-    if job.not_before is not None:
-        after = max(after, job.not_before - timedelta(microseconds=1))
-    while (at := entry.schedule.next_after(after)) is not None:
-        if job.not_after is not None and at > job.not_after:
+def timing_job(job: Job, jobs: Mapping[str, Job]) -> Job:
+    """The job whose schedule gives ``job`` its instants: itself, or under ``@after`` its first predecessor's.
+
+    A circle of predecessors, which no parser lets through, ends at the first job seen twice.
+    """
+    seen: set[str] = set()
+    while job.schedule == "@after" and job.after and job.after[0] in jobs and job.id not in seen:
+        seen.add(job.id)
+        job = jobs[job.after[0]]
+    return job
+
+
+def instants(
+    schedule: Schedule,
+    after: datetime,
+    *,
+    not_before: datetime | None = None,
+    not_after: datetime | None = None,
+) -> Iterator[datetime]:
+    """The schedule's instants later than ``after`` and within a life, both its ends included; without end."""
+    if not_before is not None:
+        after = max(after, not_before - timedelta(microseconds=1))
+    while (at := schedule.next_after(after)) is not None:
+        if not_after is not None and at > not_after:
             return
         yield at
         after = at
+
+
+def _instants(entry: Entry, after: datetime) -> Iterator[datetime]:
+    job = entry.job
+    return instants(entry.schedule, after, not_before=job.not_before, not_after=job.not_after)
 
 
 def _decide(entry: Entry, cursor: Cursor, stored: str, now: datetime) -> list[Decision]:

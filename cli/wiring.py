@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from kuber_cron.cli.services import Everything, SchedulerAlone, WorkerAlone
     from kuber_cron.common.health import Health
     from kuber_cron.scheduler.catalog import Watcher
+    from kuber_cron.scheduler.server_clock import ServerClock
     from kuber_cron.scheduler.service import Scheduler
+    from kuber_cron.scheduler.terms import Election
     from kuber_cron.worker.command import Launch
     from kuber_cron.worker.output import Sink
     from kuber_cron.worker.service import Worker
@@ -129,11 +131,12 @@ class _Tier:
         """Return the catalog, loaded, and a scheduler that follows it."""
         from kuber_cron.scheduler.catalog import Watcher
         from kuber_cron.scheduler.metrics import SchedulerMetrics
+        from kuber_cron.scheduler.server_clock import ServerClock
         from kuber_cron.scheduler.service import Options, Scheduler
 
         settings = self.settings
-        if settings.election == "kubernetes":
-            log.warning("no Kubernetes Lease in this release: the leader is found by a key in Redis")
+
+        server_clock = ServerClock(self.clock)
 
         def wake() -> None:
             replica.wake()
@@ -148,12 +151,13 @@ class _Tier:
         replica = Scheduler(
             Options(
                 keys=self.keys,
-                cluster=settings.instance,
                 boot_token=boot_token,
                 worker_ttl_seconds=settings.worker_ttl_seconds,
                 signing_key=self.signing_keys[0] if self.signing_keys else None,
             ),
             connect=partial(self.connect, "deciding"),
+            election=self._election(server_clock, wake),
+            server_clock=server_clock,
             watcher=watcher,
             clock=self.clock,
             metrics=SchedulerMetrics(self.registry, self.measures),
@@ -161,6 +165,22 @@ class _Tier:
         )
         watcher.load()
         return watcher, replica
+
+    def _election(self, server_clock: "ServerClock", on_change: "Callable[[], None]") -> "Election":
+        from kuber_cron.common.store import Store
+        from kuber_cron.scheduler.redis_lease import RedisLease, identity
+
+        settings = self.settings
+        if settings.election == "kubernetes":
+            log.warning("no Kubernetes Lease in this release: the leader is found by a key in Redis")
+        return RedisLease(
+            Store(self.connect("deciding"), self.keys),
+            clock=self.clock,
+            server_clock=server_clock,
+            holder=identity(),
+            cluster=settings.instance,
+            on_change=on_change,
+        )
 
     def worker(self, *, alone: bool) -> "Worker":
         """Return a worker; `alone` where no scheduler shares its metrics."""

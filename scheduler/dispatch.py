@@ -15,7 +15,7 @@ from kuber_cron.common.store import LOG_LIMIT, Store, text
 from kuber_cron.scheduler.cursors import Cursor
 from kuber_cron.scheduler.payloads import Builder, Record, Value
 from kuber_cron.scheduler.planner import Decision, Entry
-from kuber_cron.scheduler.redis_lease import Term
+from kuber_cron.scheduler.terms import Term
 
 # So many that Redis is never held for more than ~15 ms (spec: reliability.md §4).
 BATCH = 200

@@ -16,8 +16,8 @@ import structlog
 
 from kuber_cron.common.errors import FencedError, StateLostError
 from kuber_cron.common.store import FAILURE_TTL_SECONDS, HISTORY_LIMIT, Store, text
-from kuber_cron.scheduler.redis_lease import Term
 from kuber_cron.scheduler.server_clock import ServerClock
+from kuber_cron.scheduler.terms import Term
 
 log = structlog.get_logger(__name__)
 

@@ -8,8 +8,7 @@ takes the write. What this does *not* give: a leader while Redis is away; withou
 import secrets
 import socket
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
 import structlog
 from redis.exceptions import RedisError
@@ -17,27 +16,18 @@ from redis.exceptions import RedisError
 from kuber_cron.common.clock import Clock
 from kuber_cron.common.store import Store, text
 from kuber_cron.scheduler.server_clock import ServerClock
+from kuber_cron.scheduler.terms import Term
 
 log = structlog.get_logger(__name__)
 
 TTL_SECONDS = 5.0
 RENEW_SECONDS = 1.0
+# /livez fails when the election has not turned for this long: twice the longest lease that is usual.
+_STALLED_SECONDS = 40.0
+# A scheduler whose lease got no answer for this long could not decide (spec: reliability.md §3, Redis outage).
+_REDIS_AWAY_SECONDS = 10.0
 # Leadership ends locally this long before the key can expire.
 MARGIN_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """One term of leadership.
-
-    Attributes:
-        epoch: Its fencing number.
-        lease: What the lease's key holds meanwhile; the deciding script compares it. Empty with a
-            Kubernetes Lease.
-    """
-
-    epoch: int
-    lease: str
 
 
 def identity() -> str:
@@ -69,7 +59,7 @@ class RedisLease:
         self._thread: threading.Thread | None = None
         # Written by the loop alone, read as one tuple: never half of each.
         self._state: tuple[Term | None, float] = (None, 0.0)
-        self.ticked_at = self.answered_at = clock.elapsed()
+        self._ticked_at = self._answered_at = clock.elapsed()
         self.transitions = 0
 
     def token(self) -> Term | None:
@@ -99,6 +89,10 @@ class RedisLease:
                     "leadership not released, it expires by itself", epoch=term.epoch, error=str(error)
                 )
 
+    def checks(self) -> Mapping[str, Callable[[], str]]:
+        """The health checks by name."""
+        return {"lease": self._check_lease, "redis": self._check_redis}
+
     def give_up(self, reason: str) -> None:
         """Stop acting at once: Redis has told us that the term is over."""
         term, _ = self._state
@@ -108,7 +102,7 @@ class RedisLease:
 
     def tick(self) -> None:
         """One try to acquire or renew."""
-        self.ticked_at = sent = self._clock.elapsed()
+        self._ticked_at = sent = self._clock.elapsed()
         term, _ = self._state
         try:
             verdict, epoch, who = self._ask("renew" if term else "acquire", term.epoch if term else 0)
@@ -120,7 +114,7 @@ class RedisLease:
             self._state = (term, valid_until)
         elif verdict == "ACQUIRED":
             self.transitions += 1
-            self._state = (Term(epoch, f"{self._holder}:{epoch}"), valid_until)
+            self._state = (Term(epoch, self._holder, f"{self._holder}:{epoch}"), valid_until)
             log.info("leading", epoch=epoch, holder=self._holder)
             self._on_change()
         elif verdict == "LOST":
@@ -143,6 +137,16 @@ class RedisLease:
         sent = self._clock.elapsed()
         reply = self._store.call("lease", action, self._holder, epoch, int(TTL_SECONDS * 1000), self._cluster)
         verdict, number, who, now_ms, _through = (text(part) for part in reply)
-        self.answered_at = self._clock.elapsed()
-        self._server_clock.measured(sent, self.answered_at, float(now_ms) / 1000)
+        self._answered_at = self._clock.elapsed()
+        self._server_clock.measured(sent, self._answered_at, float(now_ms) / 1000)
         return verdict, int(number), who
+
+    # --- health ----------------------------------------------------------------------------------
+
+    def _check_lease(self) -> str:
+        seconds = self._clock.elapsed() - self._ticked_at
+        return "ok" if seconds < _STALLED_SECONDS else f"the election has not turned for {seconds:.0f} s"
+
+    def _check_redis(self) -> str:
+        seconds = self._clock.elapsed() - self._answered_at
+        return "ok" if seconds < _REDIS_AWAY_SECONDS else f"redis has not answered for {seconds:.0f} s"

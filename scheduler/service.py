@@ -30,8 +30,8 @@ from kuber_cron.scheduler.housekeeping import ROUND_SECONDS, Housekeeper, Tidied
 from kuber_cron.scheduler.metrics import SchedulerMetrics, State
 from kuber_cron.scheduler.payloads import Builder
 from kuber_cron.scheduler.planner import Boot, Decision, Plan
-from kuber_cron.scheduler.redis_lease import RedisLease, Term, identity
 from kuber_cron.scheduler.server_clock import ServerClock
+from kuber_cron.scheduler.terms import Election, Term
 
 log = structlog.get_logger(__name__)
 
@@ -41,8 +41,6 @@ _LONGEST_SLEEP_SECONDS = 30.0
 _SOON_SECONDS = 0.25
 # /livez fails when a loop has not turned for this long.
 STALLED_SECONDS = 40.0
-# A scheduler whose lease got no answer for this long could not decide (spec: reliability.md §3, Redis outage).
-_REDIS_AWAY_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +48,11 @@ class Options:
     """What one scheduler needs to know.
 
     Attributes:
-        cluster: Names the installation that the lease belongs to; another one is refused.
         boot_token: What ``@reboot`` counts as one boot.
         worker_ttl_seconds: After a worker's silence of this long its runs are given to others.
     """
 
     keys: Keys
-    cluster: str
     boot_token: str = "installation"  # noqa: S105 - names a boot, opens nothing
     worker_ttl_seconds: float = 15.0
     signing_key: bytes | None = None
@@ -70,6 +66,8 @@ class Scheduler:
         options: Options,
         *,
         connect: Callable[[], "Redis"],
+        election: Election,
+        server_clock: ServerClock,
         watcher: Watcher,
         clock: Clock,
         metrics: SchedulerMetrics,
@@ -83,15 +81,8 @@ class Scheduler:
         self._measures = measures
         self._wake = threading.Event()
         self._stop = threading.Event()
-        self._server_clock = ServerClock(clock)
-        self._lease = RedisLease(
-            Store(connect(), options.keys),
-            clock=clock,
-            server_clock=self._server_clock,
-            holder=identity(),
-            cluster=options.cluster,
-            on_change=self._wake.set,
-        )
+        self._server_clock = server_clock
+        self._lease = election
         decider = Store(connect(), options.keys)
         self._store = decider
         self._dispatcher = Dispatcher(decider, Builder(decider.client, options.signing_key))
@@ -142,8 +133,7 @@ class Scheduler:
         """The health checks by name: ``ok``, or a sentence."""
         return {
             "loop": self._check_loop,
-            "redis": self._check_redis,
-            "lease": self._check_lease,
+            **self._lease.checks(),
             "config": self._check_config,
         }
 
@@ -341,14 +331,6 @@ class Scheduler:
     def _check_loop(self) -> str:
         seconds = self._clock.elapsed() - self._turned_at
         return "ok" if seconds < STALLED_SECONDS else f"the deciding loop has not turned for {seconds:.0f} s"
-
-    def _check_lease(self) -> str:
-        seconds = self._clock.elapsed() - self._lease.ticked_at
-        return "ok" if seconds < STALLED_SECONDS else f"the election has not turned for {seconds:.0f} s"
-
-    def _check_redis(self) -> str:
-        seconds = self._clock.elapsed() - self._lease.answered_at
-        return "ok" if seconds < _REDIS_AWAY_SECONDS else f"redis has not answered for {seconds:.0f} s"
 
     def _check_config(self) -> str:
         return "ok" if self._watcher.current.valid else "the job files hold errors: the last good jobs run"

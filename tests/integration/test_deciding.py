@@ -14,10 +14,10 @@ from kuber_cron.common.store import Keys, Store
 from kuber_cron.scheduler import planner
 from kuber_cron.scheduler.dispatch import Dispatcher
 from kuber_cron.scheduler.payloads import Builder
-from kuber_cron.scheduler.redis_lease import Term
+from kuber_cron.scheduler.terms import Term
 
 KEYS = Keys("rq")
-TERM = Term(7, "")
+TERM = Term(7, "me")
 
 
 def entry(name="job", schedule="* * * * *", **policy):
@@ -89,7 +89,7 @@ def test_a_fence_that_went_back_is_told_as_lost_state(redis_client, dispatcher, 
 def test_a_leader_whose_lease_key_is_gone_is_fenced(redis_client, dispatcher):
     one, _, decisions = due_minute(redis_client)
     with pytest.raises(FencedError):
-        words(dispatcher, one, decisions, Term(7, "me:7"))
+        words(dispatcher, one, decisions, Term(7, "me", "me:7"))
 
 
 def test_an_instant_ahead_of_redis_clock_is_refused_and_stays_undecided(redis_client, dispatcher):

@@ -65,6 +65,12 @@ class FencedError(KuberCronError):
     code = "fenced"
 
 
+class TermOverError(KuberCronError):
+    """The own term ended before all was decided: nothing was refused, the rest is left to the next term."""
+
+    code = "term-over"
+
+
 class StateLostError(KuberCronError):
     """Redis holds a smaller epoch than ours, or none: it has lost acknowledged writes (reliability.md §8)."""
 

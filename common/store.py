@@ -4,13 +4,21 @@ Everything lies under RQ's own prefix (``rq`` for the default instance), our own
 ``<prefix>:kuber-cron:``:
 
 ========================  ======  =====================================================================
-``fence``                 hash    ``epoch holder cluster seen through``: who may decide, and how much was
+``fence``                 hash    ``epoch holder cluster seen through server``: who may decide, and how much was
 ``lease``                 string  ``holder:epoch`` with a ttl, where no Kubernetes Lease is used
 ``cursor``                hash    job → its last decided instant with the schedule and zone it was made with
 ``log:<job>``             stream  one entry per decision, bounded
 ``missed``, ``lost``      hash    counters that the leader exports; they survive it
 ``paused``                hash    job (or ``*``) → until, in milliseconds; 0 = until resumed
-``active:<job>``          zset    the job's runs between decision and final end
+``open``                  hash    every run between decision and final end → its group, or nothing
+``active:<job>``          zset    the same by job, by instant: what overlap is judged by
+``held``                  zset    runs decided and in no queue, by the order of their decisions
+``gates:<run>``           hash    what a held run waits for: run → ``after`` (its success) or ``line`` (its end)
+``gated:<run>``           set     the held runs that wait for this one
+``past:<job>``            zset    how the instants of a job that others come after went, bounded
+``groups``                hash    group → how many of it may run at once
+``group:<name>``          set     the runs of a group that run
+``waiting:<name>``        zset    the runs that wait for room in it, by the order of their decisions
 ``stats:<job>``           hash    last run, last success, last duration, last outcome
 ``history:<job>``         list    ended runs, newest first, bounded
 ``claims``                set     workers that have, or may have, a claim list
@@ -60,7 +68,7 @@ class Keys:
 @cache
 def _text(name: str) -> str:
     folder = resources.files("kuber_cron.common.scripts")
-    return "\n".join((folder / part).read_text() for part in ("prelude.lua", f"{name}.lua"))
+    return "\n".join((folder / part).read_text() for part in ("prelude.lua", "lifecycle.lua", f"{name}.lua"))
 
 
 class Store:

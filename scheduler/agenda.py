@@ -41,6 +41,10 @@ class Agenda:
         while self._heap and self._at.get(self._heap[0][1]) != self._heap[0][0]:
             heapq.heappop(self._heap)
 
+    def at(self, job: str) -> datetime | None:
+        """The job's appointment."""
+        return self._at.get(job)
+
     def upcoming(self) -> dict[str, datetime]:
         """Every job's appointment, a copy."""
         return dict(self._at)

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import structlog
 
-from kuber_cron.common import sources
+from kuber_cron.common import sources, zones
 from kuber_cron.common.clock import Clock
 from kuber_cron.common.diagnostics import Diagnostic
 from kuber_cron.common.jobs import Job
 from kuber_cron.common.schedule import Schedule
-from kuber_cron.scheduler import planner
+from kuber_cron.scheduler import planner, relations
 from kuber_cron.scheduler.planner import Entry
 
 log = structlog.get_logger(__name__)
@@ -53,19 +53,18 @@ def compile_entries(jobs: Sequence[Job]) -> dict[str, Entry]:
     The jobs are as the parsers give them: schedules are valid and predecessors exist, without a cycle.
     """
     by_id = {job.id: job for job in jobs}
+    related = relations.of(by_id, {job.id: planner.delay_of(job) for job in jobs})
     entries = {}
     for job in jobs:
         timed = planner.timing_job(job, by_id)
-        entries[job.id] = planner.entry(job, Schedule.parse(timed.schedule, timed.timezone, timed.id))
+        schedule = Schedule.parse(timed.schedule, timed.timezone, timed.id)
+        entries[job.id] = planner.entry(job, schedule, related[job.id])
     return entries
 
 
 def not_in_force(job: Job) -> list[str]:
     """The policies of the job that this release reads and does not act on yet: to be said, never to be hidden."""
     asked = {
-        "after": bool(job.after),
-        "group": job.group is not None,
-        f"concurrency={job.concurrency}": job.concurrency in {"replace", "queue"},
         "notify": job.notify != Job.__dataclass_fields__["notify"].default,
         "ping": job.ping is not None,
     }
@@ -92,7 +91,12 @@ class Watcher:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._fingerprint = ""
+        self._changed_at = clock.elapsed()
         self.current = Catalog({}, 0, True, clock.now(), ())
+
+    def settled_seconds(self) -> float:
+        """How long the files have been as they are now; 0 while they hold an error."""
+        return self._clock.elapsed() - self._changed_at if self.current.valid else 0.0
 
     def load(self) -> Catalog:
         """Look at the files now; the catalog in force afterwards.
@@ -101,6 +105,8 @@ class Watcher:
             KuberCronError: A path does not exist, at the first load; later that is an error in the files.
         """
         self._fingerprint = sources.fingerprint(self._paths)
+        self._changed_at = self._clock.elapsed()
+        zones.forget()  # a new tz database can move future runs (spec: cron.md §1.10)
         loaded = sources.load(self._paths, system=self._system, timezone=self._timezone)
         errors = [d for d in loaded.diagnostics if d.severity == "error"]
         before = self.current

@@ -1,19 +1,22 @@
 """Dispatch: decisions become log entries, cursors and queued runs, in one script call a batch.
 
-One batch is in flight at a time. The answer says what each decision came to; a lost answer needs no
-cleverness: the caller reads the cursors again, and what had been applied is seen as moved.
+One batch is in flight at a time, and the election is asked before each. The answer says what each decision
+came to; a lost answer needs no cleverness: the caller reads the cursors again, and what had been applied is
+seen as moved.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from datetime import datetime
+from typing import Any
 
 from redis.exceptions import RedisError
 
-from kuber_cron.common.errors import FencedError, RedisUnreachableError, StateLostError
-from kuber_cron.common.store import LOG_LIMIT, Store, text
+from kuber_cron.common.errors import FencedError, RedisUnreachableError, StateLostError, TermOverError
+from kuber_cron.common.store import FAILURE_TTL_SECONDS, HISTORY_LIMIT, LOG_LIMIT, Store, text
 from kuber_cron.scheduler.cursors import Cursor
-from kuber_cron.scheduler.payloads import Builder, Record, Value
+from kuber_cron.scheduler.payloads import Builder, Value
 from kuber_cron.scheduler.planner import Decision, Entry
 from kuber_cron.scheduler.terms import Term
 
@@ -26,8 +29,9 @@ class Verdict:
     """What a decision came to.
 
     Attributes:
-        word: QUEUED, SKIPPED, MOVE, DROPPED, KNOWN as decided; MOVED (the cursor was not what we believed;
-            ``detail`` is what it is), EARLY (ahead of Redis' clock, send again), ERROR (``detail`` says why).
+        word: QUEUED, HELD, SKIPPED, MOVE, DROPPED, KNOWN as decided; MOVED (the cursor was not what we believed;
+            ``detail`` is what it is), WAITS (the predecessor ``detail`` has to be decided first), EARLY (ahead of
+            Redis' clock, send again), ERROR (``detail`` says why).
     """
 
     decision: Decision
@@ -37,15 +41,42 @@ class Verdict:
     @property
     def applied(self) -> bool:
         """Whether the cursor is now the decision's."""
-        return self.word in {"QUEUED", "SKIPPED", "MOVE", "DROPPED", "KNOWN"}
+        return self.word in {"QUEUED", "HELD", "SKIPPED", "MOVE", "DROPPED", "KNOWN"}
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A decision as the script is sent it, made ahead of its instant where possible.
+
+    Attributes:
+        values: All of it but the predecessors' cursors, which are only known when it is sent.
+        policy: What the script has to heed beyond the cursor; None for a plain job.
+    """
+
+    decision: Decision
+    head: tuple[Value, ...]
+    policy: Mapping[str, Any] | None
+    fields: tuple[Value, ...]
+
+    def wire(self, cursors: Mapping[str, str]) -> list[Value]:
+        """The script's arguments for it, given every job's cursor at its turn."""
+        policy = ""
+        if self.policy is not None:
+            after = self.policy.get("after", ())
+            told = {**self.policy, "after": [[job, cursors.get(job, "")] for job in after]}
+            policy = json.dumps({name: value for name, value in told.items() if value})
+        return [*self.head, policy, len(self.fields), *self.fields]
 
 
 class Dispatcher:
     """Applies decisions under a term of leadership."""
 
-    def __init__(self, store: Store, builder: Builder) -> None:
+    def __init__(self, store: Store, builder: Builder, *, log_limit: int = LOG_LIMIT) -> None:
         self._store = store
         self._builder = builder
+        self._log_limit = log_limit
+        self.through = 0
+        """How many decisions Redis was last known to hold; fewer means that it has lost writes."""
 
     def cursors(self) -> dict[str, str]:
         """Every job's cursor as Redis holds it.
@@ -59,42 +90,24 @@ class Dispatcher:
             raise RedisUnreachableError(f"the cursors could not be read: {error}") from error
         return {text(job): text(cursor) for job, cursor in found.items()}
 
-    def apply(
-        self, decisions: Sequence[Decision], entries: Mapping[str, Entry], term: Term
-    ) -> Iterator[Verdict]:
-        """Apply the decisions in order, batch by batch, yielding what each came to.
+    def verify(self, term: Term, now: datetime) -> None:
+        """Redis still holds this term and every decision that we know of.
 
         Raises:
-            FencedError: A larger epoch leads; nothing of the batch was applied.
-            StateLostError: Redis knows no such epoch; nothing of the batch was applied.
-            RedisUnreachableError: No answer; whether the batch was applied is known from the cursors.
+            FencedError, StateLostError, RedisUnreachableError: As ``apply``.
         """
-        for batch in _batches(decisions):
-            args: list[Value] = [term.epoch, term.lease, LOG_LIMIT, len(batch)]
-            for decision in batch:
-                args.extend(self._encode(decision, entries.get(decision.job)))
-            try:
-                reply = [text(part) for part in self._store.call("decide", *args)]
-            except RedisError as error:
-                raise RedisUnreachableError(f"a batch of decisions got no answer: {error}") from error
-            if reply[0] == "FENCED":
-                raise FencedError(f"epoch {term.epoch} is fenced by epoch {reply[1]}")
-            if reply[0] == "LOST":
-                raise StateLostError(
-                    f"Redis knows epoch {reply[1] or 'none'}, this leader has {term.epoch}: writes were lost"
-                )
-            for decision, word, detail in zip(batch, reply[1::2], reply[2::2], strict=True):
-                yield Verdict(decision, word, detail)
+        self._send((), None, term, now)
 
-    def _encode(self, decision: Decision, entry: Entry | None) -> list[Value]:
-        record = _NO_RECORD
-        concurrency = ""
+    def item(self, decision: Decision, entry: Entry | None) -> Item:
+        """The decision ready to be sent. ``entry`` is its job; only a removed job has none."""
+        fields: tuple[Value, ...] = ()
+        origin = ""
         if decision.kind == "queue":
             if entry is None:
                 raise KeyError(decision.job)
-            record = self._builder.record(entry.job, decision.first, decision.due_at)
-            concurrency = entry.job.concurrency
-        return [
+            record = self._builder.record(entry.job, decision.first)
+            fields, origin = record.fields, record.origin
+        head = (
             decision.kind,
             decision.job,
             decision.believed,
@@ -104,21 +117,102 @@ class Dispatcher:
             decision.count,
             decision.reason,
             decision.run,
-            record.origin,
-            int(record.front),
-            concurrency,
-            len(record.fields),
-            *record.fields,
+            origin,
+        )
+        return Item(decision, head, None if entry is None else policy_of(entry, decision), fields)
+
+    def apply(
+        self,
+        items: Sequence[Item],
+        term: Term,
+        *,
+        cursors: Mapping[str, str],
+        leads: Callable[[], bool],
+        now: Callable[[], datetime],
+    ) -> Iterator[Verdict]:
+        """Apply the decisions in order, batch by batch, yielding what each came to.
+
+        Args:
+            items: What to apply, in this order.
+            term: Ours.
+            cursors: Every job's cursor before the first of them.
+            leads: Asked right before each batch; nothing more is sent once it says no.
+            now: Redis' time, for what is written for people.
+
+        Raises:
+            TermOverError: ``leads`` said no; nothing of the batch was sent.
+            FencedError: A larger epoch leads; nothing of the batch was applied.
+            StateLostError: Redis has lost writes; nothing of the batch was applied.
+            RedisUnreachableError: No answer; whether the batch was applied is known from the cursors.
+        """
+        has_chains = any(item.policy and item.policy.get("after") for item in items)
+        believed = dict(cursors) if has_chains else None
+        for start in range(0, len(items), BATCH):
+            batch = items[start : start + BATCH]
+            if not leads():
+                raise TermOverError(f"the term of epoch {term.epoch} ended before all was decided")
+            reply = self._send(batch, believed, term, now())
+            for item, word, detail in zip(batch, reply[0::2], reply[1::2], strict=True):
+                yield Verdict(item.decision, word, detail)
+
+    def _send(
+        self, batch: Sequence[Item], believed: dict[str, str] | None, term: Term, now: datetime
+    ) -> Sequence[str]:
+        args: list[Value] = [
+            term.epoch,
+            term.lease,
+            term.holder,
+            self.through,
+            now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),  # RQ's own form
+            self._log_limit,
+            HISTORY_LIMIT,
+            FAILURE_TTL_SECONDS,
+            len(batch),
         ]
+        for item in batch:
+            args.extend(item.wire(believed or {}))
+            if believed is not None:
+                believed[item.decision.job] = item.decision.cursor
+        try:
+            reply = [text(part) for part in self._store.call("decide", *args)]
+        except RedisError as error:
+            raise RedisUnreachableError(f"a batch of decisions got no answer: {error}") from error
+        refuse(reply, term)
+        self.through = int(reply[1])
+        return reply[2:]
 
 
-_NO_RECORD = Record("", "", False, ())
+def refuse(reply: Sequence[str], term: Term) -> None:
+    """Raise what a script's answer means for the term, if it is a refusal.
+
+    Raises:
+        FencedError, StateLostError: It is one.
+    """
+    if reply[0] == "FENCED":
+        raise FencedError(f"epoch {term.epoch} is fenced by {reply[1]} {reply[2]}")
+    if reply[0] == "LOST":
+        known = f"epoch {term.epoch}" if reply[1] == "epoch" else "more decisions"
+        raise StateLostError(
+            f"Redis knows {reply[1]} {reply[2] or 'none'}, this leader {known}: writes were lost"
+        )
 
 
-def _batches(decisions: Iterable[Decision]) -> Iterator[list[Decision]]:
-    remaining = iter(decisions)
-    while batch := list(islice(remaining, BATCH)):
-        yield batch
+def policy_of(entry: Entry, decision: Decision) -> dict[str, Any] | None:
+    """What the script must heed for a decision of this job; None where that is nothing."""
+    job, relations = entry.job, entry.relations
+    policy: dict[str, Any] = {"watched": True} if relations.watched else {}
+    if decision.kind == "queue":
+        if job.concurrency != "allow":
+            policy |= {"concurrency": job.concurrency, "max_running": job.max_running}
+        if relations.group is not None:
+            policy["group"], policy["limit"] = relations.group
+        if job.after:
+            policy["after"] = job.after
+        if job.deadline is not None:
+            policy["deadline"] = decision.due_at.timestamp() + job.deadline
+        if job.priority == "high":
+            policy["front"] = True
+    return policy or None
 
 
 def is_readable(cursor: str) -> bool:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from kuber_cron.common.errors import FencedError, StateLostError
 from kuber_cron.common.store import FAILURE_TTL_SECONDS, HISTORY_LIMIT, Store, text
+from kuber_cron.scheduler.dispatch import refuse
 from kuber_cron.scheduler.server_clock import ServerClock
 from kuber_cron.scheduler.terms import Term
 
@@ -24,12 +24,19 @@ log = structlog.get_logger(__name__)
 ROUND_SECONDS = 1.0
 # Runs moved in one call, so that Redis is not held long by a herd of retries.
 _MOVES = 500
+# Open runs are looked at this many in one call, about 2 ms, and all of them within so many rounds, so that a run
+# that somebody deleted is noticed within 10 s.
+_SWEPT = 1000
+_SWEEP_ROUNDS = 8
 _RQ_FAILED = "2"  # rq.results.Result.Type.FAILED
 
 
 @dataclass(frozen=True, slots=True)
 class Tidied:
-    """One thing put in order: ``retried``, ``lost_again``, ``lost_failed`` or ``returned``, and its run."""
+    """One thing put in order, and its run.
+
+    ``what`` is ``retried``, ``lost_again``, ``lost_failed``, ``returned``, ``removed``, ``opened`` or ``served``.
+    """
 
     what: str
     run: str
@@ -45,6 +52,7 @@ class Housekeeper:
         self._rest_seconds = worker_ttl_seconds + 2.0
         self._reap_from = clock.elapsed() + self._rest_seconds
         self._run_id = ""
+        self._sweep_at = 0
 
     def redis_was_away(self) -> None:
         """Reap nothing until the workers had time to come back."""
@@ -63,6 +71,7 @@ class Housekeeper:
             yield from self._round(term, origin, reap=reap)
         if reap:
             yield from self._return_claims(term)
+        yield from self._sweep(term)
 
     def _notice_restart(self) -> None:
         run_id = text(self._store.client.info("server").get("run_id"))
@@ -98,6 +107,29 @@ class Housekeeper:
         for what, run, job in zip(rest[0::3], rest[1::3], rest[2::3], strict=True):
             yield Tidied(what, run, job)
 
+    def _sweep(self, term: Term) -> Iterator[Tidied]:
+        """Look at a part of the open runs: all of them within ``_SWEEP_ROUNDS`` rounds, held ones in each."""
+        client, own = self._store.client, self._store.keys.own
+        size = max(_SWEPT, -(-client.hlen(own("open")) // _SWEEP_ROUNDS))
+        self._sweep_at, part = client.hscan(own("open"), self._sweep_at, count=size)
+        held = client.zrange(own("held"), 0, _MOVES - 1)
+        found = [text(run) for run in {*part, *held}]
+        now = self._clock.now()
+        for start in range(0, len(found), _SWEPT):
+            reply = self._store.call(
+                "sweep",
+                term.epoch,
+                term.lease,
+                now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+                now.timestamp(),
+                HISTORY_LIMIT,
+                FAILURE_TTL_SECONDS,
+                *sorted(found[start : start + _SWEPT]),
+            )
+            rest = _accepted(reply, term)
+            for what, run, job in zip(rest[0::3], rest[1::3], rest[2::3], strict=True):
+                yield Tidied(what, run, job)
+
     def _return_claims(self, term: Term) -> Iterator[Tidied]:
         workers = sorted(text(name) for name in self._store.client.smembers(self._store.keys.own("claims")))
         if workers:
@@ -107,9 +139,6 @@ class Housekeeper:
 
 
 def _accepted(reply: list[bytes], term: Term) -> list[str]:
-    word, *rest = (text(part) for part in reply)
-    if word == "FENCED":
-        raise FencedError(f"epoch {term.epoch} is fenced by epoch {rest[0]}")
-    if word == "LOST":
-        raise StateLostError(f"Redis knows epoch {rest[0] or 'none'}, this leader has {term.epoch}")
-    return rest
+    words = [text(part) for part in reply]
+    refuse(words, term)
+    return words[1:]

@@ -25,6 +25,7 @@ class State:
         epoch: Of the current term; None for a standby.
         next_runs: Each job's next instant, seconds since the epoch.
         gaps: Each job's longest distance between two runs, in seconds.
+        ahead_seconds: How far the farthest cursor is ahead of Redis' clock, after that has stepped back.
     """
 
     epoch: int | None = None
@@ -33,6 +34,7 @@ class State:
     gaps: Mapping[str, float] = field(default_factory=dict)
     observation: Observation = field(default_factory=Observation)
     skew_seconds: float = 0.0
+    ahead_seconds: float = 0.0
     transitions: int = 0
     redis_up: bool = True
     now: float = 0.0
@@ -49,6 +51,11 @@ class SchedulerMetrics(Collector):
         self.fenced = Counter("cron_fenced", "Batches refused for a larger epoch", registry=registry)
         self.state_lost = Counter(
             "cron_state_lost", "Times that Redis was found to have lost writes", registry=registry
+        )
+        self.loop_errors = Counter(
+            "cron_scheduler_errors",
+            "Turns of the scheduler's loops that failed unexpectedly",
+            registry=registry,
         )
         registry.register(self)
 
@@ -72,6 +79,11 @@ class SchedulerMetrics(Collector):
         yield transitions
         yield _gauge("cron_redis_up", "1 while Redis answers this scheduler", int(state.redis_up))
         yield _gauge("cron_clock_skew_seconds", "Own wall clock less Redis'", state.skew_seconds)
+        yield _gauge(
+            "cron_clock_stepped_back_seconds",
+            "How long nothing is decided for a job, since Redis' clock stepped back behind its cursor",
+            state.ahead_seconds,
+        )
         if state.catalog is not None:
             yield _gauge("cron_config_valid", "0 while the files hold an error", int(state.catalog.valid))
             yield _gauge("cron_config_jobs", "Jobs loaded", len(state.catalog.entries))

@@ -16,6 +16,7 @@ from rq.serializers import JSONSerializer
 from kuber_cron.common import runs
 from kuber_cron.common.jobs import Job
 from kuber_cron.common.store import FAILURE_TTL_SECONDS, RESULT_TTL_SECONDS
+from kuber_cron.scheduler.relations import group_of
 
 # RQ's own field; ours is in the payload and measured by the worker. -1 is RQ's "no limit".
 _NO_TIMEOUT = -1
@@ -30,13 +31,11 @@ class Record:
     Attributes:
         run: The run's id.
         origin: The queue's name.
-        front: Whether it is pushed to the queue's head.
         fields: The hash, flat: name, value, name, value …
     """
 
     run: str
     origin: str
-    front: bool
     fields: tuple[Value, ...]
 
 
@@ -47,8 +46,8 @@ class Builder:
         self._client = client
         self._key = signing_key
 
-    def record(self, job: Job, at: datetime, enqueued_at: datetime) -> Record:
-        """The record of the job's occurrence at ``at``."""
+    def record(self, job: Job, at: datetime, enqueued_at: datetime | None = None) -> Record:
+        """The record of the job's occurrence at ``at``; the deciding script writes when it was queued."""
         payload = runs.payload_for(job, at)
         body, signature = runs.encode(payload, self._key)
         rq_job = RQJob.create(
@@ -64,10 +63,15 @@ class Builder:
             failure_ttl=FAILURE_TTL_SECONDS,
             serializer=JSONSerializer,
         )
-        rq_job.enqueued_at = enqueued_at
+        if enqueued_at is not None:
+            rq_job.enqueued_at = enqueued_at
         mapping: dict[str, Value] = rq_job.to_dict()
         mapping["status"] = JobStatus.QUEUED.value
         # What the scripts need to know without opening the payload.
         mapping |= {"job": job.id, "at": int(at.timestamp()), "max_lost": payload.max_lost}
+        if job.group is not None:
+            mapping["group"] = group_of(job.group)[0]
+        if job.on_remove != "run":
+            mapping["on_remove"] = job.on_remove
         flat = tuple(part for item in mapping.items() for part in item)
-        return Record(payload.run, payload.origin, job.priority == "high", flat)
+        return Record(payload.run, payload.origin, flat)

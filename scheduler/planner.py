@@ -7,7 +7,7 @@ whatever has been decided in between.
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Literal
@@ -16,6 +16,7 @@ from kuber_cron.common import runs
 from kuber_cron.common.jobs import Job
 from kuber_cron.common.schedule import Schedule, ScheduleError
 from kuber_cron.scheduler.cursors import Cursor
+from kuber_cron.scheduler.relations import Relations
 
 # An instant decided later than this is a matter of the job's catch-up policy; below, it is merely late.
 LATE_SECONDS = 60.0
@@ -70,12 +71,15 @@ class Entry:
 
     Attributes:
         schedule: For ``@after`` the schedule of the first predecessor.
-        delay: ``jitter`` and ``RANDOM_DELAY`` as this job's own share of them; due = instant + delay.
+        delay: ``jitter`` and ``RANDOM_DELAY`` as this job's own share of them, or a predecessor's where that is
+            longer; due = instant + delay.
+        relations: Its place among the other jobs.
     """
 
     job: Job
     schedule: Schedule
     delay: timedelta
+    relations: Relations = field(default_factory=Relations)
 
     @property
     def cursor_schedule(self) -> tuple[str, str]:
@@ -91,9 +95,11 @@ def delay_of(job: Job) -> timedelta:
     return timedelta(minutes=minutes, seconds=seconds)
 
 
-def entry(job: Job, schedule: Schedule) -> Entry:
-    """The job ready for planning."""
-    return Entry(job, schedule, delay_of(job))
+def entry(job: Job, schedule: Schedule, relations: Relations | None = None) -> Entry:
+    """The job ready for planning; without ``relations``, as if it were alone."""
+    if relations is None:
+        return Entry(job, schedule, delay_of(job))
+    return Entry(job, schedule, relations.delay, relations)
 
 
 def plan(entry: Entry, stored: str, now: datetime) -> Plan:
@@ -122,6 +128,80 @@ def plan(entry: Entry, stored: str, now: datetime) -> Plan:
     believed = decisions[-1].cursor if decisions else stored
     fresh = Cursor(whole_now, zone, text)
     return Plan((*decisions, _move(entry, believed, fresh, "edited")), _wake(entry, whole_now))
+
+
+def plan_repair(entry: Entry, stored: str, known: str, now: datetime) -> tuple[Decision, ...]:
+    """What has to be decided first of a job whose decisions Redis has lost (spec: reliability.md §8).
+
+    Args:
+        entry: The job.
+        now: Redis' time.
+        stored: The cursor as Redis has it now, ``""`` for none.
+        known: The cursor as this process knows it from before the loss, ``""`` where it does not.
+
+    Returns:
+        Under ``on_state_loss=skip`` (and for a job that runs at most once) one skip of the instants that may have
+        been run: up to the known cursor, or to now where nobody knows. Under ``replay`` nothing, for they are
+        planned like any missed ones. A cursor that is gone altogether is set to the known one in either case: what
+        came before it cannot be told from what ran.
+    """
+    skips = entry.job.on_state_loss == "skip" or entry.job.execution == "at_most_once"
+    if not stored:
+        if not known:
+            return ()
+        return (_move(entry, "", Cursor.from_text(known), "state lost"),)
+    cursor = Cursor.from_text(stored)
+    until = Cursor.from_text(known).at if known else now
+    schedule = _parsed(cursor, entry.job.id)
+    if not skips or until <= cursor.at or schedule is None:
+        return ()
+    lost = _span(Entry(entry.job, schedule, timedelta(0)), cursor, stored, until, "state_lost")
+    return () if lost is None else (lost,)
+
+
+def plan_removal(job: str, stored: str, removed_at: datetime, now: datetime) -> tuple[Decision, ...]:
+    """What becomes of the cursor of a job that left the files at ``removed_at`` (spec: reliability.md §5).
+
+    Its instants up to then that nobody has decided are recorded as ``removed``; then the cursor is dropped.
+    """
+    whole_now = now.replace(microsecond=0)
+    drop = Decision(
+        kind="drop",
+        job=job,
+        believed=stored,
+        cursor="",
+        first=whole_now,
+        last=whole_now,
+        reason="removed",
+        due_at=whole_now,
+    )
+    try:
+        cursor = Cursor.from_text(stored)
+    except (ValueError, OverflowError, OSError):
+        return (drop,)
+    schedule = _parsed(cursor, job)
+    if schedule is None:
+        return (drop,)
+    gone = Entry(Job(id=job, schedule=cursor.schedule, command=""), schedule, timedelta(0))
+    open_ones = _span(gone, cursor, stored, removed_at, "removed")
+    return (drop,) if open_ones is None else (open_ones, replace(drop, believed=open_ones.cursor))
+
+
+def _span(entry: Entry, cursor: Cursor, stored: str, until: datetime, reason: str) -> Decision | None:
+    """One skip over all instants in (cursor, until], counted up to the walk's limit; None where there are none."""
+    found: list[datetime] = []
+    for at in islice(_instants(entry, cursor.at), MAX_WALK):
+        if at > until:
+            break
+        found.append(at)
+    if not found:
+        return None
+    decision = _decision(entry, cursor, stored, (found, reason))
+    if len(found) == MAX_WALK:
+        # The rest is closed unwalked, as any gap of that size.
+        last = until.replace(microsecond=0)
+        decision = replace(decision, last=last, cursor=cursor.moved_to(last).to_text())
+    return decision
 
 
 def _parsed(cursor: Cursor, job_id: str) -> Schedule | None:

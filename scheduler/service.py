@@ -1,35 +1,39 @@
-"""The scheduler as a service: catalog, lease, deciding loop and housekeeping, wired together.
+"""The scheduler as a service: catalog, election, deciding loop and housekeeping, wired together.
 
-Three threads beside the catalog's and the lease's own: none. The deciding loop asks ``token()`` right before
-each batch and sleeps exactly until the next appointment; housekeeping has a connection and a thread of its
-own, so that a slow round never delays a decision. Cursors are read from Redis at the start of each term and
-after every doubt, and believed in between; the script in Redis has the last word.
+Two threads beside the catalog's and the election's own. The deciding loop sleeps exactly until the next
+appointment; housekeeping has a connection and a thread of its own, so that a slow round never delays a decision.
+Standbys keep the jobs parsed, and nothing else.
 
 What it does *not* guarantee: that a run starts. It guarantees that every instant is decided once and said so.
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
 from kuber_cron.common.clock import Clock
-from kuber_cron.common.errors import FencedError, KuberCronError, RedisUnreachableError, StateLostError
+from kuber_cron.common.errors import (
+    FencedError,
+    KuberCronError,
+    RedisUnreachableError,
+    StateLostError,
+    TermOverError,
+)
 from kuber_cron.common.measures import JobMeasures
-from kuber_cron.common.store import Keys, Store, text
-from kuber_cron.scheduler import observer, planner
-from kuber_cron.scheduler.agenda import Agenda
+from kuber_cron.common.store import Keys, Store
+from kuber_cron.scheduler import observer
 from kuber_cron.scheduler.catalog import Catalog, Watcher
-from kuber_cron.scheduler.dispatch import Dispatcher, Verdict, is_readable
+from kuber_cron.scheduler.decider import REMOVAL_SECONDS, SOON_SECONDS, Decider
+from kuber_cron.scheduler.dispatch import Dispatcher, Verdict
 from kuber_cron.scheduler.gaps import Gaps
 from kuber_cron.scheduler.housekeeping import ROUND_SECONDS, Housekeeper, Tidied
 from kuber_cron.scheduler.metrics import SchedulerMetrics, State
 from kuber_cron.scheduler.payloads import Builder
-from kuber_cron.scheduler.planner import Boot, Decision, Plan
 from kuber_cron.scheduler.server_clock import ServerClock
 from kuber_cron.scheduler.terms import Election, Term
 
@@ -37,8 +41,17 @@ log = structlog.get_logger(__name__)
 
 # The longest sleep of the deciding loop; wake-ups come by event, this only bounds what a lost one costs.
 _LONGEST_SLEEP_SECONDS = 30.0
-# After Redis did not answer, or an instant was ahead of its clock, the loop looks again this soon.
-_SOON_SECONDS = 0.25
+# A standby looks this often whether it leads; an election that wins says so at once.
+_STANDBY_SECONDS = 1.0
+_TIDIED = {
+    "retried": "retry queued",
+    "lost_again": "the worker was lost: the run is queued again",
+    "lost_failed": "the worker was lost: the run has failed for good",
+    "returned": "a dead worker's claim is back in its queue",
+    "removed": "somebody deleted the run: it has ended as removed",
+    "opened": "a held run's wait is over",
+    "served": "a group has room for a run that waited",
+}
 # /livez fails when a loop has not turned for this long.
 STALLED_SECONDS = 40.0
 
@@ -50,11 +63,13 @@ class Options:
     Attributes:
         boot_token: What ``@reboot`` counts as one boot.
         worker_ttl_seconds: After a worker's silence of this long its runs are given to others.
+        removal_seconds: After the files have been unchanged for this long, jobs that are not in them are gone.
     """
 
     keys: Keys
     boot_token: str = "installation"  # noqa: S105 - names a boot, opens nothing
     worker_ttl_seconds: float = 15.0
+    removal_seconds: float = REMOVAL_SECONDS
     signing_key: bytes | None = None
 
 
@@ -83,16 +98,18 @@ class Scheduler:
         self._stop = threading.Event()
         self._server_clock = server_clock
         self._lease = election
-        decider = Store(connect(), options.keys)
-        self._store = decider
-        self._dispatcher = Dispatcher(decider, Builder(decider.client, options.signing_key))
+        deciding = Store(connect(), options.keys)
+        self._dispatcher = Dispatcher(deciding, Builder(deciding.client, options.signing_key))
+        self._decider = Decider(
+            deciding,
+            self._dispatcher,
+            server_clock,
+            boot_token=options.boot_token,
+            on_verdict=self._announce,
+            removal_seconds=options.removal_seconds,
+        )
         self._tidy_store = Store(connect(), options.keys)
         self._housekeeper = Housekeeper(self._tidy_store, self._server_clock, options.worker_ttl_seconds)
-        self._agenda = Agenda()
-        self._cursors: dict[str, str] = {}
-        self._boot = Boot(options.boot_token, is_new=False)
-        self._epoch: int | None = None
-        self._catalog_version = 0
         self._turned_at = clock.elapsed()
         self._threads: list[threading.Thread] = []
         metrics.on_scrape(self._fresh_state)
@@ -127,7 +144,7 @@ class Scheduler:
 
     def upcoming(self) -> dict[str, datetime]:
         """Each job's next due instant, as planned."""
-        return self._agenda.upcoming()
+        return self._decider.upcoming()
 
     def checks(self) -> dict[str, Callable[[], str]]:
         """The health checks by name: ``ok``, or a sentence."""
@@ -148,117 +165,62 @@ class Scheduler:
             except (RedisUnreachableError, RedisError) as error:
                 log.warning("redis does not answer: nothing is decided meanwhile", error=str(error))
                 self._metrics.update(redis_up=False)
-                self._forget_term()
-                seconds = _SOON_SECONDS
+                seconds = self._doubt()
+            except TermOverError as error:
+                log.info("the rest is left to the next term", reason=error.message)
+                seconds = self._doubt()
             except FencedError as error:
                 self._metrics.fenced.inc()
                 self._lease.give_up(error.message)
-                self._forget_term()
-                seconds = _SOON_SECONDS
+                seconds = self._doubt()
             except StateLostError as error:
-                self._metrics.state_lost.inc()
                 log.error("redis has lost writes", error=error.message)  # noqa: TRY400 - a verdict, no traceback
                 self._lease.give_up(error.message)
-                self._forget_term()
-                seconds = _SOON_SECONDS
+                seconds = self._doubt()
             except Exception:
                 # The loop must outlive any single job's trouble; what is not decided stays due.
                 log.exception("a turn of the deciding loop failed")
-                self._forget_term()
+                self._metrics.loop_errors.inc()
+                self._decider.forget()
                 seconds = 1.0
             self._wake.wait(seconds)
+
+    def _doubt(self) -> float:
+        self._decider.forget()
+        return SOON_SECONDS
 
     def _turn(self) -> float:
         """Decide what is due, and tell how many seconds may pass until the next turn."""
         term = self._lease.token()
         if term is None:
-            self._forget_term()
-            return 1.0
+            self._decider.forget()
+            return _STANDBY_SECONDS
         catalog = self._watcher.current
-        if term.epoch != self._epoch:
-            self._take_over(term, catalog)
-        elif catalog.version != self._catalog_version:
-            self._reload(catalog)
-        now = self._server_clock.now()
-        self._decide(list(self._agenda.due(now)), catalog, term, now)
-        if self._boot.is_new:
-            self._store.client.set(self._options.keys.own("boot"), self._boot.token)
-            self._boot = Boot(self._boot.token, is_new=False)
-        next_at = self._agenda.next_at()
-        if next_at is None:
-            return _LONGEST_SLEEP_SECONDS
-        seconds = (next_at - self._server_clock.now()).total_seconds()
-        return min(max(seconds, 0.0), _LONGEST_SLEEP_SECONDS)
+        if term.epoch != self._decider.epoch:
+            if self._decider.begin(term, catalog):
+                self._metrics.state_lost.inc()
+            self._metrics.update(redis_up=True)
+        settled = self._watcher.settled_seconds()
+        seconds = self._decider.turn(term, catalog, settled, lambda: self._leads(term))
+        self._lease.decided(self._dispatcher.through)
+        return min(seconds, _LONGEST_SLEEP_SECONDS)
 
-    def _take_over(self, term: Term, catalog: Catalog) -> None:
-        self._cursors = self._dispatcher.cursors()
-        for job, cursor in list(self._cursors.items()):
-            if not is_readable(cursor):
-                log.error("a cursor cannot be read: the job starts anew", job=job, cursor=cursor)
-        stored = text(self._store.client.get(self._options.keys.own("boot")))
-        self._boot = Boot(self._options.boot_token, is_new=stored != self._options.boot_token)
-        self._epoch = term.epoch
-        self._reload(catalog)
-        self._metrics.update(redis_up=True)
-        log.info("deciding", epoch=term.epoch, jobs=len(catalog.entries))
-
-    def _reload(self, catalog: Catalog) -> None:
-        """Every job gets an appointment at once; the planner says which are really due."""
-        self._catalog_version = catalog.version
-        self._agenda.clear()
-        now = self._server_clock.now()
-        for job in catalog.entries:
-            self._agenda.put(job, now)
-
-    def _forget_term(self) -> None:
-        self._epoch = None
-        self._agenda.clear()
-
-    def _decide(self, due: Iterable[str], catalog: Catalog, term: Term, now: datetime) -> None:
-        decisions: list[Decision] = []
-        for job in due:
-            planned = self._plan(job, catalog, now)
-            decisions.extend(planned.decisions)
-            self._agenda.put(job, planned.wake_at)
-        for verdict in self._dispatcher.apply(decisions, catalog.entries, term):
-            self._take_in(verdict, catalog)
-
-    def _plan(self, job: str, catalog: Catalog, now: datetime) -> Plan:
-        entry = catalog.entries[job]
-        stored = self._cursors.get(job, "")
-        readable = stored if is_readable(stored) else ""
-        if entry.schedule.kind == "reboot":
-            made = planner.plan_reboot(entry, readable, now, self._boot)
-        else:
-            made = planner.plan(entry, readable, now)
-        if stored != readable and made.decisions:
-            # The unreadable cursor is replaced by compare-and-set like any other.
-            made = Plan((replace(made.decisions[0], believed=stored), *made.decisions[1:]), made.wake_at)
-        return made
-
-    def _take_in(self, verdict: Verdict, catalog: Catalog) -> None:
-        decision = verdict.decision
-        if verdict.applied:
-            self._cursors[decision.job] = decision.cursor
-            self._announce(verdict, catalog)
-            return
-        soon = self._server_clock.now() + timedelta(seconds=_SOON_SECONDS)
-        self._agenda.put(decision.job, soon)
-        if verdict.word == "MOVED":
-            self._cursors[decision.job] = verdict.detail
-        elif verdict.word == "ERROR":
-            log.error("a decision failed", job=decision.job, at=_iso(decision.last), error=verdict.detail)
+    def _leads(self, term: Term) -> bool:
+        token = self._lease.token()
+        return token is not None and token.epoch == term.epoch
 
     def _announce(self, verdict: Verdict, catalog: Catalog) -> None:
         decision = verdict.decision
-        if verdict.word == "QUEUED":
+        if verdict.word in {"QUEUED", "HELD"}:
             job = catalog.entries[decision.job].job
             lateness = max(0.0, (self._server_clock.now() - decision.due_at).total_seconds())
             self._measures.lateness.labels(job.queue).observe(lateness)
             say = log.debug if job.quiet else log.info
-            say("run queued", job=decision.job, run=decision.run, late_seconds=round(lateness, 3))
+            event = "run queued" if verdict.word == "QUEUED" else "run held"
+            say(event, job=decision.job, run=decision.run, late_seconds=round(lateness, 3))
         elif verdict.word == "SKIPPED":
-            log.warning(
+            say = log.info if verdict.detail == "suspended" else log.warning
+            say(
                 "not queued",
                 job=decision.job,
                 reason=verdict.detail,
@@ -297,22 +259,15 @@ class Scheduler:
             except Exception:
                 # One run that cannot be put in order must not keep the others from it.
                 log.exception("a round of housekeeping failed")
+                self._metrics.loop_errors.inc()
 
     def _tell(self, tidied: Tidied) -> None:
-        if tidied.what == "retried":
-            log.info("retry queued", job=tidied.job, run=tidied.run)
+        if tidied.what in {"retried", "opened", "served"}:
+            log.info(_TIDIED[tidied.what], job=tidied.job, run=tidied.run)
             return
         if tidied.what.startswith("lost"):
             self._measures.attempt_ended(tidied.job, "lost")
-        log.warning(
-            {
-                "lost_again": "the worker was lost: the run is queued again",
-                "lost_failed": "the worker was lost: the run has failed for good",
-                "returned": "a dead worker's claim is back in its queue",
-            }[tidied.what],
-            job=tidied.job,
-            run=tidied.run,
-        )
+        log.warning(_TIDIED[tidied.what], job=tidied.job, run=tidied.run)
 
     def _fresh_state(self, state: State) -> State:
         term = self._lease.token()
@@ -320,7 +275,8 @@ class Scheduler:
             state,
             epoch=term.epoch if term else None,
             catalog=self._watcher.current,
-            next_runs={job: at.timestamp() for job, at in self._agenda.upcoming().items()},
+            ahead_seconds=self._decider.ahead_seconds,
+            next_runs={job: at.timestamp() for job, at in self._decider.upcoming().items()},
             skew_seconds=self._server_clock.skew_seconds(),
             transitions=self._lease.transitions,
             now=self._server_clock.now().timestamp(),

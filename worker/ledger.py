@@ -16,6 +16,7 @@ from kuber_cron.common.store import HISTORY_LIMIT, Store, text
 
 Action = Literal["finish", "fail", "stop", "retry", "requeue"]
 Pulse = Literal["OK", "GONE", "STOP"]
+HELD = "held: its group"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +113,8 @@ class Ledger:
         )
         if reply[0] == b"DROPPED":
             return text(reply[1])
+        if reply[0] == b"HELD":
+            return f"{HELD} {text(reply[1])} has no room"
         _, attempt, recovered, data, retried, lost, interrupted, queued = reply
         return Started(
             attempt=int(attempt),

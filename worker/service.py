@@ -33,7 +33,7 @@ from kuber_cron.common.store import FAILURE_TTL_SECONDS, RESULT_TTL_SECONDS, Key
 from kuber_cron.worker import launching, rq_worker
 from kuber_cron.worker.command import Ended, Launch, Running
 from kuber_cron.worker.held import Held, Slots
-from kuber_cron.worker.ledger import Ending, Ledger, Started
+from kuber_cron.worker.ledger import HELD, Ending, Ledger, Started
 from kuber_cron.worker.metrics import WorkerMetrics
 from kuber_cron.worker.outcome import Outcome
 from kuber_cron.worker.output import Sink
@@ -284,7 +284,8 @@ class Worker:
                     raise
                 continue
             if isinstance(answer, str):
-                log.warning("claimed run dropped", run=run, reason=answer)
+                say = log.info if answer.startswith(HELD) else log.warning
+                say("claimed run not started", run=run, reason=answer)
                 return None
             return answer
 

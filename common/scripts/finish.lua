@@ -8,21 +8,28 @@
 -- Answers DONE, REPEATED (this execution has ended before) or LATE (the run belongs to another attempt).
 local run, execution, worker, action, outcome = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local key = run_key(run)
-local owner, origin, job, last = unpack(redis.call('HMGET', key, 'execution', 'origin', 'job', 'ended_execution'))
+local owner, origin, job, last, stop =
+  unpack(redis.call('HMGET', key, 'execution', 'origin', 'job', 'ended_execution', 'stop'))
 if owner ~= execution then
   if last == execution then return 'REPEATED' end
   redis.call('HINCRBY', K .. 'counters', 'late', 1)
   return 'LATE'
 end
 origin = origin or 'default'
+NOW = {iso = ARGV[7], seconds = ARGV[8]}
+KEEP.history, KEEP.ttl, BY = tonumber(ARGV[13]), tonumber(ARGV[12]), worker
 
 local result = {}
 for i = 15, #ARGV do result[#result + 1] = ARGV[i] end
 redis.call('XADD', P .. ':results:' .. run, 'MAXLEN', 10, '*', unpack(result))
 forget_execution(run, execution, origin, worker)
+-- A run that is to be stopped or replaced is not attempted again, whatever ended this attempt.
+local is_stopped = stop and stop ~= ''
+if is_stopped and action ~= 'finish' then action = 'stop' end
+if is_stopped and action == 'stop' and stop == 'replaced' then outcome = 'replaced' end
 redis.call('HSET', key, 'execution', '', 'ended_execution', execution, 'ended_at', ARGV[7], 'outcome', outcome,
            'recovering', '')
-redis.call('HINCRBY', key, 'retried', ARGV[14])
+if ARGV[14] ~= '0' then redis.call('HINCRBY', key, 'retried', ARGV[14]) end
 
 if action == 'retry' then
   redis.call('HSET', key, 'status', 'scheduled')
@@ -42,5 +49,5 @@ redis.call('HSET', key, 'status', status)
 redis.call('ZADD', P .. (action == 'finish' and ':finished:' or ':failed:') .. origin, ARGV[8] + ttl, run)
 redis.call('EXPIRE', key, ttl)
 redis.call('EXPIRE', P .. ':results:' .. run, ttl)
-if job then finish(run, job, outcome, ARGV[8], ARGV[9], tonumber(ARGV[13])) end
+if job then finish(run, job, outcome, ARGV[8], ARGV[9]) end
 return 'DONE'

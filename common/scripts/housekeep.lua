@@ -7,6 +7,8 @@ local epoch, lease, origin, now, reap = tonumber(ARGV[2]), ARGV[3], ARGV[4], ton
 local refused = fenced(epoch, lease)
 if refused then return refused end
 local limit, out = tonumber(ARGV[10]), {'OK'}
+NOW = {iso = ARGV[5], seconds = ARGV[6]}
+KEEP.history, KEEP.ttl, BY = tonumber(ARGV[9]), tonumber(ARGV[8]), 'housekeeping'
 local function tell(what, run, job)
   out[#out + 1] = what
   out[#out + 1] = run
@@ -31,14 +33,12 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', wip, '+inf', '+inf')) do
   local run, execution = string.match(member, '^(.*):(.-)$')
   if redis.call('EXISTS', P .. ':execution:' .. member) == 0 then
     local key = run_key(run)
-    local owner, job, lost, max_lost, worker =
-      unpack(redis.call('HMGET', key, 'execution', 'job', 'lost', 'max_lost', 'worker_name'))
+    local owner, job, lost, max_lost, worker, stop =
+      unpack(redis.call('HMGET', key, 'execution', 'job', 'lost', 'max_lost', 'worker_name', 'stop'))
     if owner ~= execution then
+      -- An end script has been here, or somebody deleted the run; nothing is owed to this execution.
       redis.call('ZREM', wip, member)
-      if job then
-        -- An end script has been here and was cut short; nothing is owed to this execution.
-        redis.call('ZREM', P .. ':executions:' .. run, execution)
-      end
+      redis.call('ZREM', P .. ':executions:' .. run, execution)
     else
       lost = tonumber(lost or '0') + 1
       forget_execution(run, execution, origin, worker or '')
@@ -46,11 +46,12 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', wip, '+inf', '+inf')) do
                  'execution_id', execution, 'execution_ended_at', ARGV[6], unpack(ARGV, 12, 11 + tonumber(ARGV[11])))
       redis.call('HSET', key, 'execution', '', 'lost', lost, 'outcome', 'lost', 'ended_at', ARGV[5])
       redis.call('HINCRBY', K .. 'lost', job, 1)
-      if lost > tonumber(max_lost or '3') then
+      -- What was to be stopped or replaced is not started again.
+      if lost > tonumber(max_lost or '3') or (stop and stop ~= '') then
         redis.call('HSET', key, 'status', 'failed')
         redis.call('ZADD', P .. ':failed:' .. origin, now + tonumber(ARGV[8]), run)
         redis.call('EXPIRE', key, ARGV[8])
-        finish(run, job, 'lost', ARGV[6], '', tonumber(ARGV[9]))
+        finish(run, job, stop == 'replaced' and 'replaced' or 'lost', ARGV[6], '')
         tell('lost_failed', run, job)
       else
         redis.call('HSET', key, 'status', 'queued', 'recovering', 'lost')

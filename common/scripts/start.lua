@@ -1,11 +1,12 @@
 -- Starts an attempt of a claimed run (spec: reliability.md section 6, Start).
 -- ARGV: prefix, run, execution, worker, ttl_ms, now_iso, now_seconds, claims key.
--- Answers {'STARTED', attempt, recovered, data, retried, lost, interrupted, enqueued_at}, or {'DROPPED', why}. Repeated with the same
--- execution it gives the first answer again.
+-- Answers {'STARTED', attempt, recovered, data, retried, lost, interrupted, enqueued_at}, {'DROPPED', why}, or
+-- {'HELD', group}: as many of its group run as may, so it waits outside of the queue, in decision order.
+-- Repeated with the same execution it gives the first answer again.
 local run, execution, worker, ttl = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local key = run_key(run)
 local names = {'status', 'attempt', 'recovering', 'data', 'retried', 'lost', 'interrupted', 'origin', 'execution',
-               'job', 'at', 'enqueued_at'}
+               'job', 'at', 'enqueued_at', 'group', 'order'}
 local values = redis.call('HMGET', key, unpack(names))
 local h = {}
 for i, name in ipairs(names) do h[name] = values[i] end
@@ -20,6 +21,18 @@ if redis.call('LREM', ARGV[8], 0, run) == 0 then return {'DROPPED', 'not claimed
 if not h.status then return {'DROPPED', 'removed'} end
 if h.status ~= 'queued' then return {'DROPPED', 'status is ' .. h.status} end
 
+if h.group and h.group ~= '' then
+  local members = K .. 'group:' .. h.group
+  local limit = tonumber(redis.call('HGET', K .. 'groups', h.group) or '1')
+  if redis.call('SISMEMBER', members, run) == 0 and redis.call('SCARD', members) >= limit then
+    NOW = {iso = ARGV[6], seconds = ARGV[7]}
+    hold(run, h.origin, h.order or '0')
+    redis.call('ZADD', K .. 'waiting:' .. h.group, h.order or '0', run)
+    return {'HELD', h.group}
+  end
+  redis.call('SADD', members, run)
+end
+
 local attempt = tonumber(h.attempt or '0') + 1
 redis.call('HSET', key, 'status', 'started', 'started_at', ARGV[6], 'last_heartbeat', ARGV[6], 'ended_at', '',
            'worker_name', worker, 'execution', execution, 'attempt', attempt)
@@ -32,5 +45,8 @@ redis.call('PEXPIRE', execution_key, ttl)
 redis.call('ZADD', P .. ':wip:' .. h.origin, '+inf', run .. ':' .. execution)
 redis.call('ZADD', P .. ':executions:' .. run, '+inf', execution)
 redis.call('SADD', P .. ':worker:' .. worker .. ':executions', run .. ':' .. execution)
-if h.job then redis.call('ZADD', K .. 'active:' .. h.job, h.at or '0', run) end
+if h.job then
+  redis.call('ZADD', K .. 'active:' .. h.job, h.at or '0', run)
+  redis.call('HSET', K .. 'open', run, h.group or '')
+end
 return started(attempt, h.recovering or '')

@@ -46,7 +46,9 @@ def due_minute(client):
 
 
 def words(dispatcher, one, decisions, term=TERM):
-    return [v.word for v in dispatcher.apply(decisions, {one.job.id: one}, term)]
+    items = [dispatcher.item(decision, one) for decision in decisions]
+    applied = dispatcher.apply(items, term, cursors={}, leads=lambda: True, now=lambda: datetime.now(UTC))
+    return [v.word for v in applied]
 
 
 def test_a_due_occurrence_becomes_a_queued_run_a_cursor_and_a_log_entry(redis_client, dispatcher):
@@ -120,6 +122,7 @@ def test_forbid_skips_while_a_run_of_the_job_is_active(redis_client, dispatcher)
     _, _, decisions = due_minute(redis_client)
     forbidding = entry(concurrency="forbid")
     redis_client.zadd(KEYS.own("active:job"), {"an older run": 1})
+    redis_client.hset(KEYS.run("an older run"), "status", "started")
     assert words(dispatcher, forbidding, decisions) == ["SKIPPED"]
     assert redis_client.hget(KEYS.own("missed"), "job|overlap") == b"1"
 

@@ -1,0 +1,186 @@
+-- A run between its decision and its final end: held, pushed, ended, and what its end releases
+-- (spec: reliability.md section 4, Overlap and Chains). Written so that no count can go stale: overlap, groups and
+-- chains are held by the runs themselves (`active`, `group`, `gates`), and whatever ends a run comes through here.
+--
+-- A script that uses these sets NOW (its caller's instant, as text and in seconds) and BY (who acts) first.
+local NOW = {iso = '', seconds = '0'}
+local KEEP = {history = 100, log = 500, ttl = 2592000}
+local BY = ''
+
+-- The job of a run id, for runs whose hash somebody has deleted: the id is <job>-<instant>[-m<8 hex>].
+local function job_of(run)
+  return string.match(run, '^(.*)%-%d%d%d%d%d%d%d%dT%d%d%d%d%d%dZ') or ''
+end
+
+-- The run stands in its queue, at its head for priority=high. It was held, or is new.
+local function push(run)
+  local origin, front = unpack(redis.call('HMGET', run_key(run), 'origin', 'front'))
+  redis.call('HSET', run_key(run), 'status', 'queued', 'enqueued_at', NOW.iso)
+  redis.call('ZREM', K .. 'held', run)
+  redis.call('ZREM', P .. ':deferred:' .. origin, run)
+  redis.call('SADD', P .. ':queues', queue_key(origin))
+  redis.call(front == '1' and 'LPUSH' or 'RPUSH', queue_key(origin), run)
+end
+
+-- The run waits outside of every queue: `held` is ours, RQ shows it as deferred.
+local function hold(run, origin, order)
+  redis.call('HSET', run_key(run), 'status', 'deferred')
+  redis.call('ZADD', K .. 'held', order, run)
+  redis.call('ZADD', P .. ':deferred:' .. origin, NOW.seconds, run)
+end
+
+-- `run` waits for the end of `other`. kind  after: only success opens.   line: any end does (overlap).
+local function gate(run, other, kind)
+  redis.call('HSET', K .. 'gates:' .. run, other, kind)
+  redis.call('SADD', K .. 'gated:' .. other, run)
+end
+
+-- The newest run of the job that was decided before this one and has not ended; nil if there is none.
+local function before_in_line(job, run)
+  local active = K .. 'active:' .. job
+  local score = redis.call('ZSCORE', active, run) or '+inf'
+  for _, other in ipairs(redis.call('ZREVRANGEBYSCORE', active, score, '-inf', 'LIMIT', 0, 50)) do
+    if other ~= run and redis.call('EXISTS', run_key(other)) == 1 then
+      local order, mine = redis.call('HGET', run_key(other), 'order'), redis.call('HGET', run_key(run), 'order')
+      if tonumber(order or '0') < tonumber(mine or '0') then return other end
+    end
+  end
+  return nil
+end
+
+-- A run of the group has stopped running: the one that has waited longest goes to its queue, where the start
+-- script counts again.
+local function leave_group(run, group)
+  if not group or group == '' then return end
+  redis.call('ZREM', K .. 'waiting:' .. group, run)
+  if redis.call('SREM', K .. 'group:' .. group, run) == 1 then
+    local following = redis.call('ZPOPMIN', K .. 'waiting:' .. group)[1]
+    if following and redis.call('EXISTS', run_key(following)) == 1 then push(following) end
+  end
+end
+
+-- Nothing is held by this run any more: not its job's overlap, not its group.
+local function close(run, job, outcome)
+  local at = redis.call('ZSCORE', K .. 'active:' .. job, run)
+  redis.call('ZREM', K .. 'active:' .. job, run)
+  leave_group(run, redis.call('HGET', K .. 'open', run))
+  redis.call('HDEL', K .. 'open', run)
+  if at and redis.call('ZREM', K .. 'past:' .. job, at .. '|' .. run .. '|') == 1 then
+    redis.call('ZADD', K .. 'past:' .. job, at, at .. '|' .. run .. '|' .. outcome)
+  end
+end
+
+-- Ended runs stay readable up to a number per job; older ones are dropped, two at most a call.
+local function remember(run, job)
+  local history = K .. 'history:' .. job
+  redis.call('LREM', history, 0, run)
+  redis.call('LPUSH', history, run)
+  for _ = 1, 2 do
+    if redis.call('LLEN', history) <= KEEP.history then break end
+    local old = redis.call('RPOP', history)
+    local origin, status = unpack(redis.call('HMGET', run_key(old), 'origin', 'status'))
+    -- A person may have queued an ended run again: it lives, and comes back here at its next end.
+    if status ~= 'queued' and status ~= 'started' and status ~= 'scheduled' and status ~= 'deferred' then
+      for _, registry in ipairs({':finished:', ':failed:', ':canceled:'}) do
+        if origin then redis.call('ZREM', P .. registry .. origin, old) end
+      end
+      redis.call('DEL', run_key(old), P .. ':results:' .. old, P .. ':executions:' .. old)
+    end
+  end
+end
+
+-- The run ends without having been started, or between two attempts: replaced, removed, predecessor, deadline.
+-- What waits for it is put on `todo`.
+local function end_unstarted(run, reason, todo)
+  local job, origin, at, attempt = unpack(redis.call('HMGET', run_key(run), 'job', 'origin', 'at', 'attempt'))
+  local exists = origin ~= false
+  job = job or job_of(run)
+  at = at or redis.call('ZSCORE', K .. 'active:' .. job, run) or '0'
+  for _, other in ipairs(redis.call('HKEYS', K .. 'gates:' .. run)) do
+    redis.call('SREM', K .. 'gated:' .. other, run)
+  end
+  redis.call('DEL', K .. 'gates:' .. run)
+  redis.call('ZREM', K .. 'held', run)
+  if exists then
+    redis.call('LREM', queue_key(origin), 1, run)
+    redis.call('ZREM', P .. ':scheduled:' .. origin, run)
+    redis.call('ZREM', P .. ':deferred:' .. origin, run)
+    redis.call('HSET', run_key(run), 'status', 'canceled', 'ended_at', NOW.iso, 'outcome', reason)
+    redis.call('EXPIRE', run_key(run), KEEP.ttl)
+    redis.call('EXPIRE', P .. ':results:' .. run, KEEP.ttl)
+    redis.call('ZADD', P .. ':canceled:' .. origin, NOW.seconds, run)
+    remember(run, job)
+  end
+  if not attempt and reason ~= 'replaced' then
+    redis.call('HINCRBY', K .. 'missed', job .. '|' .. reason, 1)
+  end
+  log_decision(job, KEEP.log, {'decision', 'ended', 'first', at, 'last', at, 'count', 1, 'reason', reason,
+    'run', run, 'epoch', redis.call('HGET', K .. 'fence', 'epoch') or '0', 'by', BY})
+  close(run, job, reason)
+  todo[#todo + 1] = {run = run, outcome = reason}
+end
+
+-- The last gate of a held run is open: it is queued, unless its deadline has passed meanwhile.
+local function release(run, todo)
+  local status, deadline, job, at =
+    unpack(redis.call('HMGET', run_key(run), 'status', 'deadline_at', 'job', 'at'))
+  if status ~= 'deferred' then return end
+  if deadline and tonumber(NOW.seconds) > tonumber(deadline) then
+    return end_unstarted(run, 'deadline', todo)
+  end
+  push(run)
+  log_decision(job, KEEP.log, {'decision', 'released', 'first', at, 'last', at, 'count', 1, 'reason', '',
+    'run', run, 'epoch', redis.call('HGET', K .. 'fence', 'epoch') or '0', 'by', BY})
+end
+
+-- One gate of a held run: its predecessor has ended like this.
+local function open_gate(run, other, outcome, todo)
+  local gates = K .. 'gates:' .. run
+  local kind = redis.call('HGET', gates, other)
+  redis.call('HDEL', gates, other)
+  if not kind then return end
+  if kind == 'after' and outcome ~= 'success' then return end_unstarted(run, 'predecessor', todo) end
+  if kind == 'line' then
+    local ahead = before_in_line(redis.call('HGET', run_key(run), 'job') or job_of(run), run)
+    if ahead then return gate(run, ahead, 'line') end
+  end
+  if redis.call('EXISTS', gates) == 0 then release(run, todo) end
+end
+
+-- Every run on `todo` has ended: what waits for them goes on or ends too, transitively, in decision order.
+local function settle(todo)
+  local i = 1
+  while todo[i] do
+    local one = todo[i]
+    local gated = K .. 'gated:' .. one.run
+    local waiting = redis.call('SMEMBERS', gated)
+    if #waiting > 0 then
+      redis.call('DEL', gated)
+      local order = {}
+      for _, run in ipairs(waiting) do order[run] = tonumber(redis.call('ZSCORE', K .. 'held', run) or '0') end
+      table.sort(waiting, function(a, b) return order[a] < order[b] or (order[a] == order[b] and a < b) end)
+      for _, run in ipairs(waiting) do open_gate(run, one.run, one.outcome, todo) end
+    end
+    i = i + 1
+  end
+end
+
+-- The run is over for good after an attempt: its outcome becomes the job's last, and what it held is released.
+local function finish(run, job, outcome, ended_at, duration)
+  local stats = K .. 'stats:' .. job
+  redis.call('HSET', stats, 'last_run_at', ended_at, 'last_outcome', outcome)
+  if duration ~= '' then redis.call('HSET', stats, 'last_duration', duration) end
+  if outcome == 'success' then redis.call('HSET', stats, 'last_success_at', ended_at) end
+  close(run, job, outcome)
+  remember(run, job)
+  settle({{run = run, outcome = outcome}})
+end
+
+-- Takes away the traces of one execution. What remains of the attempt is its entry in RQ's results.
+local function forget_execution(run, execution, origin, worker)
+  redis.call('ZREM', P .. ':wip:' .. origin, run .. ':' .. execution)
+  redis.call('DEL', P .. ':execution:' .. run .. ':' .. execution)
+  redis.call('ZREM', P .. ':executions:' .. run, execution)
+  redis.call('SREM', P .. ':worker:' .. worker .. ':executions', run .. ':' .. execution)
+  leave_group(run, redis.call('HGET', K .. 'open', run))
+end

@@ -1,0 +1,324 @@
+"""The decider: what a leader has to decide at this moment, decided, and when it has to look again.
+
+Cursors are read from Redis at the start of each term and after every doubt, and believed in between; the script
+in Redis has the last word. A decision that was not applied makes its job *troubled* until one is: its dependents
+wait meanwhile, for they must be decided after it.
+
+When Redis turns out to have lost writes (spec: reliability.md §8), the term ends, and the next one begins with
+the repair: each job by its ``on_state_loss``, from what this process remembers of the cursors where it led last.
+
+What it does *not* know: threads and waiting. It is owned by one loop, which hands it the term and the jobs.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import structlog
+from redis.exceptions import RedisError
+
+from kuber_cron.common.errors import StateLostError
+from kuber_cron.common.store import Store, text
+from kuber_cron.scheduler import planner
+from kuber_cron.scheduler.agenda import Agenda
+from kuber_cron.scheduler.ahead import Ahead
+from kuber_cron.scheduler.catalog import Catalog
+from kuber_cron.scheduler.cursors import Cursor
+from kuber_cron.scheduler.dispatch import Dispatcher, Item, Verdict, is_readable
+from kuber_cron.scheduler.planner import Boot, Decision, Plan
+from kuber_cron.scheduler.server_clock import ServerClock
+from kuber_cron.scheduler.terms import Term
+
+log = structlog.get_logger(__name__)
+
+# After a decision was not applied, its job is looked at again this soon.
+SOON_SECONDS = 0.25
+# A job's removal counts once the files have been as they are for this long: replicas see an edit up to two
+# minutes apart, and one that does not know a job yet must not forget it for the others.
+REMOVAL_SECONDS = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a process remembers of its last term, to compare Redis with at the start of the next."""
+
+    epoch: int
+    cursors: dict[str, str]
+
+
+class Decider:
+    """One replica's deciding. ``forget`` after every doubt; the next turn then begins from what Redis holds."""
+
+    def __init__(
+        self,
+        store: Store,
+        dispatcher: Dispatcher,
+        clock: ServerClock,
+        *,
+        boot_token: str,
+        on_verdict: Callable[[Verdict, Catalog], None],
+        removal_seconds: float = REMOVAL_SECONDS,
+    ) -> None:
+        """``on_verdict`` is told what every applied decision came to."""
+        self._store = store
+        self._dispatcher = dispatcher
+        self._clock = clock
+        self._boot_token = boot_token
+        self._on_verdict = on_verdict
+        self._removal_seconds = removal_seconds
+        self._agenda = Agenda()
+        self._ahead = Ahead()
+        self._cursors: dict[str, str] = {}
+        self._memory = Memory(0, {})
+        self._troubled: set[str] = set()
+        self._repairing: dict[str, str] = {}
+        self._removed: set[str] = set()
+        self._boot = Boot(boot_token, is_new=False)
+        self._epoch: int | None = None
+        self._catalog_version = 0
+        self.ahead_seconds = 0.0
+        """How far the farthest cursor is ahead of Redis' clock, which has stepped back; 0 normally."""
+
+    # --- the term ------------------------------------------------------------------------------------
+
+    def forget(self) -> None:
+        """Nothing is believed any more; the cursors are remembered, to notice what Redis may lose."""
+        if self._epoch is not None:
+            self._memory = Memory(self._epoch, self._cursors)
+        self._epoch = None
+        self._agenda.clear()
+        self._ahead.clear()
+
+    def begin(self, term: Term, catalog: Catalog) -> bool:
+        """The term's cursors are known, and every job has an appointment. Returns whether Redis has lost writes.
+
+        Raises:
+            RedisUnreachableError, redis.RedisError: Redis did not answer.
+            FencedError: The term is over.
+        """
+        lost = self._has_lost(term)
+        self._dispatcher.verify(term, self._clock.now())
+        self._cursors = self._dispatcher.cursors()
+        remembered = self._memory.cursors if self._memory.epoch in {term.epoch, term.epoch - 1} else {}
+        rolled_back = [
+            job for job, known in remembered.items() if job in catalog.entries and self._is_behind(job, known)
+        ]
+        if rolled_back:
+            log.error("cursors have gone back: redis has lost writes", jobs=len(rolled_back))
+            lost = True
+        if lost or self._repairing:
+            self._repairing = {
+                job: self._repairing.get(job) or remembered.get(job, "") for job in catalog.entries
+            }
+        for job, cursor in self._cursors.items():
+            if not is_readable(cursor):
+                log.error("a cursor cannot be read: the job starts anew", job=job, cursor=cursor)
+        stored = text(self._store.client.get(self._store.keys.own("boot")))
+        self._boot = Boot(self._boot_token, is_new=stored != self._boot_token)
+        self._epoch = term.epoch
+        self._memory = Memory(0, {})
+        self._note_server()
+        self.reload(catalog)
+        log.info("deciding", epoch=term.epoch, jobs=len(catalog.entries))
+        return lost
+
+    def _has_lost(self, term: Term) -> bool:
+        """Whether Redis has fewer decisions than the lease's record or we ourselves have seen; from now on its count."""
+        known = max(term.through, self._dispatcher.through)
+        stored = int(text(self._store.client.hget(self._store.keys.own("fence"), "through")) or 0)
+        self._dispatcher.through = stored
+        if stored < known:
+            log.error("redis has lost decisions", stored=stored, known=known)
+        return stored < known
+
+    def _is_behind(self, job: str, known: str) -> bool:
+        stored = self._cursors.get(job, "")
+        if not stored:
+            return True
+        return (
+            is_readable(stored)
+            and is_readable(known)
+            and Cursor.from_text(stored).at < Cursor.from_text(known).at
+        )
+
+    def _note_server(self) -> None:
+        """The server's run id is kept in the fence; a new one says that it was restarted, and has been compared."""
+        try:
+            run_id = text(self._store.client.info("server").get("run_id"))
+        except RedisError:
+            return
+        before = text(self._store.client.hget(self._store.keys.own("fence"), "server"))
+        if run_id and run_id != before:
+            if before:
+                log.warning("redis was restarted since the last term", before=before, now=run_id)
+            self._store.client.hset(self._store.keys.own("fence"), "server", run_id)
+
+    def reload(self, catalog: Catalog) -> None:
+        """Every job gets an appointment at once; the planner says which are really due."""
+        self._catalog_version = catalog.version
+        self._agenda.clear()
+        self._ahead.clear()
+        self._troubled.clear()
+        now = self._clock.now()
+        for job in catalog.entries:
+            self._agenda.put(job, now)
+        self._removed = self._cursors.keys() - catalog.entries.keys()
+
+    # --- one turn ------------------------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> int | None:
+        """The epoch of the term that is believed in; None after ``forget``."""
+        return self._epoch
+
+    def turn(self, term: Term, catalog: Catalog, settled_seconds: float, leads: Callable[[], bool]) -> float:
+        """Decide what is due; how many seconds may pass until the next turn.
+
+        Args:
+            term: Ours, as the election has just said.
+            catalog: The jobs in force.
+            settled_seconds: How long the files have been as the catalog has them.
+            leads: Whether this is still our term; asked before each batch.
+
+        Raises:
+            TermOverError, FencedError, StateLostError, RedisUnreachableError: As ``Dispatcher.apply``; call ``forget``.
+        """
+        if catalog.version != self._catalog_version:
+            self.reload(catalog)
+        now = self._clock.now()
+        items = [*self._due(catalog, now), *self._removals(catalog, settled_seconds, now)]
+        for verdict in self._dispatcher.apply(
+            items, term, cursors=self._cursors, leads=leads, now=self._clock.now
+        ):
+            self._take_in(verdict, catalog)
+        if self._boot.is_new and catalog.version and not self._troubled:
+            self._store.client.set(self._store.keys.own("boot"), self._boot.token)
+            self._boot = Boot(self._boot.token, is_new=False)
+        return self._rest(catalog)
+
+    def _due(self, catalog: Catalog, now: datetime) -> list[Item]:
+        items: list[Item] = []
+        self.ahead_seconds = 0.0
+        soon = now + timedelta(seconds=SOON_SECONDS)
+        # Predecessors first, so that a dependent sees whether they are troubled.
+        due = sorted(self._agenda.due(now), key=lambda job: catalog.entries[job].relations.rank)
+        for job in due:
+            entry = catalog.entries[job]
+            if entry.job.after and not self._troubled.isdisjoint(entry.job.after):
+                self._troubled.add(job)
+                self._agenda.put(job, soon)
+                continue
+            stored = self._cursors.get(job, "")
+            ready = None if job in self._repairing else self._ahead.take(job, stored, now)
+            if ready is not None:
+                item, wake_at = ready
+                items.append(item)
+            else:
+                planned = self._plan(job, catalog, now)
+                items.extend(self._dispatcher.item(decision, entry) for decision in planned.decisions)
+                wake_at = planned.wake_at
+                if wake_at is not None and not planned.decisions:
+                    self.ahead_seconds = max(self.ahead_seconds, self._ahead_of(stored, now))
+            self._agenda.put(job, wake_at)
+            self._ahead.expect(job, wake_at)
+        # In instant order over all jobs, predecessors first at one instant.
+        items.sort(key=lambda item: (item.decision.first, catalog.entries[item.decision.job].relations.rank))
+        return items
+
+    def _ahead_of(self, stored: str, now: datetime) -> float:
+        at = Cursor.from_text(stored).at if is_readable(stored) else now
+        return max(0.0, (at - now).total_seconds())
+
+    def _plan(self, job: str, catalog: Catalog, now: datetime) -> Plan:
+        entry = catalog.entries[job]
+        stored = self._cursors.get(job, "")
+        readable = stored if is_readable(stored) else ""
+        if job in self._repairing:
+            known = self._repairing.pop(job)
+            if repair := planner.plan_repair(entry, readable, known, now):
+                return self._replacing(stored, Plan(repair, now))
+        if entry.schedule.kind == "reboot":
+            made = planner.plan_reboot(entry, readable, now, self._boot)
+        else:
+            made = planner.plan(entry, readable, now)
+        return self._replacing(stored, made)
+
+    def _replacing(self, stored: str, made: Plan) -> Plan:
+        """An unreadable cursor is replaced by compare-and-set like any other."""
+        if not made.decisions or is_readable(stored) or not stored:
+            return made
+        return Plan((replace(made.decisions[0], believed=stored), *made.decisions[1:]), made.wake_at)
+
+    def _removals(self, catalog: Catalog, settled_seconds: float, now: datetime) -> Iterable[Item]:
+        if not self._removed or settled_seconds < self._removal_seconds:
+            return
+        for job in sorted(self._removed):
+            removed_at = min(catalog.loaded_at, now)
+            for decision in planner.plan_removal(job, self._cursors.get(job, ""), removed_at, now):
+                yield self._dispatcher.item(decision, None)
+        self._removed = set()
+
+    def _rest(self, catalog: Catalog) -> float:
+        """Seconds until something is due; what can be made ready until then is, a little at a time."""
+        now = self._clock.now()
+        next_at = self._agenda.next_at()
+        prepare_at = self._ahead.next_at()
+        if prepare_at is not None and prepare_at <= now and (next_at is None or next_at > now):
+            for job in self._ahead.to_prepare(now):
+                self._prepare(job, catalog)
+            return 0.0
+        moments = [at for at in (next_at, prepare_at) if at is not None]
+        if self._removed:
+            moments.append(now + timedelta(seconds=1))
+        return max(0.0, (min(moments) - now).total_seconds()) if moments else float("inf")
+
+    def _prepare(self, job: str, catalog: Catalog) -> None:
+        entry, stored = catalog.entries[job], self._cursors.get(job, "")
+        at = self._agenda.at(job)
+        if at is None or not is_readable(stored) or entry.schedule.kind == "reboot":
+            return
+        planned = planner.plan(entry, stored, at)
+        if len(planned.decisions) == 1:
+            self._ahead.keep(job, self._dispatcher.item(planned.decisions[0], entry), planned.wake_at)
+
+    # --- answers -------------------------------------------------------------------------------------
+
+    def _take_in(self, verdict: Verdict, catalog: Catalog) -> None:
+        decision = verdict.decision
+        job = decision.job
+        if verdict.applied:
+            self._troubled.discard(job)
+            if decision.kind == "drop":
+                self._cursors.pop(job, None)
+            else:
+                self._cursors[job] = decision.cursor
+            self._on_verdict(verdict, catalog)
+            return
+        self._troubled.add(job)
+        if job in catalog.entries:
+            self._agenda.put(job, self._clock.now() + timedelta(seconds=SOON_SECONDS))
+        if verdict.word == "MOVED":
+            if self._went_back(verdict.detail, decision):
+                raise StateLostError(f"the cursor of job {job} has gone back: Redis has lost writes")
+            self._cursors[job] = verdict.detail
+        elif verdict.word == "ERROR":
+            log.error("a decision failed", job=job, at=decision.last.isoformat(), error=verdict.detail)
+            # The cursor may stand before or behind it: what Redis holds is read before the next try.
+            self._cursors[job] = text(self._store.client.hget(self._store.keys.own("cursor"), job))
+
+    def _went_back(self, stored: str, decision: Decision) -> bool:
+        """Whether Redis' cursor is smaller than one that it has acknowledged to us."""
+        known = self._cursors.get(decision.job, "")
+        if known != decision.believed or not known:
+            return False  # an earlier decision of the same batch was not applied
+        if not stored:
+            return True
+        return (
+            is_readable(stored)
+            and is_readable(known)
+            and Cursor.from_text(stored).at < Cursor.from_text(known).at
+        )
+
+    def upcoming(self) -> dict[str, datetime]:
+        """Each job's next appointment, a copy."""
+        return self._agenda.upcoming()

@@ -1,0 +1,275 @@
+"""The checker: a history in, violations out (spec: reliability.md §9). Pure; it asks neither Redis nor a clock.
+
+It imports nothing of the product. What should have been decided is worked out by arithmetic: the harness' jobs
+run at the multiples of a period. The invariants' numbers are those of §9; the ones about runs are in ``runs``.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from tests.faults import runs
+from tests.faults.history import DECIDING, LOSSES, Entry, Fault, History, Job, Violation, stamp
+
+# Invariant 6: where nothing is wrong, an instant is decided within this of it.
+QUIET_SECONDS = 1.0
+
+
+def check(history: History) -> list[Violation]:
+    """Every violation of the invariants (1) to (8); none means that the promise was kept."""
+    found = [
+        *decisions(history),
+        *epochs(history),
+        *lateness(history),
+        *leftovers(history),
+        *metrics(history),
+        *runs.check(history),
+    ]
+    if history.loses_state:
+        # What is repaired after a loss is each job's policy; that it is noticed, and what else holds, is judged.
+        found = [one for one in found if one.kind in {"invented", "early", "leak"}]
+        if not history.noticed:
+            found.append(Violation("unnoticed", "Redis lost writes and no scheduler said so"))
+    return found
+
+
+def counted(violations: Iterable[Violation]) -> dict[str, int]:
+    """How many were lost, doubled and in limbo, and how many else broke a rule."""
+    kinds = Counter(one.kind if one.kind in LOSSES else "other" for one in violations)
+    return {kind: kinds[kind] for kind in (*LOSSES, "other")}
+
+
+def occurrences(history: History) -> int:
+    """How many instants were decided."""
+    return sum(entry.count for entry in history.entries if entry.decision in DECIDING)
+
+
+# --- 1: each instant decided exactly once --------------------------------------------------------------
+
+
+def multiples(seconds: int, after: float, through: float) -> range:
+    """The multiples of ``seconds`` in (after, through]: the independent generator."""
+    return range((int(after) // seconds + 1) * seconds, int(through) + 1, seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """A stretch of one job's log between two moves of its cursor; ``end`` None: it is the last."""
+
+    start: int
+    end: int | None
+    entries: tuple[Entry, ...]
+
+
+def decisions(history: History) -> Iterator[Violation]:
+    """Invariant 1, job by job."""
+    logs = by_job(history)
+    for job in history.jobs:
+        yield from _decided(job, logs.get(job.id, []), history)
+    for stranger in sorted(set(logs) - {job.id for job in history.jobs}):
+        yield Violation("invented", f"{stranger}: decided, and no job of the harness")
+
+
+def by_job(history: History) -> dict[str, list[Entry]]:
+    """The log of each job, in the order of its stream."""
+    logs: dict[str, list[Entry]] = defaultdict(list)
+    for entry in sorted(history.entries, key=lambda entry: (entry.at, entry.seq)):
+        logs[entry.job].append(entry)
+    return logs
+
+
+def _decided(job: Job, log: Sequence[Entry], history: History) -> Iterator[Violation]:
+    segments, problems = _segments(job, log, history)
+    yield from problems
+    if not segments:
+        if job.periods and job.periods[0].at < history.until - 2 * job.periods[0].seconds:
+            yield Violation("lost", f"{job.id}: nothing was ever decided")
+        return
+    instants: Counter[int] = Counter()
+    for segment in segments:
+        found, violations = _best(job, segment, history.until)
+        instants.update(found)
+        yield from violations
+    for at, times in sorted(instants.items()):
+        if times > 1:
+            for _ in range(times - 1):
+                yield Violation("doubled", f"{job.id}: {stamp(at)} was decided {times} times")
+    for entry in log:
+        if (
+            entry.run
+            and entry.decision in {"queued", "held"}
+            and entry.run != f"{job.id}-{stamp(entry.first)}"
+        ):
+            yield Violation("invented", f"{job.id}: {stamp(entry.first)} became the run {entry.run}")
+
+
+def _segments(job: Job, log: Sequence[Entry], history: History) -> tuple[list[_Segment], list[Violation]]:
+    """The log cut at its moves; and what is wrong with the moves themselves."""
+    segments: list[_Segment] = []
+    problems: list[Violation] = []
+    start: int | None = None
+    inside: list[Entry] = []
+    for entry in log:
+        if entry.decision in DECIDING:
+            if start is None:
+                problems.append(Violation("invented", f"{job.id}: decided before its cursor was set"))
+                start = entry.first - 1
+            inside.append(entry)
+        elif entry.decision in {"moved", "dropped"}:
+            if start is not None:
+                segments.append(_Segment(start, entry.last, tuple(inside)))
+                if entry.reason == "first seen" and not history.loses_state:
+                    problems.append(Violation("lost", f"{job.id}: its cursor was gone at {stamp(entry.at)}"))
+            start, inside = (entry.last if entry.decision == "moved" else None), []
+    if start is not None:
+        segments.append(_Segment(start, None, tuple(inside)))
+    return segments, problems
+
+
+def _best(job: Job, segment: _Segment, until: float) -> tuple[list[int], list[Violation]]:
+    """The segment judged by each schedule that the job has had, and the verdict of the one that fits best.
+
+    The log does not say by which schedule a stretch was decided; replicas see an edit at different times, so a
+    new leader may for a second decide by the older one.
+    """
+    verdicts = [_judged(job, segment, until, seconds) for seconds in sorted({p.seconds for p in job.periods})]
+    return min(verdicts, key=lambda verdict: len(verdict[1]))
+
+
+def _judged(job: Job, segment: _Segment, until: float, seconds: int) -> tuple[list[int], list[Violation]]:
+    found: list[int] = []
+    problems: list[Violation] = []
+    for entry in segment.entries:
+        instants = (
+            range(entry.first, entry.last + 1, seconds) if entry.decision == "skipped" else [entry.first]
+        )
+        if len(instants) != entry.count:
+            problems.append(
+                Violation(
+                    "lost",
+                    f"{job.id}: {entry.count} instants logged from {stamp(entry.first)}, {len(instants)} are",
+                )
+            )
+        found.extend(instants)
+    if any(later <= earlier for earlier, later in pairwise(found)):
+        problems.append(Violation("order", f"{job.id}: instants decided out of order"))
+    through = segment.end if segment.end is not None else max([until, *found])
+    expected = multiples(seconds, segment.start, through)
+    problems.extend(
+        Violation("lost", f"{job.id}: {stamp(at)} was not decided")
+        for at in sorted(set(expected) - set(found))
+    )
+    problems.extend(
+        Violation("invented", f"{job.id}: {stamp(at)} was decided and is no instant of it")
+        for at in sorted(set(found) - set(expected))
+    )
+    return found, problems
+
+
+# --- 3: epochs ------------------------------------------------------------------------------------------
+
+
+def epochs(history: History) -> Iterator[Violation]:
+    """Invariant 3: epochs never decrease in the log, and each has one holder."""
+    holders: dict[int, set[str]] = defaultdict(set)
+    for entry in history.entries:
+        if entry.epoch:
+            holders[entry.epoch].add(entry.by)
+    for epoch, names in sorted(holders.items()):
+        if len(names) > 1 and not history.loses_state:
+            yield Violation("epoch", f"epoch {epoch} had the holders {', '.join(sorted(names))}")
+    newest = 0
+    newest_at = 0.0
+    # Entries of one millisecond in different streams have no order between them: the smaller epoch first.
+    for entry in sorted(history.entries, key=lambda entry: (entry.at, entry.epoch)):
+        if not entry.epoch:
+            continue
+        if entry.epoch < newest and not history.loses_state:
+            yield Violation(
+                "epoch",
+                f"{entry.job}: epoch {entry.epoch} wrote at {entry.at:.3f}, {newest} at {newest_at:.3f}",
+            )
+        newest, newest_at = (entry.epoch, entry.at) if entry.epoch > newest else (newest, newest_at)
+    for job, log in by_job(history).items():
+        if not history.loses_state and any(
+            b.epoch < a.epoch for a, b in pairwise([e for e in log if e.epoch])
+        ):
+            yield Violation("epoch", f"{job}: epochs decrease in its log")
+
+
+# --- 6: lateness ----------------------------------------------------------------------------------------
+
+
+def disturbed(faults: Iterable[Fault]) -> list[tuple[float, float]]:
+    """The stretches in which decisions may be late: each fault's life and its recovery, merged where they touch."""
+    spans: list[tuple[float, float]] = []
+    for fault in sorted(faults, key=lambda fault: fault.began):
+        if fault.recovery is None:
+            continue
+        began, ended = fault.began, fault.ended + fault.recovery
+        if spans and began <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(spans[-1][1], ended))
+        else:
+            spans.append((began, ended))
+    return spans
+
+
+def late_entries(history: History) -> Iterator[tuple[Entry, float, bool]]:
+    """Each deciding entry, how late it was, and whether a fault was about between its instant and its decision."""
+    spans = disturbed(history.faults)
+    for entry in history.entries:
+        if entry.decision in DECIDING:
+            excused = any(began <= entry.at and entry.first <= ended for began, ended in spans)
+            yield entry, entry.at - entry.first, excused
+
+
+def lateness(history: History) -> Iterator[Violation]:
+    """Invariant 6: on time where nothing is wrong, and soon again after a fault; never before the instant."""
+    spans = disturbed(history.faults)
+    for entry, late, _ in late_entries(history):
+        if late < -1.001:
+            yield Violation("early", f"{entry.job}: {stamp(entry.first)} was decided {-late:.3f} s early")
+        if late <= QUIET_SECONDS:
+            continue
+        if not any(began <= entry.at <= ended and entry.first <= ended for began, ended in spans):
+            yield Violation("late", f"{entry.job}: {stamp(entry.first)} was decided {late:.2f} s late")
+        if entry.decision == "skipped" and entry.reason in {"catchup", "deadline", "limit"}:
+            yield Violation(
+                "late",
+                f"{entry.job}: {entry.count} instants from {stamp(entry.first)} were left out: {entry.reason}",
+            )
+
+
+# --- 7 and 8: what is left, and what is counted -----------------------------------------------------------
+
+
+def leftovers(history: History) -> Iterator[Violation]:
+    """Invariant 7: no process, no descriptor, no key without expiry is left."""
+    for key in history.keys:
+        yield Violation("leak", f"the key {key} never expires")
+    for process in history.processes:
+        yield Violation("leak", f"a process is left: {process}")
+    for name, (early, late) in history.descriptors.items():
+        # Connections come and go with faults; what leaks grows with each of them.
+        if late > 2 * early + 20:
+            yield Violation("leak", f"{name} has {late} descriptors open, early on it had {early}")
+
+
+def metrics(history: History) -> Iterator[Violation]:
+    """Invariant 8: the counters equal the log."""
+    skipped: Counter[str] = Counter()
+    for entry in history.entries:
+        if entry.decision == "skipped":
+            skipped[f"{entry.job}|{entry.reason}"] += entry.count
+        elif entry.decision == "ended" and entry.reason in {"predecessor", "removed", "deadline"}:
+            skipped[f"{entry.job}|{entry.reason}"] += 1
+    for name in sorted(set(skipped) | set(history.missed)):
+        if skipped[name] != history.missed.get(name, 0):
+            yield Violation(
+                "metrics", f"missed {name}: {history.missed.get(name, 0)} counted, {skipped[name]} logged"
+            )
+    if history.through is not None and history.through != occurrences(history):
+        yield Violation(
+            "metrics", f"the fence counts {history.through} instants, the log {occurrences(history)}"
+        )

@@ -1,0 +1,430 @@
+"""A cluster of real processes on one machine: three schedulers, two workers, a Redis, and a proxy before each way.
+
+The keeper starts again whatever should run and has ended, as a kubelet would. Every process carries a mark in
+its environment that its commands inherit, by which what is left over at the end is found.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import redis
+from tests.cli_process import environment
+from tests.faults.history import History, Span
+from tests.faults.jobs import JobFile, Spec, boot_offset, read_lines, select
+from tests.faults.ports import free_port
+from tests.faults.proxy import Proxies, Proxy
+from tests.faults.recorder import Recorder
+from tests.faults.redis_server import RedisServer
+from tests.waiting import eventually
+
+MARK = "FAULTS_RUN"
+Role = Literal["scheduler", "worker"]
+_BACK_OFF_SECONDS = 1.0
+_RESTARTS_SECONDS = 0.2
+# Keys that are meant to stay: state that is bounded by the number of jobs, workers or queues.
+_STAYS = (
+    "rq:kuber-cron:fence", "rq:kuber-cron:lease", "rq:kuber-cron:cursor", "rq:kuber-cron:log:", "rq:kuber-cron:past:",
+    "rq:kuber-cron:missed", "rq:kuber-cron:counters", "rq:kuber-cron:lost", "rq:kuber-cron:stats:", "rq:kuber-cron:boot",
+    "rq:kuber-cron:history:", "rq:kuber-cron:claims", "rq:queues", "rq:finished:", "rq:failed:", "rq:kuber-cron:on_",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """The durations of a run. ``lease`` and its kin are the Lease's; the election in Redis has 5 s of its own."""
+
+    lease: float = 3.0
+    renew: float = 2.0
+    retry: float = 0.5
+    ttl: float = 4.0
+    grace: float = 4.0
+
+    def takeover(self, election: str) -> float:
+        """Within so many seconds after a leader's end another decides (invariant 6)."""
+        if election == "redis":
+            return 5.0 + 1.2 + 2.0
+        return self.lease + 1.2 * self.retry + 2.0
+
+
+FAST = Times()
+REAL = Times(lease=15.0, renew=10.0, retry=2.0, ttl=15.0, grace=10.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What a run is made of.
+
+    Attributes:
+        scheduler: The command of a scheduler; the naive one is another.
+        kubeconfig: For ``kubernetes``: made for one scheduler's own way to the API server, by a function of its port.
+    """
+
+    election: str = "redis"
+    times: Times = FAST
+    schedulers: int = 3
+    workers: int = 2
+    slots: int = 16
+    specs: Sequence[Spec] = field(default_factory=select)
+    fsync: str = "always"
+    scheduler: Sequence[str] = (sys.executable, "-m", "kuber_cron", "scheduler")
+    variables: Mapping[str, str] = field(default_factory=dict)
+    api_port: int = 0
+    kubeconfig: Callable[[Path, int], Path] | None = None
+
+
+class Member:
+    """One process that should run, its proxies, and how it fared."""
+
+    def __init__(self, name: str, role: Role, cluster: "Cluster") -> None:
+        self.name = name
+        self.role = role
+        self.redis: Proxy = cluster.proxies.proxy(cluster.server.port)
+        self.api: Proxy | None = None
+        self.port = free_port()
+        self.log = cluster.directory / f"{name}.log"
+        self.wanted = True
+        self.paused = False
+        self.unasked_ends: list[int] = []
+        self.process: subprocess.Popen[bytes] | None = None
+        self.not_before = 0.0
+        self.extra: dict[str, str] = {}
+        self._asked = False
+        self._cluster = cluster
+        if cluster.setup.api_port and role == "scheduler":
+            self.api = cluster.proxies.proxy(cluster.setup.api_port)
+
+    @property
+    def pid(self) -> int:
+        """Its process id, 0 while there is none."""
+        return self.process.pid if self.process is not None else 0
+
+    def start(self) -> None:
+        """A new process."""
+        self._asked = self.paused = False
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self._cluster.command(self.role),
+                cwd=self._cluster.directory,
+                env=environment(**self._cluster.variables(self), **self.extra),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, if it is there."""
+        process = self.process
+        if process is None or process.poll() is not None:
+            return
+        self._asked = self._asked or number in {signal.SIGKILL, signal.SIGTERM}
+        self.paused = number == signal.SIGSTOP or (self.paused and number != signal.SIGCONT)
+        process.send_signal(number)
+
+    def look(self, now: float) -> None:
+        """Start it again if it has ended and should run."""
+        if self.process is not None and (status := self.process.poll()) is not None:
+            if not self._asked:
+                self.unasked_ends.append(status)
+            self.process = None
+            self.not_before = max(self.not_before, now + _BACK_OFF_SECONDS)
+        if self.process is None and self.wanted and now >= self.not_before:
+            self.start()
+
+    def health(self, path: str = "/livez") -> dict[str, object]:
+        """What it says of itself, empty where it says nothing."""
+        text = self.get(path)
+        with contextlib.suppress(ValueError):
+            found: dict[str, object] = json.loads(text)
+            return found
+        return {}
+
+    def get(self, path: str) -> str:
+        """The page at ``path``, empty where there is none in time."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=0.5)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().read().decode()
+        except (OSError, http.client.HTTPException):
+            return ""
+        finally:
+            connection.close()
+
+    def descriptors(self) -> int:
+        """How many it has open."""
+        try:
+            return len(os.listdir(f"/proc/{self.pid}/fd"))
+        except OSError:
+            return 0
+
+
+class Cluster:
+    """Everything of one run; after the block nothing of it is left."""
+
+    def __init__(self, directory: Path, setup: Setup) -> None:
+        self.directory = directory
+        self.setup = setup
+        self.mark = secrets.token_hex(8)
+        self.server = RedisServer(
+            directory / "redis", fsync=setup.fsync, environ={MARK: f"{self.mark}-redis"}
+        )
+        self.jobs = JobFile(directory, setup.specs)
+        self.recorder = Recorder(self.server, [spec.id for spec in setup.specs])
+        self.members: list[Member] = []
+        self.hung: list[str] = []
+        self._early: dict[tuple[str, int], int] = {}
+        self._stack = ExitStack()
+        self._stop = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
+
+    # --- life --------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.callback(self._kill_all)
+            self.proxies = stack.enter_context(Proxies())
+            stack.callback(self.server.close)
+            self.server.start()
+            self.recorder.start()
+            stack.callback(self.recorder.stop)
+            for number in range(self.setup.schedulers):
+                self.add("scheduler", number + 1)
+            for number in range(self.setup.workers):
+                self.add("worker", number + 1)
+            self._keeper.start()
+            stack.callback(self._end_keeper)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def add(self, role: Role, number: int) -> Member:
+        """One more member, wanted from now on."""
+        member = Member(f"{role}-{number}", role, self)
+        self.members.append(member)
+        return member
+
+    def _keep(self) -> None:
+        while not self._stop.wait(_RESTARTS_SECONDS):
+            for member in list(self.members):
+                member.look(time.monotonic())
+
+    def _end_keeper(self) -> None:
+        self._stop.set()
+        if self._keeper.is_alive():
+            self._keeper.join(5)
+
+    def _kill_all(self) -> None:
+        for pid, _ in self.marked():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for member in self.members:
+            if member.process is not None:
+                member.process.wait(10)
+
+    # --- what processes are given --------------------------------------------------------------------------
+
+    def command(self, role: Role) -> Sequence[str]:
+        """The command line of a member."""
+        return self.setup.scheduler if role == "scheduler" else (sys.executable, "-m", "kuber_cron", "worker")
+
+    def variables(self, member: Member) -> dict[str, str]:
+        """Its settings."""
+        times = self.setup.times
+        settings = {
+            "REDIS_URL": f"redis://127.0.0.1:{member.redis.port}/0",
+            "INSECURE": "1",
+            "ELECTION": self.setup.election,
+            "JOBS": str(self.jobs.directory),
+            "METRICS_PORT": str(member.port),
+            "METRICS_HOST": "127.0.0.1",
+            "LOG_FORMAT": "json",
+            "LOG_DIR": str(self.directory / "output"),
+            "LEASE_SECONDS": f"{times.lease:g}",
+            "RENEW_SECONDS": f"{times.renew:g}",
+            "RETRY_SECONDS": f"{times.retry:g}",
+            "WORKER_TTL_SECONDS": f"{times.ttl:g}",
+            "WORKER_SLOTS": str(self.setup.slots),
+            "WORKER_OUTPUT": "off",
+            "GRACE_SECONDS": f"{times.grace:g}",
+        }
+        found = {f"KUBER_CRON_{name}": value for name, value in settings.items()}
+        if member.api is not None and self.setup.kubeconfig is not None:
+            found["KUBECONFIG"] = str(
+                self.setup.kubeconfig(self.directory / f"{member.name}.kubeconfig", member.api.port)
+            )
+        return found | {MARK: self.mark} | dict(self.setup.variables)
+
+    # --- looking -------------------------------------------------------------------------------------------
+
+    def of(self, role: Role) -> list[Member]:
+        """The wanted members of one tier."""
+        return [member for member in self.members if member.role == role and member.wanted]
+
+    def leader(self, seconds: float = 12.0) -> Member | None:
+        """The scheduler that leads, once there is one; None if there is none for so long."""
+        found: list[Member] = []
+
+        def leads() -> bool:
+            found[:] = [m for m in self.of("scheduler") if not m.paused and m.health().get("leader")]
+            return bool(found)
+
+        try:
+            eventually(leads, seconds, every=0.05)
+        except AssertionError:
+            return None
+        return found[0]
+
+    def standbys(self) -> list[Member]:
+        """The schedulers that run and do not lead."""
+        return [m for m in self.of("scheduler") if not m.paused and m.health().get("leader") is False]
+
+    def is_up(self) -> bool:
+        """Whether every wanted member answers that it is ready."""
+        return all(member.health("/readyz").get("status") == "ok" for member in self.members if member.wanted)
+
+    def marked(self) -> list[tuple[int, str]]:
+        """Processes of this run that live: process id and command line. Without the server."""
+        found = []
+        mark = f"{MARK}={self.mark}".encode()
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    if mark in (entry / "environ").read_bytes().split(b"\0"):
+                        words = (
+                            (entry / "cmdline")
+                            .read_bytes()
+                            .replace(b"\0", b" ")
+                            .decode(errors="replace")
+                            .strip()
+                        )
+                        if words:  # a zombie has none
+                            found.append((int(entry.name), words))
+        return found
+
+    def commands(self) -> list[int]:
+        """The process ids of jobs that run now."""
+        return [pid for pid, words in self.marked() if "job.sh" in words]
+
+    # --- the end: quiet, drained, judged -----------------------------------------------------------------------
+
+    def settle(self) -> float:
+        """Everything is healed, every instant up to the answer is decided, and no run is unfinished any more.
+
+        Both waits are bounded: what is not done by then is the checker's to name.
+        """
+        self._wait(self.is_up, 30)
+        times, takeover = self.setup.times, self.setup.times.takeover(self.setup.election)
+        until = float(int(time.time()))
+        self._wait(lambda: self._all_decided(until), 2 * takeover + 10)
+        self.jobs.write(suspended=True)
+        with self.server.client() as client:
+            self._wait(lambda: not self._unfinished(client), 3 * (times.ttl + 2) + 30)
+            self.recorder.sample(client)
+        return until
+
+    def _all_decided(self, until: float) -> bool:
+        return all(
+            max(self.recorder.decided_through(job.id), job.periods[0].at)
+            + max(p.seconds for p in job.periods)
+            > until
+            for job in self.jobs.known()
+        )
+
+    def _unfinished(self, client: redis.Redis) -> int:
+        # Instants keep being decided, as suspended; runs decided before the file was read still come.
+        return len(self.recorder.sample(client))
+
+    def _wait(self, condition: Callable[[], bool], seconds: float) -> bool:
+        try:
+            return bool(eventually(condition, seconds, every=0.2))
+        except AssertionError:
+            return False
+
+    def note_descriptors(self) -> None:
+        """Remember how many descriptors each process has now."""
+        self._early = {(m.name, m.pid): m.descriptors() for m in self.members if m.pid}
+
+    def end(self, until: float, *, faults: Sequence[object] = (), loses_state: bool = False) -> History:
+        """Everything is stopped in order; what was taken down."""
+        late = {(m.name, m.pid): m.descriptors() for m in self.members if m.pid}
+        descriptors = {
+            f"{name} ({pid})": (self._early[name, pid], count)
+            for (name, pid), count in late.items()
+            if (name, pid) in self._early
+        }
+        for role in ("scheduler", "worker"):
+            self.terminate([member for member in self.members if member.role == role])
+        offset = boot_offset()
+        processes = [*self.hung, *(words for _, words in self.marked())]
+        with self.server.client() as client:
+            self.recorder.sample(client)
+            missed = {str(name): int(count) for name, count in client.hgetall("rq:kuber-cron:missed").items()}
+            through = client.hget("rq:kuber-cron:fence", "through")
+            keys = [str(key) for key in client.keys("*") if client.ttl(key) == -1]
+        self.recorder.stop()
+        recorder = self.recorder
+        return History(
+            jobs=self.jobs.known(),
+            entries=tuple(recorder.entries),
+            lines=read_lines(self.jobs.lines, offset),
+            pushes=tuple(recorder.pushes),
+            finals=tuple(recorder.finals.values()),
+            sightings=recorder.sightings(),
+            faults=(*faults, *recorder.stalls),  # type: ignore[arg-type] # they are Faults
+            until=until,
+            ttl=self.setup.times.ttl,
+            unheard=tuple(Span(began=span.began, ended=span.ended) for span in recorder.unheard),
+            missed=missed,
+            through=None if through is None else int(through),
+            keys=tuple(sorted(key for key in keys if not key.startswith(_STAYS))),
+            processes=tuple(processes),
+            descriptors=descriptors,
+            loses_state=loses_state,
+            noticed=self._noticed(),
+        )
+
+    def terminate(self, members: Sequence[Member], seconds: float = 15.0) -> None:
+        """SIGTERM to each, and the end of each; one that does not end in time is killed and named."""
+        for member in members:
+            member.wanted = False
+            member.signal(signal.SIGCONT)
+            member.signal(signal.SIGTERM)
+        for member in members:
+            process = member.process
+            if process is None:
+                continue
+            try:
+                process.wait(self.setup.times.grace + seconds)
+            except subprocess.TimeoutExpired:
+                self.hung.append(f"{member.name} did not end on SIGTERM")
+                process.kill()
+                process.wait()
+
+    def _noticed(self) -> int:
+        return sum(
+            m.log.read_text(errors="replace").count("redis has lost writes")
+            for m in self.of_any()
+            if m.log.exists()
+        )
+
+    def of_any(self) -> list[Member]:
+        """Every scheduler that ever was."""
+        return [member for member in self.members if member.role == "scheduler"]

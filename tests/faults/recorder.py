@@ -1,0 +1,220 @@
+"""The recorder: everything that is taken down while the cluster runs, over connections that no fault touches.
+
+Four threads: the log's tail (XREAD), the server's MONITOR, a sample of all runs every few seconds, and a watch
+on the machine itself: where this process, which does nothing, could not run for a while, the others could not.
+"""
+
+import contextlib
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import redis
+from tests.faults.history import UNFINISHED, Entry, Fault, Final, Push, Sighting, Span
+from tests.faults.redis_server import RedisServer
+
+SAMPLE_SECONDS = 3.0
+_STALL_SECONDS = 0.3
+_RETRY_SECONDS = 0.1
+
+# Every run and every place at one instant. It knows RQ's key names and ours, and none of the product's code.
+_SAMPLE = r"""
+local P, out, places = 'rq:', {}, {}
+local function put(run, place)
+  if not places[run] then places[run] = {} end
+  table.insert(places[run], place)
+end
+for _, key in ipairs(redis.call('KEYS', P .. 'queue:*')) do
+  for _, run in ipairs(redis.call('LRANGE', key, 0, -1)) do put(run, string.sub(key, 4)) end
+end
+for _, key in ipairs(redis.call('KEYS', P .. 'kuber-cron:claims:*')) do
+  for _, run in ipairs(redis.call('LRANGE', key, 0, -1)) do put(run, string.sub(key, 15)) end
+end
+for _, key in ipairs(redis.call('KEYS', P .. 'wip:*')) do
+  for _, member in ipairs(redis.call('ZRANGE', key, 0, -1)) do
+    put(string.match(member, '^(.*):.-$') or member, string.sub(key, 4))
+  end
+end
+for _, key in ipairs(redis.call('KEYS', P .. 'scheduled:*')) do
+  for _, run in ipairs(redis.call('ZRANGE', key, 0, -1)) do put(run, string.sub(key, 4)) end
+end
+for _, run in ipairs(redis.call('ZRANGE', P .. 'kuber-cron:held', 0, -1)) do put(run, 'held') end
+for _, key in ipairs(redis.call('KEYS', P .. 'job:*')) do
+  local run = string.sub(key, 8)
+  local h = redis.call('HMGET', key, 'status', 'job', 'outcome', 'attempt', 'retried', 'lost', 'interrupted')
+  for i = 1, 7 do h[i] = h[i] or '' end
+  table.insert(out, {run, table.concat(places[run] or {}, ','), unpack(h)})
+  places[run] = nil
+end
+for run, found in pairs(places) do
+  table.insert(out, {run, table.concat(found, ','), 'no hash', '', '', '', '', '', ''})
+end
+return out
+"""
+
+_PUSHED = re.compile(rb'^\+(\d+\.\d+) \[\d+ (\S+)\] "([LR])PUSH" "rq:queue:[^"]*" (.*)$', re.IGNORECASE)
+
+
+class Recorder:
+    """Takes everything down from ``start`` to ``stop``."""
+
+    def __init__(self, server: RedisServer, jobs: Sequence[str]) -> None:
+        self._server = server
+        self._streams = {f"rq:kuber-cron:log:{job}": "0-0" for job in jobs}
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._tailed = threading.Event()
+        self.entries: list[Entry] = []
+        self.pushes: list[Push] = []
+        self.unheard: list[Span] = []
+        self.stalls: list[Fault] = []
+        self.finals: dict[str, Final] = {}
+        self.astray: dict[str, Sighting] = {}
+        self.latest: list[Sighting] = []
+        self.newest: dict[str, int] = {}
+
+    def start(self) -> None:
+        """Recording from now on."""
+        for work in (self._tail, self._monitor, self._sample, self._watch_machine):
+            thread = threading.Thread(
+                target=self._until_stopped, args=(work,), name=work.__name__, daemon=True
+            )
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        """Everything written so far has been read."""
+        self._tailed.clear()
+        self._tailed.wait(10)
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(15)
+
+    def decided_through(self, job: str) -> int:
+        """The newest instant of the job in the log, 0 if there is none."""
+        return self.newest.get(job, 0)
+
+    def sightings(self) -> tuple[Sighting, ...]:
+        """What stood in no place or in several, and what was unfinished at the last look."""
+        return (*self.astray.values(), *self.latest)
+
+    def _until_stopped(self, work: Callable[[], None]) -> None:
+        while not self._stop.is_set():
+            with contextlib.suppress(redis.RedisError, OSError):
+                work()
+            self._stop.wait(_RETRY_SECONDS)
+
+    # --- the log -------------------------------------------------------------------------------------
+
+    def _tail(self) -> None:
+        with self._server.client() as client:
+            while not self._stop.is_set():
+                found = client.xread(dict(self._streams), count=1000, block=200)  # type: ignore[arg-type] # a dict of str is one of its keys' kinds
+                if not found:
+                    self._tailed.set()
+                for stream, items in found:
+                    for number, fields in items:
+                        self._take(stream, number, fields)
+                        self._streams[stream] = number
+
+    def _take(self, stream: str, number: str, fields: dict[str, str]) -> None:
+        ms, _, seq = number.partition("-")
+        entry = Entry(
+            job=stream.removeprefix("rq:kuber-cron:log:"),
+            at=int(ms) / 1000,
+            seq=int(seq),
+            decision=fields["decision"],
+            first=int(fields.get("first") or 0),
+            last=int(fields.get("last") or 0),
+            count=int(fields.get("count") or 0),
+            reason=fields.get("reason", ""),
+            run=fields.get("run", ""),
+            epoch=int(fields.get("epoch") or 0),
+            by=fields.get("by", ""),
+        )
+        self.entries.append(entry)
+        if entry.decision in {"queued", "held", "skipped", "known"}:
+            self.newest[entry.job] = max(self.newest.get(entry.job, 0), entry.last)
+
+    # --- pushes ----------------------------------------------------------------------------------------
+
+    def _monitor(self) -> None:
+        deaf_from = time.time()
+        try:
+            with socket.create_connection(("127.0.0.1", self._server.port), 2) as connection:
+                connection.sendall(b"MONITOR\r\n")
+                with connection.makefile("rb") as lines:
+                    if not lines.readline().startswith(b"+OK"):
+                        return
+                    self.unheard.append(Span(began=deaf_from - 1.0, ended=time.time()))
+                    connection.settimeout(60)
+                    self._listen(lines)
+        finally:
+            self.unheard.append(Span(began=time.time() - 1.0, ended=time.time() + _RETRY_SECONDS))
+
+    def _listen(self, lines: "object") -> None:
+        returning = False
+        for line in lines:  # type: ignore[attr-defined] # a buffered reader
+            if self._stop.is_set():
+                return
+            if b"PUSH" not in line[:80].upper():
+                if b" lua] " in line[:40]:
+                    returning = returning or (
+                        b'"RPOP" "rq:kuber-cron:claims:' in line or b'"LPOP" "rq:kuber-cron:claims:' in line
+                    )
+                else:
+                    returning = False
+                continue
+            found = _PUSHED.match(line.rstrip())
+            if found is None:
+                continue
+            by_script = found[2] == b"lua"
+            # A worker that leaves puts its claims back itself, without a script.
+            returned = returning if by_script else True
+            self.pushes.extend(
+                Push(run=run.decode(), at=float(found[1]), returned=returned)
+                for run in re.findall(rb'"([^"]*)"', found[4])
+            )
+
+    # --- all runs at one instant -------------------------------------------------------------------------
+
+    def _sample(self) -> None:
+        with self._server.client() as client:
+            while not self._stop.is_set():
+                self.sample(client)
+                self._stop.wait(SAMPLE_SECONDS)
+
+    def sample(self, client: redis.Redis) -> list[Sighting]:
+        """The unfinished runs of this moment, all of it taken down."""
+        now = time.time()
+        unfinished = []
+        for run, where, status, job, outcome, *counts in client.eval(_SAMPLE, 0):  # type: ignore[union-attr] # not asynchronous
+            sighting = Sighting(at=now, run=run, status=status, places=tuple(filter(None, where.split(","))))
+            if status in UNFINISHED:
+                unfinished.append(sighting)
+                if len(sighting.places) != 1:
+                    self.astray.setdefault(run, sighting)
+            elif job:
+                attempt, retried, lost, interrupted = (int(count or 0) for count in counts)
+                self.finals[run] = Final(
+                    run=run, job=job, status=status, outcome=outcome, attempt=attempt,
+                    retried=retried, lost=lost, interrupted=interrupted,
+                )  # fmt: skip
+        self.latest = unfinished
+        return unfinished
+
+    # --- the machine ---------------------------------------------------------------------------------------
+
+    def _watch_machine(self) -> None:
+        step = 0.05
+        while not self._stop.is_set():
+            before = time.monotonic()
+            self._stop.wait(step)
+            over = time.monotonic() - before - step
+            if over > _STALL_SECONDS:
+                now = time.time()
+                self.stalls.append(
+                    Fault(kind="machine stalled", hits="machine", began=now - over, ended=now, recovery=1.0)
+                )

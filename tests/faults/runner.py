@@ -1,0 +1,141 @@
+"""One fault run from beginning to end, and what it came to."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tests.faults import checker, report
+from tests.faults.cluster import REAL, Cluster, Setup, Times
+from tests.faults.history import History, Violation
+from tests.faults.jobs import IN_FORCE, select
+from tests.faults.nemesis import Api, Nemesis, Step, kinds, plan, with_offset
+from tests.faults.report import Run
+from tests.waiting import eventually
+
+# The cluster is left alone for so long first: what is wrong without a fault is wrong for another reason.
+QUIET_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run came to. ``directory`` holds everything that it left behind."""
+
+    history: History
+    violations: tuple[Violation, ...]
+    run: Run
+    directory: Path
+
+    @property
+    def text(self) -> str:
+        """The report."""
+        return report.markdown(self.history, self.violations, self.run)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether the promise was kept."""
+        return not self.violations
+
+
+def steps_for(
+    seed: int, minutes: float, election: str, times: Times, faults: int | None = None
+) -> tuple[Step, ...]:
+    """The schedule of a run: about six faults a minute."""
+    wanted = faults if faults is not None else max(1, round(minutes * 6.2))
+    seconds = minutes * 60 - QUIET_SECONDS
+    return plan(seed, kinds(election), seconds=seconds, faults=wanted, longest=max(4.0, 1.4 * times.ttl))
+
+
+def run(
+    directory: Path,
+    *,
+    seed: int,
+    minutes: float,
+    setup: Setup,
+    steps: tuple[Step, ...],
+    api: Api | None = None,
+) -> Result:
+    """The whole run: start, quiet, faults, healing, draining, the end, the verdict."""
+    with Cluster(directory, setup) as cluster:
+        eventually(cluster.is_up, 60, every=0.2)
+        eventually(lambda: cluster.recorder.decided_through(setup.specs[0].id), 30)
+        cluster.note_descriptors()
+        nemesis = Nemesis(cluster, api)
+        faults = nemesis.carry_out(with_offset(steps, QUIET_SECONDS), minutes * 60)
+        until = cluster.settle()
+        history = cluster.end(until, faults=faults)
+        ends = {member.name: member.unasked_ends for member in cluster.members}
+    return judged(history, directory, seed=seed, minutes=minutes, setup=setup, ends=ends)
+
+
+def judged(
+    history: History, directory: Path, *, seed: int, minutes: float, setup: Setup, ends: dict[str, list[int]]
+) -> Result:
+    """The verdict, with its report and history written beside the logs."""
+    times = setup.times
+    lease = "redis" if setup.election == "redis" else f"lease {times.lease:g}/{times.renew:g}/{times.retry:g}"
+    made = Run(
+        seed=seed,
+        minutes=minutes,
+        election=setup.election,
+        times=f"{lease}, ttl {times.ttl:g}",
+        faults=tuple(fault for fault in history.faults if fault.hits != "machine"),
+        policies=tuple(IN_FORCE),
+        unasked_ends=ends,
+    )
+    result = Result(history, tuple(checker.check(history)), made, directory)
+    history.save(directory / "history.json")
+    (directory / "report.md").write_text(result.text)
+    return result
+
+
+@contextmanager
+def election(name: str) -> Iterator[tuple[Setup, Api | None]]:
+    """What a run with this election needs beside the rest."""
+    if name == "redis":
+        yield Setup(election="redis", specs=select()), None
+        return
+    from tests.apiserver import ApiServer
+
+    with ApiServer() as api:
+        yield (
+            Setup(
+                election="kubernetes",
+                specs=select(),
+                api_port=int(api.url.rpartition(":")[2].rstrip("/")),
+                kubeconfig=_kubeconfig_of(api),
+            ),
+            api,
+        )
+
+
+def _kubeconfig_of(api):
+    def write(path: Path, port: int) -> Path:
+        """The double's own kubeconfig, by way of a proxy."""
+        api.kubeconfig(path)
+        path.write_text(path.read_text().replace(api.url.rstrip("/"), f"http://127.0.0.1:{port}"))
+        return path
+
+    return write
+
+
+def long_run(
+    *,
+    seed: int,
+    minutes: float,
+    name: str,
+    times: Times = REAL,
+    faults: int | None = None,
+    keep: bool = False,
+) -> Result:
+    """A run in a temporary directory, which is kept where something was wrong."""
+    directory = Path(tempfile.mkdtemp(prefix=f"faults-{seed}-"))
+    with election(name) as (setup, api):
+        setup = replace(setup, times=times)
+        steps = steps_for(seed, minutes, name, times, faults)
+        result = run(directory, seed=seed, minutes=minutes, setup=setup, steps=steps, api=api)
+    if result.is_clean and not keep:
+        shutil.rmtree(directory)
+    return result

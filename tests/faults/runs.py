@@ -1,0 +1,247 @@
+"""The checker's second half: what became of the runs (invariants 2, 4 and 5, and the overlap policies)."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from tests.faults.history import UNFINISHED, Final, History, Job, Line, Violation, stamp
+
+_BY_THE_COMMAND = frozenset({"success", "failed"})
+# Commands tell the time in hundredths, and a kill takes a moment to arrive.
+_TOUCH_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What is known of all runs, gathered once."""
+
+    history: History
+    jobs: dict[str, Job]
+    decided: dict[str, str]  # run → job
+    never_started: dict[str, str]  # run → why it ended without starting
+    finals: dict[str, Final]
+    starts: dict[str, list[Line]]
+    ends: dict[str, list[Line]]
+
+
+def check(history: History) -> Iterator[Violation]:
+    """The violations that concern runs."""
+    seen = _gathered(history)
+    yield from _places(history)
+    for run, job in seen.decided.items():
+        yield from _ended(seen, run, seen.jobs.get(job))
+    yield from _commands(seen)
+    yield from _pushes(seen)
+    yield from _overlaps(seen)
+    yield from _chains(seen)
+
+
+def _gathered(history: History) -> _Seen:
+    starts: dict[str, list[Line]] = defaultdict(list)
+    ends: dict[str, list[Line]] = defaultdict(list)
+    for line in history.lines:
+        (starts if line.code is None else ends)[line.run].append(line)
+    return _Seen(
+        history,
+        {job.id: job for job in history.jobs},
+        {entry.run: entry.job for entry in history.entries if entry.decision in {"queued", "held"}},
+        {entry.run: entry.reason for entry in history.entries if entry.decision == "ended"},
+        {final.run: final for final in history.finals},
+        starts,
+        ends,
+    )
+
+
+# --- 4: in exactly one place ----------------------------------------------------------------------------
+
+
+def _places(history: History) -> Iterator[Violation]:
+    reported: set[str] = set()
+    for sighting in history.sightings:
+        if sighting.status in UNFINISHED and len(sighting.places) != 1 and sighting.run not in reported:
+            reported.add(sighting.run)
+            where = ", ".join(sighting.places) or "nowhere"
+            yield Violation("limbo", f"{sighting.run} is {sighting.status} and stands in: {where}")
+
+
+# --- 5: every run ends, within its budgets, and the commands say the same ---------------------------------
+
+
+def _ended(seen: _Seen, run: str, job: Job | None) -> Iterator[Violation]:
+    final = seen.finals.get(run)
+    if run in seen.never_started:
+        if seen.starts.get(run) and seen.never_started[run] != "replaced":
+            yield Violation("doubled", f"{run} ended as {seen.never_started[run]} and ran all the same")
+        return
+    if final is None:
+        seen_last = [sighting for sighting in seen.history.sightings if sighting.run == run]
+        where = (
+            f"last seen {seen_last[-1].status} in {', '.join(seen_last[-1].places)}"
+            if seen_last
+            else "never seen"
+        )
+        yield Violation("lost", f"{run} was decided and has not ended: {where}")
+        return
+    if final.outcome == "success" and not _has_succeeded(seen, final):
+        yield Violation(
+            "lost", f"{run} counts as a success, and no command of its attempt {final.attempt} says so"
+        )
+    elif final.outcome == "failed" and not seen.starts.get(run):
+        yield Violation("lost", f"{run} counts as failed, and no command of it ever started")
+    if job is not None:
+        yield from _budget(final, job)
+
+
+def _has_succeeded(seen: _Seen, final: Final) -> bool:
+    return any(line.attempt == final.attempt and line.code == 0 for line in seen.ends.get(final.run, ()))
+
+
+def _budget(final: Final, job: Job) -> Iterator[Violation]:
+    spent = attempts_of(final)
+    if final.retried > job.retries:
+        yield Violation("budget", f"{final.run} was retried {final.retried} times, {job.retries} are allowed")
+    if final.lost > job.max_lost + 1:
+        yield Violation("budget", f"{final.run} was lost {final.lost} times, {job.max_lost} are allowed")
+    if final.attempt > spent or (final.outcome in _BY_THE_COMMAND and final.attempt != spent):
+        yield Violation("budget", f"{final.run} had {final.attempt} attempts, its budgets say {spent}")
+
+
+def attempts_of(final: Final) -> int:
+    """How many attempts a run has had by its own accounts: one, and one for each that was queued again."""
+    last_one_was_lost = final.outcome == "lost" and final.status == "failed"
+    last_one_was_interrupted = final.outcome == "interrupted" and final.status == "failed"
+    again = final.retried + final.lost + final.interrupted
+    return 1 + again - last_one_was_lost - (last_one_was_interrupted and final.interrupted > 0)
+
+
+def _commands(seen: _Seen) -> Iterator[Violation]:
+    for run, starts in seen.starts.items():
+        if run not in seen.decided:
+            yield Violation("doubled", f"{run} ran, and nobody decided it")
+            continue
+        for attempt, times in Counter(line.attempt for line in starts).items():
+            if times > 1:
+                yield Violation("doubled", f"{run}: attempt {attempt} was started {times} times")
+        final = seen.finals.get(run)
+        if final is not None:
+            for line in starts:
+                if line.attempt > final.attempt:
+                    yield Violation(
+                        "doubled", f"{run}: attempt {line.attempt} ran, Redis knows {final.attempt}"
+                    )
+        successes = [line for line in seen.ends.get(run, ()) if line.code == 0]
+        if final is not None and len(successes) > 1 + final.lost + final.interrupted:
+            yield Violation("doubled", f"{run} succeeded {len(successes)} times without having been lost")
+
+
+# --- 2: pushes ------------------------------------------------------------------------------------------
+
+
+def _pushes(seen: _Seen) -> Iterator[Violation]:
+    if not seen.history.pushes:
+        return
+    pushed = Counter(push.run for push in seen.history.pushes if not push.returned)
+    decided_at = {
+        entry.run: entry.at for entry in seen.history.entries if entry.decision in {"queued", "held"}
+    }
+    for run in sorted(set(pushed) & set(seen.finals)):
+        final = seen.finals[run]
+        owed = attempts_of(final)
+        if pushed[run] > owed:
+            yield Violation("doubled", f"{run} was pushed {pushed[run]} times, {owed} were owed")
+    last_heard = max(push.at for push in seen.history.pushes)
+    for run, final in seen.finals.items():
+        at = decided_at.get(run)
+        if at is None or final.outcome not in _BY_THE_COMMAND or run in seen.never_started:
+            continue
+        if any(span.ended >= at for span in seen.history.unheard) or at > last_heard:
+            continue  # MONITOR may have missed one; the upper bound above holds anyway
+        if pushed[run] < attempts_of(final):
+            yield Violation("lost", f"{run} was pushed {pushed[run]} times, {attempts_of(final)} were owed")
+
+
+# --- overlap, groups, chains ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Stay:
+    """A command that ran from ``began`` to ``ended``."""
+
+    began: float
+    ended: float
+    run: str
+    attempt: int
+
+
+def _overlaps(seen: _Seen) -> Iterator[Violation]:
+    stays = [stay for run in seen.starts if run in seen.decided for stay in _stays(seen, run)]
+    alone: dict[str, list[_Stay]] = defaultdict(list)
+    groups: dict[str, list[_Stay]] = defaultdict(list)
+    limits: dict[str, int] = {}
+    for stay in stays:
+        alone[f"run {stay.run}"].append(stay)
+        job = seen.jobs.get(seen.decided[stay.run])
+        if job is not None and job.concurrency != "allow":
+            alone[f"job {job.id}"].append(stay)
+        if job is not None and job.group:
+            groups[job.group].append(stay)
+            limits[job.group] = job.group_limit
+    for name, found in alone.items():
+        if (at := _exceeded(found, 1)) is not None and not _excused(seen.history, at):
+            yield Violation("overlap", f"{name}: two attempts ran at {at:.2f}")
+    for name, found in groups.items():
+        if (at := _exceeded(found, limits[name])) is not None and not _excused(seen.history, at):
+            yield Violation("overlap", f"group {name}: more than {limits[name]} ran at {at:.2f}")
+
+
+def _stays(seen: _Seen, run: str) -> Iterator[_Stay]:
+    """The commands of a run that told of their end; one that was killed told of none and takes no time here."""
+    ends = {(line.attempt, line.pid): line.at for line in seen.ends.get(run, ())}
+    for line in seen.starts[run]:
+        ended = ends.get((line.attempt, line.pid), line.at)
+        yield _Stay(line.at, max(line.at, ended - _TOUCH_SECONDS), run, line.attempt)
+
+
+def _exceeded(stays: Iterable[_Stay], limit: int) -> float | None:
+    """The first instant at which more than ``limit`` of them ran, None if there is none."""
+    changes = sorted(
+        change for stay in stays if stay.ended > stay.began for change in ((stay.began, 1), (stay.ended, -1))
+    )
+    running = 0
+    for at, change in changes:
+        running += change
+        if running > limit:
+            return at
+    return None
+
+
+def _excused(history: History, at: float) -> bool:
+    """Whether a worker was paused, cut off or killed shortly before: then a command may outlive its worker's say."""
+    return any(
+        fault.overlaps and fault.began <= at <= fault.ended + 2 * history.ttl + 2 for fault in history.faults
+    )
+
+
+def _chains(seen: _Seen) -> Iterator[Violation]:
+    """A dependent starts only after each predecessor's run of the same instant has succeeded.
+
+    The harness' chains have one period throughout, so the latest occurrence of a predecessor is the same instant's.
+    """
+    skipped = {
+        f"{entry.job}-{stamp(at)}"
+        for entry in seen.history.entries
+        if entry.decision == "skipped" and entry.count == 1
+        for at in (entry.first,)
+    }
+    for run, owner in seen.decided.items():
+        job = seen.jobs.get(owner)
+        if job is None or not job.after or not seen.starts.get(run):
+            continue
+        began = min(line.at for line in seen.starts[run])
+        instant = run.removeprefix(f"{job.id}-")
+        for before in (f"{predecessor}-{instant}" for predecessor in job.after):
+            done = [line.at for line in seen.ends.get(before, ()) if line.code == 0]
+            if before in skipped or (
+                before in seen.decided and (not done or min(done) > began + _TOUCH_SECONDS)
+            ):
+                yield Violation("order", f"{run} started before {before} had succeeded")

@@ -6,7 +6,8 @@ TOOLS := .venv-packaging
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
 # What takes longer is marked `slow`, what builds and installs is marked `packaging`: `make test-rest` runs them.
-EVERYDAY := not slow and not packaging
+# What needs a Kubernetes API server is marked `cluster`: `make test-cluster` with KUBECONFIG or KUBEBUILDER_ASSETS.
+EVERYDAY := not slow and not packaging and not cluster
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -61,7 +62,11 @@ test: setup ## the everyday tests, on real Redis and real processes (ARGS="-k na
 
 .PHONY: test-rest
 test-rest: setup tools ## the slow tests, and those that build, install and run the wheel
-	@$(PYTEST) -m "not ($(EVERYDAY))" $(ARGS)
+	@$(PYTEST) -m "not ($(EVERYDAY)) and not cluster" $(ARGS)
+
+.PHONY: test-cluster
+test-cluster: setup ## the tests on a real API server: set KUBECONFIG, or KUBEBUILDER_ASSETS as for envtest
+	@$(PYTEST) -m cluster $(ARGS)
 
 .PHONY: test-all
 test-all: test test-rest ## both

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from kuber_cron.cli.services import Everything, SchedulerAlone, WorkerAlone
     from kuber_cron.common.health import Health
     from kuber_cron.scheduler.catalog import Watcher
+    from kuber_cron.scheduler.contest import Setup
+    from kuber_cron.scheduler.fence import Fence
     from kuber_cron.scheduler.server_clock import ServerClock
     from kuber_cron.scheduler.service import Scheduler
     from kuber_cron.scheduler.terms import Election
@@ -56,7 +58,7 @@ def everything(settings: Settings, data_dir: Path) -> "Iterator[Everything]":
             redis = stack.enter_context(EmbeddedRedis(data_dir / "redis"))
             settings = settings.model_copy(update={"redis_url": redis.url, "redis_password_file": None})
         tier = _Tier(settings, stack)
-        watcher, scheduler = tier.scheduler(boot_token=_boot_token())
+        watcher, scheduler = tier.scheduler(boot_token=_boot_token(), alone=False)
         worker = tier.worker(alone=False)
         from kuber_cron.cli.services import Everything
 
@@ -78,7 +80,7 @@ def scheduler(settings: Settings) -> "Iterator[SchedulerAlone]":
     """One replica of the scheduler as a service; it has ended after the block."""
     with ExitStack() as stack:
         tier = _Tier(settings, stack)
-        _, made = tier.scheduler(boot_token="installation")  # noqa: S106 -- names a boot, opens nothing
+        _, made = tier.scheduler(boot_token="installation", alone=True)  # noqa: S106 -- names a boot, opens nothing
         from kuber_cron.cli.services import SchedulerAlone
 
         service = SchedulerAlone(made)
@@ -127,8 +129,8 @@ class _Tier:
 
         return connections.connect(self.settings, purpose, name=self.settings.instance)  # type: ignore[arg-type] # the services name purposes as text
 
-    def scheduler(self, *, boot_token: str) -> "tuple[Watcher, Scheduler]":
-        """Return the catalog, loaded, and a scheduler that follows it."""
+    def scheduler(self, *, boot_token: str, alone: bool) -> "tuple[Watcher, Scheduler]":
+        """Return the catalog, loaded, and a scheduler that follows it; `alone` where it is one of several replicas."""
         from kuber_cron.scheduler.catalog import Watcher
         from kuber_cron.scheduler.metrics import SchedulerMetrics
         from kuber_cron.scheduler.server_clock import ServerClock
@@ -156,7 +158,7 @@ class _Tier:
                 signing_key=self.signing_keys[0] if self.signing_keys else None,
             ),
             connect=partial(self.connect, "deciding"),
-            election=self._election(server_clock, wake),
+            election=self._election(server_clock, wake, alone=alone),
             server_clock=server_clock,
             watcher=watcher,
             clock=self.clock,
@@ -166,20 +168,59 @@ class _Tier:
         watcher.load()
         return watcher, replica
 
-    def _election(self, server_clock: "ServerClock", on_change: "Callable[[], None]") -> "Election":
-        from kuber_cron.common.store import Store
-        from kuber_cron.scheduler.redis_lease import RedisLease, identity
+    def _election(
+        self, server_clock: "ServerClock", on_change: "Callable[[], None]", *, alone: bool
+    ) -> "Election":
+        from kuber_cron.scheduler.contest import Setup, identity
+        from kuber_cron.scheduler.fence import Releases
+        from kuber_cron.scheduler.lease_metrics import LeaseMetrics
 
-        settings = self.settings
-        if settings.election == "kubernetes":
-            log.warning("no Kubernetes Lease in this release: the leader is found by a key in Redis")
-        return RedisLease(
-            Store(self.connect("deciding"), self.keys),
+        setup = Setup(
+            holder=identity(os.environ),
             clock=self.clock,
             server_clock=server_clock,
-            holder=identity(),
-            cluster=settings.instance,
+            metrics=LeaseMetrics(self.registry),
+            listen=lambda heard: Releases(partial(self.connect, "deciding"), self.keys, heard),
             on_change=on_change,
+            hands_over_quietly=alone,
+        )
+        return self._kubernetes(setup) if self.settings.election == "kubernetes" else self._redis(setup)
+
+    def _kubernetes(self, setup: "Setup") -> "Election":
+        from kuber_cron.scheduler import kube
+        from kuber_cron.scheduler.election_calls import Times
+        from kuber_cron.scheduler.elector import Elector
+
+        settings, times = self.settings, self.settings.lease_times
+        api = kube.KubeLease(
+            kube.find(os.environ, home=Path.home()),
+            namespace=settings.namespace,
+            name=settings.lease_name,
+            request_seconds=times.request,
+        )
+        return Elector(
+            setup,
+            api=api,
+            fence=self._fence(setup, cluster=api.cluster(), ttl_seconds=times.lease),
+            times=Times.of(times, settings.failsafe_seconds),
+        )
+
+    def _redis(self, setup: "Setup") -> "Election":
+        from kuber_cron.scheduler.redis_lease import TTL_SECONDS, RedisLease
+
+        return RedisLease(setup, self._fence(setup, cluster=self.settings.instance, ttl_seconds=TTL_SECONDS))
+
+    def _fence(self, setup: "Setup", *, cluster: str, ttl_seconds: float) -> "Fence":
+        from kuber_cron.common.store import Store
+        from kuber_cron.scheduler.fence import Fence
+
+        return Fence(
+            Store(self.connect("deciding"), self.keys),
+            clock=setup.clock,
+            server_clock=setup.server_clock,
+            holder=setup.holder,
+            cluster=cluster,
+            ttl_seconds=ttl_seconds,
         )
 
     def worker(self, *, alone: bool) -> "Worker":
@@ -241,7 +282,7 @@ def _health(name: str, scheduler: "Scheduler | None", worker: "Worker | None") -
     )
     for tier in (scheduler, worker):
         for check, ask in (tier.checks() if tier is not None else {}).items():
-            health.add(check, ask, live=check in {"loop", "lease"})
+            health.add(check, ask, live=check in {"loop", "election"})
     return health
 
 

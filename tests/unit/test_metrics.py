@@ -9,6 +9,7 @@ from working import job
 from kuber_cron.common import telemetry
 from kuber_cron.common.measures import OTHER, JobMeasures
 from kuber_cron.scheduler.catalog import Catalog, compile_entries
+from kuber_cron.scheduler.lease_metrics import LeaseMetrics
 from kuber_cron.scheduler.metrics import SchedulerMetrics
 from kuber_cron.scheduler.observer import LastRun, Observation, QueueState
 from kuber_cron.worker.metrics import WorkerMetrics
@@ -21,6 +22,7 @@ def leading_registry():
     registry = telemetry.make_registry()
     measures = JobMeasures(registry)
     metrics = SchedulerMetrics(registry, measures)
+    LeaseMetrics(registry)
     WorkerMetrics(registry, slots=4, alone=False)
     metrics.update(
         epoch=3,

@@ -127,6 +127,7 @@ class Scheduler:
 
     def stop(self) -> None:
         """Decide nothing more, then give the lease away. Returns within a few seconds."""
+        self._lease.await_quiet_moment()
         self._stop.set()
         self._wake.set()
         self._watcher.stop()

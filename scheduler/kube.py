@@ -183,10 +183,6 @@ class KubeLease:
             )
             response = api.call_api(*request, _request_timeout=self._request_seconds)
             data = response.read()  # type: ignore[no-untyped-call] # the same
-        except urllib3.exceptions.TimeoutError as error:
-            raise LeaseError(
-                f"{what}: no answer within {self._request_seconds:g} s", reason="timeout"
-            ) from error
         except (
             urllib3.exceptions.HTTPError,
             ApiException,
@@ -195,7 +191,12 @@ class KubeLease:
             SettingsError,
         ) as error:
             # ApiException without an answer is how the client tells of TLS; the others speak for themselves.
+            # The connection is not used again, for its answer may yet come.
             self.close()
+            if _is_timeout(error):
+                raise LeaseError(
+                    f"{what}: no answer within {self._request_seconds:g} s", reason="timeout"
+                ) from error
             raise LeaseError(f"{what}: {_short(error)}", reason="transport") from error
         return self._answer(what, response.status, data)
 
@@ -260,6 +261,13 @@ def to_object(record: Record, before: Mapping[str, Any], *, namespace: str, name
             "leaseTransitions": record.transitions,
         },
     }
+
+
+def _is_timeout(error: Exception) -> bool:
+    # A refused connection and an unknown host are kinds of time-out to urllib3.
+    return isinstance(error, urllib3.exceptions.TimeoutError) and not isinstance(
+        error, urllib3.exceptions.NewConnectionError
+    )
 
 
 def _short(error: Exception) -> str:

@@ -9,6 +9,8 @@ from apiserver import ApiServer
 from electing import KEYS, Electorate, electorate, epoch_of
 from waiting import eventually
 
+pytest_plugins = ["realkube"]
+
 
 @pytest.fixture(params=["double", "redis", pytest.param("cluster", marks=pytest.mark.cluster)])
 def voters(request: pytest.FixtureRequest, redis_url: str, tmp_path: Path) -> Iterator[Electorate]:

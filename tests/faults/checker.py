@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tests.faults import runs
-from tests.faults.history import DECIDING, LOSSES, Entry, Fault, History, Job, Violation, stamp
+from tests.faults.history import BY_THE_LEADER, DECIDING, LOSSES, Entry, Fault, History, Job, Violation, stamp
 
 # Invariant 6: where nothing is wrong, an instant is decided within this of it.
 QUIET_SECONDS = 1.0
@@ -172,29 +172,26 @@ def _judged(job: Job, segment: _Segment, until: float, seconds: int) -> tuple[li
 
 def epochs(history: History) -> Iterator[Violation]:
     """Invariant 3: epochs never decrease in the log, and each has one holder."""
+    if history.loses_state:
+        return
+    entries = [entry for entry in history.entries if entry.epoch and entry.decision in BY_THE_LEADER]
     holders: dict[int, set[str]] = defaultdict(set)
-    for entry in history.entries:
-        if entry.epoch:
-            holders[entry.epoch].add(entry.by)
+    for entry in entries:
+        holders[entry.epoch].add(entry.by)
     for epoch, names in sorted(holders.items()):
-        if len(names) > 1 and not history.loses_state:
+        if len(names) > 1:
             yield Violation("epoch", f"epoch {epoch} had the holders {', '.join(sorted(names))}")
-    newest = 0
-    newest_at = 0.0
+    newest, newest_at = 0, 0.0
     # Entries of one millisecond in different streams have no order between them: the smaller epoch first.
-    for entry in sorted(history.entries, key=lambda entry: (entry.at, entry.epoch)):
-        if not entry.epoch:
-            continue
-        if entry.epoch < newest and not history.loses_state:
-            yield Violation(
-                "epoch",
-                f"{entry.job}: epoch {entry.epoch} wrote at {entry.at:.3f}, {newest} at {newest_at:.3f}",
-            )
-        newest, newest_at = (entry.epoch, entry.at) if entry.epoch > newest else (newest, newest_at)
+    for entry in sorted(entries, key=lambda entry: (entry.at, entry.epoch)):
+        if entry.epoch < newest:
+            what = f"{entry.job}: epoch {entry.epoch} wrote at {entry.at:.3f}, {newest} at {newest_at:.3f}"
+            yield Violation("epoch", what)
+        elif entry.epoch > newest:
+            newest, newest_at = entry.epoch, entry.at
     for job, log in by_job(history).items():
-        if not history.loses_state and any(
-            b.epoch < a.epoch for a, b in pairwise([e for e in log if e.epoch])
-        ):
+        of_leaders = [entry.epoch for entry in log if entry.epoch and entry.decision in BY_THE_LEADER]
+        if any(later < earlier for earlier, later in pairwise(of_leaders)):
             yield Violation("epoch", f"{job}: epochs decrease in its log")
 
 
@@ -259,11 +256,15 @@ def leftovers(history: History) -> Iterator[Violation]:
 def metrics(history: History) -> Iterator[Violation]:
     """Invariant 8: the counters equal the log."""
     skipped: Counter[str] = Counter()
+    attempted = {final.run for final in history.finals if final.attempt}
+    decided = {entry.run for entry in history.entries if entry.decision in {"queued", "held"}}
     for entry in history.entries:
         if entry.decision == "skipped":
             skipped[f"{entry.job}|{entry.reason}"] += entry.count
-        elif entry.decision == "ended" and entry.reason in {"predecessor", "removed", "deadline"}:
+        elif entry.decision == "ended" and entry.reason != "replaced" and entry.run not in attempted:
             skipped[f"{entry.job}|{entry.reason}"] += 1
+        elif entry.decision == "error" and entry.run in decided:
+            skipped[f"{entry.job}|error"] += 1
     for name in sorted(set(skipped) | set(history.missed)):
         if skipped[name] != history.missed.get(name, 0):
             yield Violation(

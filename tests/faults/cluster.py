@@ -39,7 +39,7 @@ _RESTARTS_SECONDS = 0.2
 _STAYS = (
     "rq:kuber-cron:fence", "rq:kuber-cron:lease", "rq:kuber-cron:cursor", "rq:kuber-cron:log:", "rq:kuber-cron:past:",
     "rq:kuber-cron:missed", "rq:kuber-cron:counters", "rq:kuber-cron:lost", "rq:kuber-cron:stats:", "rq:kuber-cron:boot",
-    "rq:kuber-cron:history:", "rq:kuber-cron:claims", "rq:queues", "rq:finished:", "rq:failed:", "rq:kuber-cron:on_",
+    "rq:kuber-cron:history:", "rq:kuber-cron:claims", "rq:queues", "rq:finished:", "rq:failed:", "rq:canceled:", "rq:kuber-cron:groups",
 )  # fmt: skip
 
 
@@ -167,7 +167,7 @@ class Member:
     def descriptors(self) -> int:
         """How many it has open."""
         try:
-            return len(os.listdir(f"/proc/{self.pid}/fd"))
+            return sum(1 for _ in Path(f"/proc/{self.pid}/fd").iterdir())
         except OSError:
             return 0
 

@@ -41,7 +41,7 @@ class Story:
 
     def _terms(self) -> list[tuple[float, int, str]]:
         """When each epoch begins; numbers may be left out, for a claim can fail after it took one."""
-        at, epoch, found = START - 10.0, self.rng.randint(1, 4), []
+        at, epoch, found = START - 10.0, self.rng.randint(2, 5), []
         while at < self.until:
             found.append((at, epoch, f"replica_{self.rng.randrange(16**8):08x}"))
             at += self.rng.uniform(5, 20)

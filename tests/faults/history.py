@@ -17,6 +17,9 @@ from typing import Any, Literal, get_args
 DECIDING = ("queued", "held", "skipped", "known")
 """The decisions that decide instants; ``moved`` and ``dropped`` move a cursor, ``released`` and ``ended`` tell of a run."""
 
+BY_THE_LEADER = (*DECIDING, "moved", "dropped", "error")
+"""What the log's ``by`` names the epoch's holder for; workers and housekeeping write the rest."""
+
 UNFINISHED = ("queued", "started", "scheduled", "deferred")
 
 
@@ -97,7 +100,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Push:
-    """A run's id was pushed to a queue. ``returned``: it was a claim that came back, no attempt was spent."""
+    """A run's id was pushed to a queue.
+
+    ``returned``: it had been claimed and came back without an attempt: its worker died or left, or its group
+    had no room and has some now.
+    """
 
     run: str
     at: float

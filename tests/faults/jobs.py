@@ -6,7 +6,6 @@ second. Policies that a release does not have in force are left out by ``select`
 """
 
 import json
-import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -104,7 +103,7 @@ POLICIES = {
 }
 """Those that hold runs back, by the policy that they need."""
 
-IN_FORCE: tuple[str, ...] = ()
+IN_FORCE: tuple[str, ...] = ("group", "replace", "queue", "after")
 """The policies that the scheduler acts on. This list grows."""
 
 
@@ -158,7 +157,7 @@ class JobFile:
     def _swap(self, text: str) -> None:
         new = self.directory / ".new"
         new.write_text(text)
-        os.replace(new, self.directory / "jobs.yaml")
+        new.replace(self.directory / "jobs.yaml")
 
 
 def boot_offset() -> float:

@@ -56,6 +56,10 @@ return out
 
 _PUSHED = re.compile(rb'^\+(\d+\.\d+) \[\d+ (\S+)\] "([LR])PUSH" "rq:queue:[^"]*" (.*)$', re.IGNORECASE)
 
+_TAKES_OUT = re.compile(
+    rb'"(RPOP" "rq:kuber-cron:claims:|LPOP" "rq:kuber-cron:claims:|ZPOPMIN" "rq:kuber-cron:waiting:)'
+)
+
 
 class Recorder:
     """Takes everything down from ``start`` to ``stop``."""
@@ -66,6 +70,7 @@ class Recorder:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._tailed = threading.Event()
+        self._monitored: socket.socket | None = None
         self.entries: list[Entry] = []
         self.pushes: list[Push] = []
         self.unheard: list[Span] = []
@@ -89,6 +94,8 @@ class Recorder:
         self._tailed.clear()
         self._tailed.wait(10)
         self._stop.set()
+        with contextlib.suppress(OSError, AttributeError):
+            self._monitored.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr] # None has none, see above
         for thread in self._threads:
             thread.join(15)
 
@@ -144,6 +151,7 @@ class Recorder:
         deaf_from = time.time()
         try:
             with socket.create_connection(("127.0.0.1", self._server.port), 2) as connection:
+                self._monitored = connection
                 connection.sendall(b"MONITOR\r\n")
                 with connection.makefile("rb") as lines:
                     if not lines.readline().startswith(b"+OK"):
@@ -155,24 +163,19 @@ class Recorder:
             self.unheard.append(Span(began=time.time() - 1.0, ended=time.time() + _RETRY_SECONDS))
 
     def _listen(self, lines: "object") -> None:
+        # Whether the script that runs has just taken out a claim, or what waited for its group.
         returning = False
         for line in lines:  # type: ignore[attr-defined] # a buffered reader
             if self._stop.is_set():
                 return
-            if b"PUSH" not in line[:80].upper():
-                if b" lua] " in line[:40]:
-                    returning = returning or (
-                        b'"RPOP" "rq:kuber-cron:claims:' in line or b'"LPOP" "rq:kuber-cron:claims:' in line
-                    )
-                else:
-                    returning = False
-                continue
-            found = _PUSHED.match(line.rstrip())
+            found = _PUSHED.match(line.rstrip()) if b"PUSH" in line[:80].upper() else None
             if found is None:
+                by_script = b" lua] " in line[:40]
+                returning = by_script and (returning or _TAKES_OUT.search(line, 0, 120) is not None)
                 continue
-            by_script = found[2] == b"lua"
             # A worker that leaves puts its claims back itself, without a script.
-            returned = returning if by_script else True
+            returned = returning if found[2] == b"lua" else True
+            returning = False
             self.pushes.extend(
                 Push(run=run.decode(), at=float(found[1]), returned=returned)
                 for run in re.findall(rb'"([^"]*)"', found[4])

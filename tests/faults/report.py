@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tests.faults import checker
-from tests.faults.history import LOSSES, Fault, History, Violation
+from tests.faults.history import BY_THE_LEADER, LOSSES, Fault, History, Violation
 
 _SHOWN = 40
 
@@ -31,15 +31,23 @@ def last_line(history: History, violations: Sequence[Violation], run: Run) -> st
 
 
 def failovers(history: History) -> Iterator[tuple[str, float]]:
-    """For each fault that hit the leader and made another one lead: its kind, and seconds to the next decision."""
-    entries = sorted(history.entries, key=lambda entry: entry.at)
+    """For each leader that was ended: the fault, and the seconds from it, or from its last decision, to the next one's first.
+
+    A leader may go on for a moment after SIGTERM, so as not to hand over within a minute's turn.
+    """
+    entries = sorted(
+        (entry for entry in history.entries if entry.decision in BY_THE_LEADER), key=lambda entry: entry.at
+    )
     for fault in history.faults:
-        if fault.hits != "leader":
+        if fault.hits != "leader" or fault.kind.split()[0] not in {"KILL", "STOP", "TERM"}:
             continue
         before = max((entry.epoch for entry in entries if entry.at <= fault.began), default=0)
         after = next((entry for entry in entries if entry.at > fault.began and entry.epoch > before), None)
-        if before and after is not None and after.at - fault.began < 60:
-            yield fault.kind, after.at - fault.began
+        last = max((entry.at for entry in entries if entry.epoch == before), default=0.0)
+        if before and after is not None:
+            seconds = after.at - max(fault.began, last)
+            if seconds < 2 * (fault.recovery or 0.0) + 5.0:
+                yield fault.kind, seconds
 
 
 def markdown(history: History, violations: Sequence[Violation], run: Run) -> str:
@@ -48,9 +56,7 @@ def markdown(history: History, violations: Sequence[Violation], run: Run) -> str
         [
             f"# Fault run, seed {run.seed}",
             "",
-            f"{run.minutes:g} min, election {run.election}, {run.times}, policies "
-            f"{', '.join(run.policies) or 'forbid only'}. {len(history.lines)} lines by commands, "
-            f"{len(history.finals)} runs read.",
+            _head(history, run),
             "",
             *_faults(run),
             *_lateness(history),
@@ -60,6 +66,14 @@ def markdown(history: History, violations: Sequence[Violation], run: Run) -> str
             last_line(history, violations, run),
             "",
         ]
+    )
+
+
+def _head(history: History, run: Run) -> str:
+    policies = ", ".join(("forbid", *run.policies))
+    return (
+        f"{run.minutes:g} min, election {run.election}, {run.times}, policies {policies}. "
+        f"{len(history.lines)} lines by commands, {len(history.finals)} runs read."
     )
 
 
@@ -76,7 +90,7 @@ def _faults(run: Run) -> Iterator[str]:
     yield "## Faults"
     yield ""
     yield (
-        ", ".join(f"{kind}{f' ×{count}' if count > 1 else ''}" for kind, count in sorted(counts.items()))
+        ", ".join(f"{kind}{f' ({count})' if count > 1 else ''}" for kind, count in sorted(counts.items()))
         or "none"
     )
     yield ""

@@ -132,8 +132,8 @@ def long_run(
 ) -> Result:
     """A run in a temporary directory, which is kept where something was wrong."""
     directory = Path(tempfile.mkdtemp(prefix=f"faults-{seed}-"))
-    with election(name) as (setup, api):
-        setup = replace(setup, times=times)
+    with election(name) as (usual, api):
+        setup = replace(usual, times=times)
         steps = steps_for(seed, minutes, name, times, faults)
         result = run(directory, seed=seed, minutes=minutes, setup=setup, steps=steps, api=api)
     if result.is_clean and not keep:

@@ -45,7 +45,7 @@ def _gathered(history: History) -> _Seen:
         history,
         {job.id: job for job in history.jobs},
         {entry.run: entry.job for entry in history.entries if entry.decision in {"queued", "held"}},
-        {entry.run: entry.reason for entry in history.entries if entry.decision == "ended"},
+        {entry.run: entry.reason for entry in history.entries if entry.decision in {"ended", "error"}},
         {final.run: final for final in history.finals},
         starts,
         ends,

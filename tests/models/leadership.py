@@ -169,8 +169,8 @@ class Model:
 
     def _win(self, state: State, i: int) -> State:
         epoch = max(state.term, state.redis.epoch) + 1
-        terms, *rest = state.left
-        won = state._replace(holder=i, term=epoch, left=(terms - 1, *rest))
+        terms, crashes, deletions, rollbacks = state.left
+        won = state._replace(holder=i, term=epoch, left=(terms - 1, crashes, deletions, rollbacks))
         return _with(won, i, Scheduler(state.schedulers[i].life, "won", epoch))
 
     def _read(self, state: State, i: int) -> State:
@@ -193,9 +193,8 @@ class Model:
         believed = one.believed
         if self.rules.in_flight > 1:
             # With a second batch behind it, the first is taken for granted until an answer says otherwise.
-            believed = tuple(
-                dict((job, at) for job, _, at in steps).get(j, at) for j, at in enumerate(believed)
-            )
+            decided = {job: at for job, _, at in steps}
+            believed = tuple(decided.get(job, at) for job, at in enumerate(believed))
         sent = one._replace(believed=believed, awaited=(*one.awaited, steps))
         return _with(state, i, sent)._replace(network=state.network | {message})
 

@@ -13,6 +13,7 @@ by hand, and a holder that is not one of ours (it never claims in Redis) can do 
 """
 
 import random
+from functools import partial
 
 import structlog
 
@@ -262,7 +263,7 @@ class Elector(Contest):
 
     def _write(self, record: Record) -> Calls[Record]:
         try:
-            written: Record = yield lambda: self._api.write(record)
+            written: Record = yield partial(self._api.write, record)
         except LeaseError as error:
             self._is_unsure = self._is_unsure or error.reason in {"timeout", "transport", "server_error"}
             raise
@@ -280,7 +281,7 @@ class Elector(Contest):
     def _look(self, epoch: int) -> Calls[Answer | None]:
         """The fence's answer; None if Redis gave none."""
         try:
-            looked: Answer = yield lambda: self._fence.look(epoch)
+            looked: Answer = yield partial(self._fence.look, epoch)
         except RedisUnreachableError:
             return None
         self._take_in(looked)
@@ -288,7 +289,7 @@ class Elector(Contest):
 
     def _claim(self, epoch: int) -> Calls[Answer | None]:
         try:
-            claimed: Answer = yield lambda: self._fence.claim(epoch)
+            claimed: Answer = yield partial(self._fence.claim, epoch)
         except RedisUnreachableError:
             return None
         self._take_in(claimed)

@@ -71,6 +71,10 @@ test-cluster: setup ## the tests on a real API server: set KUBECONFIG, or KUBEBU
 .PHONY: test-all
 test-all: test test-rest ## both
 
+.PHONY: faults
+faults: setup ## ten minutes of faults on real processes (MINUTES=1 SEED=7 ELECTION=redis)
+	@$(BIN)/python -m tests.faults --minutes $(or $(MINUTES),10) --election $(or $(ELECTION),kubernetes) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 .PHONY: check
 check: lint types contracts test ## what has to hold before a commit: lint, types, contracts, tests
 

@@ -200,11 +200,16 @@ def epochs(history: History) -> Iterator[Violation]:
 
 def disturbed(faults: Iterable[Fault]) -> list[tuple[float, float]]:
     """The stretches in which decisions may be late: each fault's life and its recovery, merged where they touch."""
+    faults = sorted(faults, key=lambda fault: fault.began)
+    blocking = [fault for fault in faults if fault.blocks]
     spans: list[tuple[float, float]] = []
-    for fault in sorted(faults, key=lambda fault: fault.began):
+    for fault in faults:
         if fault.recovery is None:
             continue
         began, ended = fault.began, fault.ended + fault.recovery
+        for block in blocking:
+            if block.began <= ended and began <= block.ended:
+                ended = max(ended, block.ended + fault.recovery)
         if spans and began <= spans[-1][1]:
             spans[-1] = (spans[-1][0], max(spans[-1][1], ended))
         else:

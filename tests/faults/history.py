@@ -143,6 +143,7 @@ class Fault:
         recovery: Within so many seconds of its end decisions must be on time again; None: it does not
             touch deciding at all.
         hits: ``leader``, ``worker``, ``redis``, ``api``, ``config``, ``command``, ``standby``, ``machine``.
+        blocks: While it lasts nobody else can begin to lead, and a leader's recovery waits for its end.
         overlaps: Two attempts of one run may overlap around it: a worker was paused or cut off.
     """
 
@@ -152,6 +153,7 @@ class Fault:
     ended: float
     recovery: float | None = None
     overlaps: bool = False
+    blocks: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

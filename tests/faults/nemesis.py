@@ -11,22 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import redis
+from tests.apiserver import ApiServer
 from tests.faults.cluster import Cluster, Member
 from tests.faults.history import Fault
 from tests.faults.proxy import Proxy
-
-
-class Api(Protocol):
-    """The API server double (``tests/apiserver.py``), as far as the nemesis uses it."""
-
-    def inject(self, kind: str, *, count: int = ..., seconds: float = ...) -> None:
-        """The next requests meet this."""
-
-    def delete(self, name: str) -> None:
-        """The Lease is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +52,7 @@ def plan(seed: int, kinds: Sequence[str], *, seconds: float, faults: int, longes
 class Nemesis:
     """Does the steps to one cluster and keeps the faults that came of them."""
 
-    def __init__(self, cluster: Cluster, api: Api | None = None) -> None:
+    def __init__(self, cluster: Cluster, api: ApiServer | None = None) -> None:
         self._cluster = cluster
         self._api = api
         self._stop = threading.Event()
@@ -101,7 +91,7 @@ class Nemesis:
 
     def _note(
         self, step: Step, hits: str, began: float, *, ended: float | None = None, recovery: float | None = None,
-        overlaps: bool = False,
+        overlaps: bool = False, blocks: bool = False,
     ) -> None:  # fmt: skip
         made = Fault(
             kind=step.kind,
@@ -110,6 +100,7 @@ class Nemesis:
             ended=time.time() if ended is None else ended,
             recovery=recovery,
             overlaps=overlaps,
+            blocks=blocks,
         )
         with self._taken:
             self._faults.append(made)
@@ -244,6 +235,7 @@ class Nemesis:
         self._note(step, "redis", began, recovery=self._takeover + 2, overlaps=True)
 
     def _to_api_way(self, step: Step) -> None:
+        """The leader alone is cut off from the API server: another takes the Lease, and fences it in Redis."""
         leader = self._cluster.leader()
         if leader is None or leader.api is None:
             return
@@ -251,20 +243,34 @@ class Nemesis:
         _bend(leader.api, step.kind.partition(" ")[0])
         self._wait(step)
         leader.api.heal()
-        # The others reach the API server and may take the lease: that fences the old leader.
         self._note(step, "api", began, recovery=self._takeover)
 
     def _to_api(self, step: Step) -> None:
-        if self._api is None:
+        api = self._api
+        if api is None:
             return
-        kind = step.kind.removeprefix("api ")
+        kind = step.kind.removeprefix("API ")
         began = time.time()
-        if kind == "deletion":
-            self._api.delete("kuber-cron")
-        else:
-            self._api.inject(kind, count=10_000, seconds=step.seconds)
-            self._wait(step)
-        self._note(step, "api", began, recovery=self._takeover)
+        match kind:
+            case "Lease deleted":
+                api.delete("kuber-cron")
+            case "down":
+                api.stop()
+                self._wait(step)
+                api.start()
+            case "delay" | "late_answer":
+                api.inject(kind, during=step.seconds, seconds=0.2)
+                self._wait(step)
+            case "500" | "503":
+                api.inject("error", during=step.seconds, status=int(kind))
+                self._wait(step)
+            case _:
+                api.inject(kind, during=step.seconds, seconds=step.seconds)  # type: ignore[arg-type] # one of its kinds
+                self._wait(step)
+                api.clear()
+        # With these the leader goes on, for nobody else can get the Lease either: failsafe. Nothing may be late.
+        is_outage = kind in {"hang", "drop", "500", "503", "throttle", "down", "delay", "late_answer"}
+        self._note(step, "api", began, recovery=None if is_outage else self._takeover, blocks=True)
 
     # --- Redis ---------------------------------------------------------------------------------------------
 
@@ -343,7 +349,6 @@ def _bend(proxy: Proxy, what: str) -> None:
 
 _Act = Callable[[Nemesis, Step], None]
 
-# pylint: disable=protected-access
 KINDS: dict[str, tuple[_Act, str]] = {
     **{f"{verb} {whom}": (Nemesis._to_scheduler, "scheduler") for verb in ("KILL", "STOP", "TERM") for whom in ("leader", "standby")},
     **{f"{verb} worker": (Nemesis._to_worker, "worker") for verb in ("KILL", "STOP", "TERM")},
@@ -359,7 +364,13 @@ KINDS: dict[str, tuple[_Act, str]] = {
 """Each kind of fault, and what it locks."""
 
 API_KINDS: dict[str, tuple[_Act, str]] = {
-    **{f"api {what}": (Nemesis._to_api, "api") for what in ("hang", "drop", "500", "503", "429", "409", "delay", "commit-then-hang", "deletion")},
+    **{
+        f"API {what}": (Nemesis._to_api, "api")
+        for what in (
+            "hang", "drop", "500", "503", "throttle", "conflict", "delay", "late_answer", "commit_then_hang",
+            "commit_then_drop", "garbage", "down", "Lease deleted",
+        )
+    },
     **{f"{what} leader's API": (Nemesis._to_api_way, "api") for what in ("cut", "refuse", "delay")},
 }  # fmt: skip
 """Those of the Kubernetes election."""
@@ -372,6 +383,6 @@ def kinds(election: str) -> tuple[str, ...]:
     return tuple(kind for kind in KINDS if election == "kubernetes" or kind not in API_KINDS)
 
 
-def with_offset(steps: Iterable[Step], seconds: float) -> tuple[Step, ...]:
-    """The same, later."""
-    return tuple(replace(step, offset=step.offset + seconds) for step in steps)
+def later(steps: Iterable[Step], seconds: float) -> tuple[Step, ...]:
+    """The same, so much later."""
+    return tuple(replace(step, offset=round(step.offset + seconds, 2)) for step in steps)

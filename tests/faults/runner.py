@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from tests.apiserver import ApiServer
 from tests.faults import checker, report
 from tests.faults.cluster import REAL, Cluster, Setup, Times
 from tests.faults.history import History, Violation
-from tests.faults.jobs import IN_FORCE, select
-from tests.faults.nemesis import Api, Nemesis, Step, kinds, plan, with_offset
+from tests.faults.jobs import IN_FORCE
+from tests.faults.nemesis import Nemesis, Step, kinds, later, plan
 from tests.faults.report import Run
 from tests.waiting import eventually
 
@@ -55,7 +57,7 @@ def run(
     minutes: float,
     setup: Setup,
     steps: tuple[Step, ...],
-    api: Api | None = None,
+    api: ApiServer | None = None,
 ) -> Result:
     """The whole run: start, quiet, faults, healing, draining, the end, the verdict."""
     with Cluster(directory, setup) as cluster:
@@ -63,7 +65,7 @@ def run(
         eventually(lambda: cluster.recorder.decided_through(setup.specs[0].id), 30)
         cluster.note_descriptors()
         nemesis = Nemesis(cluster, api)
-        faults = nemesis.carry_out(with_offset(steps, QUIET_SECONDS), minutes * 60)
+        faults = nemesis.carry_out(later(steps, QUIET_SECONDS), minutes * 60)
         until = cluster.settle()
         history = cluster.end(until, faults=faults)
         ends = {member.name: member.unasked_ends for member in cluster.members}
@@ -92,33 +94,17 @@ def judged(
 
 
 @contextmanager
-def election(name: str) -> Iterator[tuple[Setup, Api | None]]:
+def election(name: str) -> Iterator[tuple[Setup, ApiServer | None]]:
     """What a run with this election needs beside the rest."""
     if name == "redis":
-        yield Setup(election="redis", specs=select()), None
+        yield Setup(election="redis"), None
         return
-    from tests.apiserver import ApiServer
-
     with ApiServer() as api:
-        yield (
-            Setup(
-                election="kubernetes",
-                specs=select(),
-                api_port=int(api.url.rpartition(":")[2].rstrip("/")),
-                kubeconfig=_kubeconfig_of(api),
-            ),
-            api,
-        )
 
+        def kubeconfig(path: Path, port: int) -> Path:
+            return api.kubeconfig(path, url=f"http://127.0.0.1:{port}")
 
-def _kubeconfig_of(api):
-    def write(path: Path, port: int) -> Path:
-        """The double's own kubeconfig, by way of a proxy."""
-        api.kubeconfig(path)
-        path.write_text(path.read_text().replace(api.url.rstrip("/"), f"http://127.0.0.1:{port}"))
-        return path
-
-    return write
+        yield Setup(election="kubernetes", api_port=urlsplit(api.url).port or 0, kubeconfig=kubeconfig), api
 
 
 def long_run(

@@ -1,6 +1,6 @@
 """A real API server for tests marked `cluster`: the one that KUBECONFIG names, or one started from KUBEBUILDER_ASSETS.
 
-A module takes it with ``pytest_plugins = ["realkube"]`` and the fixture ``cluster``. Everything happens in
+A module takes it with ``pytest_plugins = ["realkube_fixture"]`` and the fixture ``cluster``. Everything happens in
 namespaces with random names, which are deleted at the end.
 """
 
@@ -354,13 +354,13 @@ class _Started:
         self._log.close()
 
 
-@pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """The API server of the session."""
+@contextlib.contextmanager
+def found(directory: Path) -> Iterator[Cluster]:
+    """The API server that the environment names; the test is skipped where it names none."""
     if named := os.environ.get("KUBECONFIG"):
         yield Cluster(Path(named))
     elif assets := os.environ.get("KUBEBUILDER_ASSETS"):
-        started = _Started(Path(assets), tmp_path_factory.mktemp("kube"))
+        started = _Started(Path(assets), directory)
         try:
             yield Cluster(started.kubeconfig, started.stop, started.start)
         finally:

@@ -9,7 +9,7 @@ from apiserver import ApiServer
 from electing import KEYS, Electorate, electorate, epoch_of
 from waiting import eventually
 
-pytest_plugins = ["realkube"]
+pytest_plugins = ["realkube_fixture"]
 
 
 @pytest.fixture(params=["double", "redis", pytest.param("cluster", marks=pytest.mark.cluster)])

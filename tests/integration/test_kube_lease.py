@@ -13,7 +13,7 @@ from kuber_cron.common.errors import SettingsError
 from kuber_cron.scheduler import kube, lease
 from kuber_cron.scheduler.lease import LeaseError, Record
 
-pytest_plugins = ["realkube"]
+pytest_plugins = ["realkube_fixture"]
 
 WALL = datetime(2026, 1, 1, 12, 0, 0, 0, UTC)
 

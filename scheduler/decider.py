@@ -187,10 +187,18 @@ class Decider:
             self.reload(catalog)
         now = self._clock.now()
         items = [*self._due(catalog, now), *self._removals(catalog, settled_seconds, now)]
-        for verdict in self._dispatcher.apply(
-            items, term, cursors=self._cursors, leads=leads, now=self._clock.now
-        ):
-            self._take_in(verdict, catalog)
+        applied: list[Verdict] = []
+        try:
+            for verdict in self._dispatcher.apply(
+                items, term, cursors=self._cursors, leads=leads, now=self._clock.now
+            ):
+                if verdict.applied:
+                    applied.append(verdict)
+                self._take_in(verdict, catalog)
+        finally:
+            # Telling comes last: ten thousand log lines between the batches would make the last ones late.
+            for verdict in applied:
+                self._on_verdict(verdict, catalog)
         if self._boot.is_new and catalog.version and not self._troubled:
             self._store.client.set(self._store.keys.own("boot"), self._boot.token)
             self._boot = Boot(self._boot.token, is_new=False)
@@ -292,7 +300,6 @@ class Decider:
                 self._cursors.pop(job, None)
             else:
                 self._cursors[job] = decision.cursor
-            self._on_verdict(verdict, catalog)
             return
         self._troubled.add(job)
         if job in catalog.entries:

@@ -14,9 +14,9 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from kuber_cron.common.errors import FencedError, RedisUnreachableError, StateLostError, TermOverError
-from kuber_cron.common.store import FAILURE_TTL_SECONDS, HISTORY_LIMIT, LOG_LIMIT, Store, text
+from kuber_cron.common.store import FAILURE_TTL_SECONDS, HISTORY_LIMIT, LOG_LIMIT, Store, Value, pack, text
 from kuber_cron.scheduler.cursors import Cursor
-from kuber_cron.scheduler.payloads import Builder, Value
+from kuber_cron.scheduler.payloads import Builder
 from kuber_cron.scheduler.planner import Decision, Entry
 from kuber_cron.scheduler.terms import Term
 
@@ -32,11 +32,13 @@ class Verdict:
         word: QUEUED, HELD, SKIPPED, MOVE, DROPPED, KNOWN as decided; MOVED (the cursor was not what we believed;
             ``detail`` is what it is), WAITS (the predecessor ``detail`` has to be decided first), EARLY (ahead of
             Redis' clock, send again), ERROR (``detail`` says why).
+        answered_at: When it was applied, by Redis' time: that of its batch's answer.
     """
 
     decision: Decision
     word: str
     detail: str
+    answered_at: datetime
 
     @property
     def applied(self) -> bool:
@@ -46,26 +48,34 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A decision as the script is sent it, made ahead of its instant where possible.
+    """A decision ready to be sent.
 
     Attributes:
-        values: All of it but the predecessors' cursors, which are only known when it is sent.
-        policy: What the script has to heed beyond the cursor; None for a plain job.
+        packed: The script's arguments for it, packed; None where they depend on the predecessors' cursors, which
+            are only known when it is sent.
+        count: How many arguments they are.
+        head, policy, fields: What they are made of then.
     """
 
     decision: Decision
-    head: tuple[Value, ...]
-    policy: Mapping[str, Any] | None
-    fields: tuple[Value, ...]
+    count: int
+    packed: bytes | None = None
+    head: tuple[Value, ...] = ()
+    policy: Mapping[str, Any] | None = None
+    fields: tuple[Value, ...] = ()
 
-    def wire(self, cursors: Mapping[str, str]) -> list[Value]:
-        """The script's arguments for it, given every job's cursor at its turn."""
-        policy = ""
-        if self.policy is not None:
-            after = self.policy.get("after", ())
-            told = {**self.policy, "after": [[job, cursors.get(job, "")] for job in after]}
-            policy = json.dumps({name: value for name, value in told.items() if value})
-        return [*self.head, policy, len(self.fields), *self.fields]
+    @property
+    def has_predecessors(self) -> bool:
+        """Whether other jobs have to be decided before."""
+        return self.packed is None
+
+    def wire(self, cursors: Mapping[str, str]) -> bytes:
+        """The packed arguments, given every job's cursor at its turn."""
+        if self.packed is not None:
+            return self.packed
+        policy = dict(self.policy or {})
+        policy["after"] = [[job, cursors.get(job, "")] for job in policy["after"]]
+        return pack((*self.head, json.dumps(policy), len(self.fields), *self.fields))
 
 
 class Dispatcher:
@@ -119,7 +129,12 @@ class Dispatcher:
             decision.run,
             origin,
         )
-        return Item(decision, head, None if entry is None else policy_of(entry, decision), fields)
+        policy = {} if entry is None else policy_of(entry, decision)
+        count = len(head) + 2 + len(fields)
+        if "after" in policy:
+            return Item(decision, count, None, head, policy, fields)
+        told = json.dumps(policy) if policy else ""
+        return Item(decision, count, pack((*head, told, len(fields), *fields)))
 
     def apply(
         self,
@@ -145,20 +160,21 @@ class Dispatcher:
             StateLostError: Redis has lost writes; nothing of the batch was applied.
             RedisUnreachableError: No answer; whether the batch was applied is known from the cursors.
         """
-        has_chains = any(item.policy and item.policy.get("after") for item in items)
+        has_chains = any(item.has_predecessors for item in items)
         believed = dict(cursors) if has_chains else None
         for start in range(0, len(items), BATCH):
             batch = items[start : start + BATCH]
             if not leads():
                 raise TermOverError(f"the term of epoch {term.epoch} ended before all was decided")
             reply = self._send(batch, believed, term, now())
+            answered_at = now()
             for item, word, detail in zip(batch, reply[0::2], reply[1::2], strict=True):
-                yield Verdict(item.decision, word, detail)
+                yield Verdict(item.decision, word, detail, answered_at)
 
     def _send(
         self, batch: Sequence[Item], believed: dict[str, str] | None, term: Term, now: datetime
     ) -> Sequence[str]:
-        args: list[Value] = [
+        head: list[Value] = [
             term.epoch,
             term.lease,
             term.holder,
@@ -169,12 +185,14 @@ class Dispatcher:
             FAILURE_TTL_SECONDS,
             len(batch),
         ]
+        packed: list[bytes] = []
         for item in batch:
-            args.extend(item.wire(believed or {}))
+            packed.append(item.wire(believed or {}))
             if believed is not None:
                 believed[item.decision.job] = item.decision.cursor
+        count = sum(item.count for item in batch)
         try:
-            reply = [text(part) for part in self._store.call("decide", *args)]
+            reply = [text(part) for part in self._store.call_packed("decide", head, packed, count)]
         except RedisError as error:
             raise RedisUnreachableError(f"a batch of decisions got no answer: {error}") from error
         refuse(reply, term)
@@ -197,8 +215,8 @@ def refuse(reply: Sequence[str], term: Term) -> None:
         )
 
 
-def policy_of(entry: Entry, decision: Decision) -> dict[str, Any] | None:
-    """What the script must heed for a decision of this job; None where that is nothing."""
+def policy_of(entry: Entry, decision: Decision) -> dict[str, Any]:
+    """What the script must heed for a decision of this job beyond its cursor."""
     job, relations = entry.job, entry.relations
     policy: dict[str, Any] = {"watched": True} if relations.watched else {}
     if decision.kind == "queue":
@@ -212,7 +230,7 @@ def policy_of(entry: Entry, decision: Decision) -> dict[str, Any] | None:
             policy["deadline"] = decision.due_at.timestamp() + job.deadline
         if job.priority == "high":
             policy["front"] = True
-    return policy or None
+    return policy
 
 
 def is_readable(cursor: str) -> bool:

@@ -15,13 +15,11 @@ from rq.serializers import JSONSerializer
 
 from kuber_cron.common import runs
 from kuber_cron.common.jobs import Job
-from kuber_cron.common.store import FAILURE_TTL_SECONDS, RESULT_TTL_SECONDS
+from kuber_cron.common.store import FAILURE_TTL_SECONDS, RESULT_TTL_SECONDS, Value
 from kuber_cron.scheduler.relations import group_of
 
 # RQ's own field; ours is in the payload and measured by the worker. -1 is RQ's "no limit".
 _NO_TIMEOUT = -1
-
-Value = str | bytes | int | float
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,7 +214,7 @@ class Scheduler:
         decision = verdict.decision
         if verdict.word in {"QUEUED", "HELD"}:
             job = catalog.entries[decision.job].job
-            lateness = max(0.0, (self._server_clock.now() - decision.due_at).total_seconds())
+            lateness = max(0.0, (verdict.answered_at - decision.due_at).total_seconds())
             self._measures.lateness.labels(job.queue).observe(lateness)
             say = log.debug if job.quiet else log.info
             event = "run queued" if verdict.word == "QUEUED" else "run held"

@@ -109,7 +109,7 @@ class _Tier:
     def __init__(self, settings: Settings, stack: ExitStack) -> None:
         from kuber_cron.common import connections, server_check, telemetry
         from kuber_cron.common.measures import JobMeasures
-        from kuber_cron.common.store import Keys
+        from kuber_cron.common.store import Keys, Store
 
         self.settings = settings
         self.stack = stack
@@ -117,6 +117,7 @@ class _Tier:
         self.keys = Keys(connections.set_key_prefix(settings.instance))
         with self.connect("general") as client:
             facts = server_check.check_server(client, allow_volatile=settings.redis_allow_volatile)
+            server_check.check_access(Store(client, self.keys))
         for warning in server_check.warnings(facts):
             log.warning(warning)
         self.signing_keys = signing_keys(settings)

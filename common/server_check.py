@@ -11,6 +11,7 @@ from kuber_cron.common.connections import address_of, translated
 from kuber_cron.common.embedded import CONFIG_NAME
 from kuber_cron.common.errors import RedisRefusedError, RedisUnreachableError
 from kuber_cron.common.redis_program import OLDEST_VERSION
+from kuber_cron.common.store import Store, text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,23 @@ def check_server(client: redis.Redis, *, allow_volatile: bool = False) -> Server
         reason, hint = refusal
         raise RedisRefusedError(f"Redis at {facts.address} {reason}", hint=hint)
     return facts
+
+
+def check_access(store: Store) -> None:
+    """The store's user may do all that the scripts do.
+
+    Raises:
+        RedisUnreachableError: No answer.
+        RedisRefusedError: The user's ACL has a hole; the message names what it refuses.
+    """
+    with translated(store.client):
+        refusals = [text(part) for part in store.call("probe")]
+    if refusals:
+        shown = "; ".join(refusals[:3]) + (f"; and {len(refusals) - 3} more" if len(refusals) > 3 else "")
+        raise RedisRefusedError(
+            f"Redis at {address_of(store.client)} does not permit what the scripts do: {shown}",
+            hint=f"give the user ~{store.keys.prefix}:* &{store.keys.prefix}:* +@all -@dangerous +info +keys",
+        )
 
 
 def read_facts(client: redis.Redis) -> ServerFacts:

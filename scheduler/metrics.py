@@ -132,6 +132,12 @@ class SchedulerMetrics(Collector):
         yield _gauge("cron_workers", "Registered workers", seen.workers)
         yield _gauge("cron_redis_memory_bytes", "Memory that Redis uses", seen.memory_bytes or 0)
         yield _gauge("cron_redis_memory_max_bytes", "Redis' maxmemory, 0 = none", seen.memory_max_bytes or 0)
+        yield _gauge("cron_redis_replicas", "Replicas that are connected to Redis", seen.replicas)
+        yield _gauge(
+            "cron_redis_replicas_in_sync",
+            "Replicas that acknowledged the newest writes within 0.1 s (WAIT)",
+            seen.replicas_in_sync,
+        )
         evicted = CounterMetricFamily("cron_redis_evicted_keys", "Keys that Redis has evicted")
         evicted.add_metric([], seen.evicted_keys or 0)
         yield evicted

@@ -11,6 +11,8 @@ from datetime import datetime
 from kuber_cron.common.store import Store, text
 
 OBSERVE_SECONDS = 5.0
+# How long replicas get to acknowledge what was written before the look (WAIT); a metric, and no batch waits for it.
+_SYNC_MILLISECONDS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Observation:
     memory_bytes: int | None = None
     memory_max_bytes: int | None = None
     evicted_keys: int | None = None
+    replicas: int = 0
+    replicas_in_sync: int = 0
 
 
 def observe(store: Store, jobs: Sequence[str]) -> Observation:
@@ -60,8 +64,10 @@ def observe(store: Store, jobs: Sequence[str]) -> Observation:
         pipe.scard(f"{keys.prefix}:workers")
         pipe.info("memory")
         pipe.info("stats")
+        pipe.info("replication")
         pipe.smembers(f"{keys.prefix}:queues")
-        *stats, missed, lost, workers, memory, counters, queue_keys = pipe.execute()
+        *stats, missed, lost, workers, memory, counters, replication, queue_keys = pipe.execute()
+    replicas = int(replication.get("connected_slaves", 0))
     names = sorted(text(key).removeprefix(prefix) for key in queue_keys)
     return Observation(
         jobs={job: _last_run(values) for job, values in zip(jobs, stats, strict=True)},
@@ -72,6 +78,8 @@ def observe(store: Store, jobs: Sequence[str]) -> Observation:
         memory_bytes=memory.get("used_memory"),
         memory_max_bytes=memory.get("maxmemory"),
         evicted_keys=counters.get("evicted_keys"),
+        replicas=replicas,
+        replicas_in_sync=client.wait(replicas, _SYNC_MILLISECONDS) if replicas else 0,
     )
 
 

@@ -8,7 +8,15 @@ from waiting import eventually
 
 from kuber_cron.common.connections import open_client
 from kuber_cron.common.errors import RedisRefusedError, RedisUnreachableError
-from kuber_cron.common.server_check import ServerFacts, check_server, read_facts, refused, warnings
+from kuber_cron.common.server_check import (
+    ServerFacts,
+    check_access,
+    check_server,
+    read_facts,
+    refused,
+    warnings,
+)
+from kuber_cron.common.store import Keys, Store
 
 FIT = ServerFacts(
     address="host:6379",
@@ -140,3 +148,51 @@ def test_an_unknown_eviction_policy_and_unknown_replica_settings_are_warned_abou
     unknown = dataclasses.replace(FIT, eviction_policy=None, replicas=2, min_replicas_to_write=None)
     assert refused(unknown, allow_volatile=False) is None
     assert len(warnings(unknown)) == 2
+
+
+@pytest.fixture
+def as_user(redis_server):
+    """A store of the prefix rq whose user has these rules."""
+    server = redis_server()
+    clients = [open_client(server.url, "general")]
+
+    def store(*rules):
+        clients[0].acl_setuser(
+            "limited", enabled=True, reset=True, passwords=["+secret"], keys=[], commands=[]
+        )
+        clients[0].execute_command("ACL", "SETUSER", "limited", *rules)
+        client = redis.Redis(unix_socket_path=server.url.removeprefix("unix://").partition("?")[0], protocol=2,
+                             username="limited", password="secret")  # fmt: skip
+        clients.append(client)
+        return Store(client, Keys("rq"))
+
+    yield store
+    for client in clients:
+        client.close()
+
+
+RULES = ("~rq:*", "&rq:*", "+@all", "-@dangerous", "+info", "+keys")
+
+
+def test_the_documented_user_may_do_all_that_the_scripts_do(as_user):
+    check_access(as_user(*RULES))
+
+
+@pytest.mark.parametrize(
+    ("hole", "named"),
+    [
+        (("-rpush",), "RPUSH rq:queue:"),
+        (("-xadd",), "XADD rq:kuber-cron:log:"),
+        (("resetkeys", "~rq:kuber-cron:*"), "rq:queue:"),
+        (("resetchannels",), "PUBLISH rq:pubsub:"),
+    ],
+)
+def test_a_hole_in_the_acl_is_refused_by_name_before_anything_depends_on_it(as_user, hole, named):
+    with pytest.raises(RedisRefusedError, match=named) as raised:
+        check_access(as_user(*RULES, *hole))
+    assert "~rq:*" in (raised.value.hint or "")
+
+
+def test_the_probe_leaves_no_key_behind(redis_client):
+    check_access(Store(redis_client, Keys("rq")))
+    assert redis_client.keys("*") == []

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import structlog
+from redis.exceptions import ResponseError
 
 from kuber_cron.common.store import FAILURE_TTL_SECONDS, HISTORY_LIMIT, Store, text
 from kuber_cron.scheduler.dispatch import refuse
@@ -28,6 +29,8 @@ _MOVES = 500
 # that somebody deleted is noticed within 10 s.
 _SWEPT = 1000
 _SWEEP_ROUNDS = 8
+# RQ's lists of workers are tidied once a minute or so.
+_BURY_ROUNDS = 60
 _RQ_FAILED = "2"  # rq.results.Result.Type.FAILED
 
 
@@ -52,7 +55,7 @@ class Housekeeper:
         self._rest_seconds = worker_ttl_seconds + 2.0
         self._reap_from = clock.elapsed() + self._rest_seconds
         self._run_id = ""
-        self._sweep_at = 0
+        self._sweep_at = self._rounds = 0
 
     def redis_was_away(self) -> None:
         """Reap nothing until the workers had time to come back."""
@@ -68,10 +71,20 @@ class Housekeeper:
         self._notice_restart()
         reap = self._clock.elapsed() >= self._reap_from
         for origin in self._queues():
-            yield from self._round(term, origin, reap=reap)
+            try:
+                yield from self._round(term, origin, reap=reap)
+            except ResponseError as error:
+                if not str(error).startswith(("WRONGKIND", "WRONGTYPE")):
+                    raise
+                # One queue whose keys are not ours must not keep the others from being put in order.
+                log.error("a queue cannot be put in order", queue=origin, error=str(error))  # noqa: TRY400 - says it all
         if reap:
             yield from self._return_claims(term)
         yield from self._sweep(term)
+        self._rounds += 1
+        if self._rounds % _BURY_ROUNDS == 0:
+            for worker in _accepted(self._store.call("bury", term.epoch, term.lease), term):
+                log.info("a dead worker is off RQ's lists", worker=worker)
 
     def _notice_restart(self) -> None:
         run_id = text(self._store.client.info("server").get("run_id"))
@@ -128,7 +141,10 @@ class Housekeeper:
             )
             rest = _accepted(reply, term)
             for what, run, job in zip(rest[0::3], rest[1::3], rest[2::3], strict=True):
-                yield Tidied(what, run, job)
+                if what == "stuck":
+                    log.error("a run cannot be put in order", run=run, error=job)
+                else:
+                    yield Tidied(what, run, job)
 
     def _return_claims(self, term: Term) -> Iterator[Tidied]:
         workers = sorted(text(name) for name in self._store.client.smembers(self._store.keys.own("claims")))

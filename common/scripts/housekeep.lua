@@ -6,6 +6,9 @@
 local epoch, lease, origin, now, reap = tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[6]), ARGV[7] == '1'
 local refused = fenced(epoch, lease)
 if refused then return refused end
+if not is_kind(queue_key(origin), 'list') then
+  return redis.error_reply('WRONGKIND ' .. queue_key(origin) .. ' is not a list')
+end
 local limit, out = tonumber(ARGV[10]), {'OK'}
 NOW = {iso = ARGV[5], seconds = ARGV[6]}
 KEEP.history, KEEP.ttl, BY = tonumber(ARGV[9]), tonumber(ARGV[8]), 'housekeeping'
@@ -51,6 +54,7 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', wip, '+inf', '+inf')) do
         redis.call('HSET', key, 'status', 'failed')
         redis.call('ZADD', P .. ':failed:' .. origin, now + tonumber(ARGV[8]), run)
         redis.call('EXPIRE', key, ARGV[8])
+        redis.call('EXPIRE', P .. ':results:' .. run, ARGV[8])
         finish(run, job, stop == 'replaced' and 'replaced' or 'lost', ARGV[6], '')
         tell('lost_failed', run, job)
       else

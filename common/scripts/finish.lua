@@ -16,6 +16,9 @@ if owner ~= execution then
   return 'LATE'
 end
 origin = origin or 'default'
+if action == 'requeue' and not is_kind(queue_key(origin), 'list') then
+  return redis.error_reply('WRONGKIND ' .. queue_key(origin) .. ' is not a list')  -- nothing is written, ask again
+end
 NOW = {iso = ARGV[7], seconds = ARGV[8]}
 KEEP.history, KEEP.ttl, BY = tonumber(ARGV[13]), tonumber(ARGV[12]), worker
 

@@ -12,14 +12,32 @@ local function job_of(run)
   return string.match(run, '^(.*)%-%d%d%d%d%d%d%d%dT%d%d%d%d%d%dZ') or ''
 end
 
--- The run stands in its queue, at its head for priority=high. It was held, or is new.
+-- Whether a status is final. The scripts take a run out of `open` as they write one, so that a run which is open
+-- with a final status was ended by another tool (RQ's cancel, say).
+local function is_final(status)
+  return status == 'finished' or status == 'failed' or status == 'stopped' or status == 'canceled'
+end
+
+-- The run's status, nil where it has none that counts: its hash was deleted, or another tool has ended it. While an
+-- attempt runs it is started, whatever another tool has written over that.
+local function live_status(run)
+  local status, execution = unpack(redis.call('HMGET', run_key(run), 'status', 'execution'))
+  if not status then return nil end
+  if is_final(status) then return execution and execution ~= '' and 'started' or nil end
+  return status
+end
+
+-- The held run stands in its queue, at its head for priority=high. Where the queue's key is no list it stays held,
+-- for the sweep to try again, and the answer is false: one bad key must not fail the end of another run.
 local function push(run)
   local origin, front = unpack(redis.call('HMGET', run_key(run), 'origin', 'front'))
+  if not is_kind(queue_key(origin), 'list') then return false end
+  redis.call(front == '1' and 'LPUSH' or 'RPUSH', queue_key(origin), run)
+  redis.call('SADD', P .. ':queues', queue_key(origin))
   redis.call('HSET', run_key(run), 'status', 'queued', 'enqueued_at', NOW.iso)
   redis.call('ZREM', K .. 'held', run)
   redis.call('ZREM', P .. ':deferred:' .. origin, run)
-  redis.call('SADD', P .. ':queues', queue_key(origin))
-  redis.call(front == '1' and 'LPUSH' or 'RPUSH', queue_key(origin), run)
+  return true
 end
 
 -- The run waits outside of every queue: `held` is ours, RQ shows it as deferred.
@@ -40,7 +58,7 @@ local function before_in_line(job, run)
   local active = K .. 'active:' .. job
   local score = redis.call('ZSCORE', active, run) or '+inf'
   for _, other in ipairs(redis.call('ZREVRANGEBYSCORE', active, score, '-inf', 'LIMIT', 0, 50)) do
-    if other ~= run and redis.call('EXISTS', run_key(other)) == 1 then
+    if other ~= run and live_status(other) then
       local order, mine = redis.call('HGET', run_key(other), 'order'), redis.call('HGET', run_key(run), 'order')
       if tonumber(order or '0') < tonumber(mine or '0') then return other end
     end
@@ -53,9 +71,11 @@ end
 local function leave_group(run, group)
   if not group or group == '' then return end
   redis.call('ZREM', K .. 'waiting:' .. group, run)
-  if redis.call('SREM', K .. 'group:' .. group, run) == 1 then
+  if redis.call('SREM', K .. 'group:' .. group, run) == 0 then return end
+  while true do
     local following = redis.call('ZPOPMIN', K .. 'waiting:' .. group)[1]
-    if following and redis.call('EXISTS', run_key(following)) == 1 then push(following) end
+    if not following then return end
+    if live_status(following) == 'deferred' and push(following) then return end
   end
 end
 
@@ -80,7 +100,7 @@ local function remember(run, job)
     local old = redis.call('RPOP', history)
     local origin, status = unpack(redis.call('HMGET', run_key(old), 'origin', 'status'))
     -- A person may have queued an ended run again: it lives, and comes back here at its next end.
-    if status ~= 'queued' and status ~= 'started' and status ~= 'scheduled' and status ~= 'deferred' then
+    if not status or is_final(status) then
       for _, registry in ipairs({':finished:', ':failed:', ':canceled:'}) do
         if origin then redis.call('ZREM', P .. registry .. origin, old) end
       end
@@ -128,7 +148,7 @@ local function release(run, todo)
   if deadline and tonumber(NOW.seconds) > tonumber(deadline) then
     return end_unstarted(run, 'deadline', todo)
   end
-  push(run)
+  if not push(run) then return end
   log_decision(job, KEEP.log, {'decision', 'released', 'first', at, 'last', at, 'count', 1, 'reason', '',
     'run', run, 'epoch', redis.call('HGET', K .. 'fence', 'epoch') or '0', 'by', BY})
 end

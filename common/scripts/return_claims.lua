@@ -8,12 +8,14 @@ for i = 4, #ARGV do
   local claims = K .. 'claims:' .. worker
   if redis.call('EXISTS', K .. 'alive:' .. worker) == 0 then
     while true do
-      local run = redis.call('RPOP', claims)
+      local run = redis.call('LINDEX', claims, -1)
       if not run then break end
       local queue = queue_of(run)
       if queue and redis.call('HGET', run_key(run), 'status') == 'queued' then
-        redis.call('LPUSH', queue, run)
+        redis.call('LMOVE', claims, queue, 'RIGHT', 'LEFT')  -- all or nothing, should the queue be no list
         out[#out + 1] = run
+      else
+        redis.call('RPOP', claims)
       end
     end
     redis.call('SREM', K .. 'claims', worker)

@@ -124,7 +124,10 @@ class Decider:
 
     def _has_lost(self, term: Term) -> bool:
         """Whether Redis has fewer decisions than the lease's record or we ourselves have seen; from now on its count."""
-        known = max(term.through, self._dispatcher.through)
+        known = term.through
+        if self._memory.epoch == term.epoch:
+            # Our own count is the newer one as long as nobody else has led.
+            known = max(known, self._dispatcher.through)
         stored = int(text(self._store.client.hget(self._store.keys.own("fence"), "through")) or 0)
         self._dispatcher.through = stored
         if stored < known:

@@ -56,7 +56,10 @@ def everything(settings: Settings, data_dir: Path) -> "Iterator[Everything]":
             from kuber_cron.common.embedded import EmbeddedRedis
 
             redis = stack.enter_context(EmbeddedRedis(data_dir / "redis"))
-            settings = settings.model_copy(update={"redis_url": redis.url, "redis_password_file": None})
+            # Nobody else can reach this Redis, so in a pod too there is nobody to contest a Lease with.
+            settings = settings.model_copy(
+                update={"redis_url": redis.url, "redis_password_file": None, "election": "redis"}
+            )
         tier = _Tier(settings, stack)
         watcher, scheduler = tier.scheduler(boot_token=_boot_token(), alone=False)
         worker = tier.worker(alone=False)

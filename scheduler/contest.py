@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 
 # A leader without Redis for this long could decide nothing: another may reach it.
 REDIS_AWAY_SECONDS = 10.0
+# A stop waits so long for the turn that is under way: two requests and a look at Redis are shorter.
+_LAST_TURN_SECONDS = 10.0
 
 
 class Listener(Protocol):
@@ -156,13 +158,15 @@ class Contest(ABC):
         """Stop leading and give the lease away, so that the next leader need not wait for it to expire."""
         self._stop.set()
         self._try_now.set()
-        if self._listener is not None:
-            self._listener.stop()
         if self._thread is not None:
-            self._thread.join(timeout=self._stalled_seconds)
+            self._thread.join(timeout=_LAST_TURN_SECONDS)
         self._tenure.end()
         if self._thread is None or not self._thread.is_alive():
             self.release()
+        else:
+            log.warning("the lease is not given away, for a request hangs: it expires by itself")
+        if self._listener is not None:
+            self._listener.stop()
 
     def checks(self) -> Mapping[str, Callable[[], str]]:
         """The health checks by name."""

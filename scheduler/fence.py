@@ -20,7 +20,7 @@ from kuber_cron.scheduler.server_clock import ServerClock
 log = structlog.get_logger(__name__)
 
 RELEASED = "released"
-_LOOK_SECONDS = 0.5  # how soon the listener notices that it is to end
+_LOOK_SECONDS = 0.2  # how soon the listener notices that it is to end
 _PAUSE_SECONDS = 1.0  # after Redis could not be listened to
 
 

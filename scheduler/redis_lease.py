@@ -30,6 +30,7 @@ class RedisLease(Contest):
         super().__init__(setup, retry_seconds=RENEW_SECONDS, stalled_seconds=_STALLED_SECONDS)
         self._fence = fence
         self._refused = ""
+        self._is_away = False
         self._key_epoch = 0  # of the key that may still be ours
 
     def turn(self) -> float:
@@ -46,8 +47,13 @@ class RedisLease(Contest):
                 return 0.0
         except RedisUnreachableError as error:
             self._metrics.failed("redis")
-            log.warning("the lease could not be reached", error=error.message)
+            if not self._is_away:
+                log.warning("the lease cannot be reached", error=error.message)
+            self._is_away = True
             return RENEW_SECONDS
+        if self._is_away:
+            log.info("the lease can be reached again")
+        self._is_away = False
         self._take_in(answer, term, sent)
         self._tenure.saw(answer.epoch, answer.through)
         return RENEW_SECONDS

@@ -10,9 +10,10 @@ the repair: each job by its ``on_state_loss``, from what this process remembers 
 What it does *not* know: threads and waiting. It is owned by one loop, which hands it the term and the jobs.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from redis.exceptions import RedisError
@@ -36,14 +37,23 @@ SOON_SECONDS = 0.25
 # A job's removal counts once the files have been as they are for this long: replicas see an edit up to two
 # minutes apart, and one that does not know a job yet must not forget it for the others.
 REMOVAL_SECONDS = 180.0
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a process remembers of its last term, to compare Redis with at the start of the next."""
+    """What a process remembers of its last term, to compare Redis with at the start of the next.
 
-    epoch: int
-    cursors: dict[str, str]
+    It counts only where nobody else has led in between, who may have dealt with a loss and begun anew.
+    """
+
+    epoch: int = 0
+    cursors: Mapping[str, str] = field(default_factory=dict)
+    through: int = 0
+
+    def at(self, term: Term) -> "Memory":
+        """What of it counts in this term: all or nothing."""
+        return self if self.epoch in {term.epoch, term.epoch - 1} else Memory()
 
 
 class Decider:
@@ -69,7 +79,12 @@ class Decider:
         self._agenda = Agenda()
         self._ahead = Ahead()
         self._cursors: dict[str, str] = {}
-        self._memory = Memory(0, {})
+        self._memory = Memory()
+        self._lost_in = (
+            0  # the epoch in which Redis was last found to have lost writes, until that is dealt with
+        )
+        self._compared_in = 0  # the epoch whose record of the lease has been compared with Redis
+        self._farthest = _NEVER
         self._troubled: set[str] = set()
         self._repairing: dict[str, str] = {}
         self._removed: set[str] = set()
@@ -84,7 +99,7 @@ class Decider:
     def forget(self) -> None:
         """Nothing is believed any more; the cursors are remembered, to notice what Redis may lose."""
         if self._epoch is not None:
-            self._memory = Memory(self._epoch, self._cursors)
+            self._memory = Memory(self._epoch, self._cursors, self._dispatcher.through)
         self._epoch = None
         self._agenda.clear()
         self._ahead.clear()
@@ -94,19 +109,23 @@ class Decider:
 
         Raises:
             RedisUnreachableError, redis.RedisError: Redis did not answer.
-            FencedError: The term is over.
+            FencedError, StateLostError: The term is over.
         """
-        lost = self._has_lost(term)
-        self._dispatcher.verify(term, self._clock.now())
+        memory = self._memory.at(term)
+        lost = self._has_lost(term, memory)
+        with self._noting_loss(term):
+            self._dispatcher.verify(term, self._clock.now())
         self._cursors = self._dispatcher.cursors()
-        remembered = self._memory.cursors if self._memory.epoch in {term.epoch, term.epoch - 1} else {}
+        remembered = {job: known for job, known in memory.cursors.items() if is_readable(known)}
         rolled_back = [
             job for job, known in remembered.items() if job in catalog.entries and self._is_behind(job, known)
         ]
         if rolled_back:
             log.error("cursors have gone back: redis has lost writes", jobs=len(rolled_back))
             lost = True
-        if lost or self._repairing:
+        if not memory.epoch:
+            self._repairing = {}  # another leader has led since
+        if lost:
             self._repairing = {
                 job: self._repairing.get(job) or remembered.get(job, "") for job in catalog.entries
             }
@@ -115,24 +134,31 @@ class Decider:
                 log.error("a cursor cannot be read: the job starts anew", job=job, cursor=cursor)
         stored = text(self._store.client.get(self._store.keys.own("boot")))
         self._boot = Boot(self._boot_token, is_new=stored != self._boot_token)
-        self._epoch = term.epoch
-        self._memory = Memory(0, {})
+        self._epoch = self._compared_in = term.epoch
+        self._memory, self._lost_in = Memory(), 0
         self._note_server()
         self.reload(catalog)
         log.info("deciding", epoch=term.epoch, jobs=len(catalog.entries))
         return lost
 
-    def _has_lost(self, term: Term) -> bool:
+    def _has_lost(self, term: Term, memory: Memory) -> bool:
         """Whether Redis has fewer decisions than the lease's record or we ourselves have seen; from now on its count."""
-        known = term.through
-        if self._memory.epoch == term.epoch:
-            # Our own count is the newer one as long as nobody else has led.
-            known = max(known, self._dispatcher.through)
+        recorded = 0 if term.epoch == self._compared_in else term.through
+        known = max(recorded, memory.through)
         stored = int(text(self._store.client.hget(self._store.keys.own("fence"), "through")) or 0)
         self._dispatcher.through = stored
         if stored < known:
             log.error("redis has lost decisions", stored=stored, known=known)
-        return stored < known
+        return stored < known or (self._lost_in > 0 and self._lost_in in {term.epoch, term.epoch - 1})
+
+    @contextmanager
+    def _noting_loss(self, term: Term) -> Iterator[None]:
+        """If Redis turns out to have lost writes, the next term begins with the repair."""
+        try:
+            yield
+        except StateLostError:
+            self._lost_in = term.epoch
+            raise
 
     def _is_behind(self, job: str, known: str) -> bool:
         stored = self._cursors.get(job, "")
@@ -166,6 +192,8 @@ class Decider:
         for job in catalog.entries:
             self._agenda.put(job, now)
         self._removed = self._cursors.keys() - catalog.entries.keys()
+        known = (cursor for job, cursor in self._cursors.items() if job in catalog.entries)
+        self._farthest = max((Cursor.from_text(one).at for one in known if is_readable(one)), default=_NEVER)
 
     # --- one turn ------------------------------------------------------------------------------------
 
@@ -189,15 +217,18 @@ class Decider:
         if catalog.version != self._catalog_version:
             self.reload(catalog)
         now = self._clock.now()
+        ahead = (self._farthest - now).total_seconds()
+        self.ahead_seconds = ahead if ahead >= 1 else 0.0
         items = [*self._due(catalog, now), *self._removals(catalog, settled_seconds, now)]
         applied: list[Verdict] = []
         try:
-            for verdict in self._dispatcher.apply(
-                items, term, cursors=self._cursors, leads=leads, now=self._clock.now
-            ):
-                if verdict.applied:
-                    applied.append(verdict)
-                self._take_in(verdict, catalog)
+            with self._noting_loss(term):
+                for verdict in self._dispatcher.apply(
+                    items, term, cursors=self._cursors, leads=leads, now=self._clock.now
+                ):
+                    if verdict.applied:
+                        applied.append(verdict)
+                    self._take_in(verdict, catalog)
         finally:
             # Telling comes last: ten thousand log lines between the batches would make the last ones late.
             for verdict in applied:
@@ -209,7 +240,6 @@ class Decider:
 
     def _due(self, catalog: Catalog, now: datetime) -> list[Item]:
         items: list[Item] = []
-        self.ahead_seconds = 0.0
         soon = now + timedelta(seconds=SOON_SECONDS)
         # Predecessors first, so that a dependent sees whether they are troubled.
         due = sorted(self._agenda.due(now), key=lambda job: catalog.entries[job].relations.rank)
@@ -228,26 +258,24 @@ class Decider:
                 planned = self._plan(job, catalog, now)
                 items.extend(self._dispatcher.item(decision, entry) for decision in planned.decisions)
                 wake_at = planned.wake_at
-                if wake_at is not None and not planned.decisions:
-                    self.ahead_seconds = max(self.ahead_seconds, self._ahead_of(stored, now))
+                if not planned.decisions:
+                    self._troubled.discard(job)  # somebody else has decided it, up to its cursor
             self._agenda.put(job, wake_at)
             self._ahead.expect(job, wake_at)
         # In instant order over all jobs, predecessors first at one instant.
         items.sort(key=lambda item: (item.decision.first, catalog.entries[item.decision.job].relations.rank))
         return items
 
-    def _ahead_of(self, stored: str, now: datetime) -> float:
-        at = Cursor.from_text(stored).at if is_readable(stored) else now
-        return max(0.0, (at - now).total_seconds())
-
     def _plan(self, job: str, catalog: Catalog, now: datetime) -> Plan:
         entry = catalog.entries[job]
         stored = self._cursors.get(job, "")
         readable = stored if is_readable(stored) else ""
         if job in self._repairing:
-            known = self._repairing.pop(job)
-            if repair := planner.plan_repair(entry, readable, known, now):
+            if repair := planner.plan_repair(entry, readable, self._repairing[job], now):
+                # The rest follows once this is applied, and only then what comes after this job.
+                self._troubled.add(job)
                 return self._replacing(stored, Plan(repair, now))
+            del self._repairing[job]
         if entry.schedule.kind == "reboot":
             made = planner.plan_reboot(entry, readable, now, self._boot)
         else:
@@ -299,22 +327,40 @@ class Decider:
         job = decision.job
         if verdict.applied:
             self._troubled.discard(job)
+            self._repairing.pop(job, None)
             if decision.kind == "drop":
                 self._cursors.pop(job, None)
             else:
                 self._cursors[job] = decision.cursor
+                self._farthest = max(self._farthest, decision.last)
             return
         self._troubled.add(job)
         if job in catalog.entries:
             self._agenda.put(job, self._clock.now() + timedelta(seconds=SOON_SECONDS))
+        elif verdict.word == "MOVED" and not verdict.detail:
+            self._cursors.pop(job, None)  # another leader has dropped it
+            return
+        else:
+            self._removed.add(job)
         if verdict.word == "MOVED":
             if self._went_back(verdict.detail, decision):
-                raise StateLostError(f"the cursor of job {job} has gone back: Redis has lost writes")
+                raise _gone_back(job)
             self._cursors[job] = verdict.detail
         elif verdict.word == "ERROR":
             log.error("a decision failed", job=job, at=decision.last.isoformat(), error=verdict.detail)
             # The cursor may stand before or behind it: what Redis holds is read before the next try.
-            self._cursors[job] = text(self._store.client.hget(self._store.keys.own("cursor"), job))
+            self._read_cursor(job)
+        elif verdict.word == "WAITS" and verdict.detail not in self._troubled:
+            # Nothing that we know of is wrong with the predecessor: another leader must have moved it.
+            self._read_cursor(verdict.detail)
+            self._agenda.put(verdict.detail, self._clock.now())
+
+    def _read_cursor(self, job: str) -> None:
+        known = self._cursors.get(job, "")
+        self._cursors[job] = text(self._store.client.hget(self._store.keys.own("cursor"), job))
+        if is_readable(known) and self._is_behind(job, known):
+            self._cursors[job] = known
+            raise _gone_back(job)
 
     def _went_back(self, stored: str, decision: Decision) -> bool:
         """Whether Redis' cursor is smaller than one that it has acknowledged to us."""
@@ -332,3 +378,7 @@ class Decider:
     def upcoming(self) -> dict[str, datetime]:
         """Each job's next appointment, a copy."""
         return self._agenda.upcoming()
+
+
+def _gone_back(job: str) -> StateLostError:
+    return StateLostError(f"the cursor of job {job} has gone back: Redis has lost writes")

@@ -6,6 +6,7 @@ runs through the real ledger. Instants lie in the past, for the deciding script 
 """
 
 import contextlib
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -135,9 +136,7 @@ class Desk:
 
     def edit(self, *jobs: Job, settled_seconds: float = 0.0) -> None:
         """The files hold these jobs now."""
-        self.catalog = Catalog(
-            compile_entries(jobs), self.catalog.version + 1, True, self.clock.at, ()
-        )
+        self.catalog = Catalog(compile_entries(jobs), self.catalog.version + 1, True, self.clock.at, ())
         self.settled_seconds = settled_seconds
 
     def lead(self, epoch: int, *, through: int = 0) -> None:
@@ -250,7 +249,9 @@ class Hand:
                 return run
         return ""
 
-    def end(self, run: str, action: str = "finish", outcome: str = "", *, at: datetime = T0, delay: float = 0) -> str:
+    def end(
+        self, run: str, action: str = "finish", outcome: str = "", *, at: datetime = T0, delay: float = 0
+    ) -> str:
         """End the attempt; the script's answer."""
         usual = {"finish": "success", "requeue": "interrupted", "stop": "stopped"}
         ending = Ending(
@@ -337,9 +338,7 @@ def assert_sound(client: redis.Redis, keys: Keys = KEYS, *, swept: bool = True) 
         assert gates <= held
         assert {other for other, _ in gated} <= unfinished
         members = {
-            run.decode()
-            for key in client.scan_iter(keys.own("group:*"))
-            for run in client.smembers(key)
+            run.decode() for key in client.scan_iter(keys.own("group:*")) for run in client.smembers(key)
         }
         assert members <= {run for run, status in found.items() if status == "started"}
     through = int(client.hget(keys.own("fence"), "through") or 0)
@@ -351,7 +350,7 @@ def assert_sound(client: redis.Redis, keys: Keys = KEYS, *, swept: bool = True) 
         decided = [e for e in entries if e.decision in {"queued", "held", "skipped", "known"}]
         counted += sum(entry.count for entry in decided)
         spans = [(entry.first, entry.last) for entry in decided]
-        assert all(before[1] < after[0] for before, after in zip(spans, spans[1:], strict=False)), name
+        assert all(before[1] < after[0] for before, after in itertools.pairwise(spans)), name
     assert counted == through, "fence.through does not count the log's decisions"
 
 
@@ -367,5 +366,7 @@ def desks(client: redis.Redis) -> Iterator[Callable[..., Desk]]:
     yield make
     for keys in {desk.keys for desk in made}:
         assert_sound(client, keys, swept=False)
-        made[-1].tidy(rounds=10)
+        leader = next(desk for desk in reversed(made) if desk.keys == keys)
+        leader.term = replace(leader.term, epoch=int(client.hget(keys.own("fence"), "epoch") or 0))
+        leader.tidy(rounds=10)
         assert_sound(client, keys)

@@ -61,7 +61,9 @@ def test_forbid_skips_while_a_run_is_active_in_whatever_way(desk, hand, state):
     assert made.missed() == {"job|overlap": 2}
 
 
-@pytest.mark.parametrize(("action", "outcome"), [("finish", "success"), ("fail", "failed"), ("stop", "stopped")])
+@pytest.mark.parametrize(
+    ("action", "outcome"), [("finish", "success"), ("fail", "failed"), ("stop", "stopped")]
+)
 def test_forbid_queues_again_once_the_run_has_ended_however(desk, hand, action, outcome):
     made = begun(desk, concurrency="forbid")
     hand.end(hand.take(), action, outcome)

@@ -1,0 +1,514 @@
+"""What the deciding script answers when something is not as the leader believes, and what then becomes of it."""
+
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from tests.deciding import KEYS, T0, Desk, Hand, assert_sound, desks, job, minute, statuses
+from tests.waiting import eventually
+
+from kuber_cron.common.errors import FencedError, RedisUnreachableError, StateLostError, TermOverError
+from kuber_cron.common.store import Keys, Store
+from kuber_cron.scheduler.dispatch import BATCH
+
+OTHER = Keys("other")
+
+
+@pytest.fixture
+def desk(redis_client):
+    with desks(redis_client) as make:
+        yield make
+
+
+@pytest.fixture
+def hand(redis_client):
+    return Hand(redis_client)
+
+
+def seen(desk, *jobs, **arguments):
+    made = desk(*(jobs or (job(),)), **arguments)
+    made.decide(T0)
+    return made
+
+
+def snapshot(client):
+    """Everything that Redis holds, but for when the fence was last seen."""
+    everything = {}
+    for key in client.scan_iter("*"):
+        everything[key] = client.dump(key)
+    fence = client.hgetall(KEYS.own("fence"))
+    fence.pop(b"seen", None)
+    return everything | {KEYS.own("fence").encode(): fence}
+
+
+# --- the fence ---------------------------------------------------------------------------------------
+
+
+def test_a_larger_epoch_fences_and_nothing_is_written(desk):
+    made = seen(desk)
+    made.client.hset(KEYS.own("fence"), "epoch", 2)
+    before = snapshot(made.client)
+    with pytest.raises(FencedError):
+        made.decide(minute(1))
+    assert snapshot(made.client) == before
+
+
+def test_a_leader_stopped_between_its_token_and_the_script_is_fenced(desk):
+    made = seen(desk)
+
+    def leads_and_is_then_stopped():
+        # The token is valid; then the process sleeps, and another one takes over.
+        made.client.hset(KEYS.own("fence"), mapping={"epoch": 2, "holder": "other"})
+        return True
+
+    made.leads = leads_and_is_then_stopped
+    with pytest.raises(FencedError):
+        made.decide(minute(1))
+    assert made.queued() == []
+    successor = desk(job(), epoch=2, holder="other")
+    successor.decide(minute(1))
+    assert [(entry.decision, entry.epoch, entry.by) for entry in made.log()] == [
+        ("moved", 1, "desk"),
+        ("queued", 2, "other"),
+    ]
+
+
+def test_a_leader_without_a_token_sends_nothing(desk):
+    made = seen(desk)
+    made.leads = lambda: False
+    with pytest.raises(TermOverError):
+        made.decide(minute(1))
+    assert made.words() == ["moved first seen"]
+
+
+def test_a_term_that_ends_between_two_batches_leaves_the_rest_to_the_next(desk):
+    jobs = [job(f"j{n:03}") for n in range(BATCH + 50)]
+    made = seen(desk, *jobs)
+    answers = iter([True, False])
+    made.leads = lambda: next(answers)
+    with pytest.raises(TermOverError):
+        made.decide(minute(1))
+    assert len(made.queued()) == BATCH
+    successor = desk(*jobs)
+    successor.lead(2)
+    successor.decide(minute(1))
+    assert sorted(made.queued()) == [made.run(1, one.id) for one in jobs]
+
+
+@pytest.mark.parametrize("change", [{"epoch": 0}, None])
+def test_a_smaller_or_absent_epoch_is_a_loss_of_state_and_nothing_is_written(desk, change):
+    made = seen(desk)
+    fence = made.client.hgetall(KEYS.own("fence"))
+    made.client.delete(KEYS.own("fence"))
+    if change:
+        made.client.hset(KEYS.own("fence"), mapping={**fence, **change})
+    with pytest.raises(StateLostError):
+        made.decide(minute(1))
+    assert made.queued() == []
+    made.client.hset(KEYS.own("fence"), mapping=fence)
+
+
+def test_fewer_decisions_than_this_leader_knows_of_are_a_loss_of_state(desk):
+    made = seen(desk)
+    made.minutes(1, 3)
+    made.client.hset(KEYS.own("fence"), "through", 2)
+    with pytest.raises(StateLostError):
+        made.decide(minute(4))
+    assert len(made.queued()) == 3
+    made.client.hset(KEYS.own("fence"), "through", 3)
+
+
+def test_a_cursor_that_went_back_is_a_loss_of_state(desk):
+    made = seen(desk)
+    made.minutes(1, 3)
+    made.client.hset(KEYS.own("cursor"), "job", f"{int(minute(1).timestamp())}|UTC|* * * * *")
+    with pytest.raises(StateLostError):
+        made.decide(minute(4))
+    assert len(made.queued()) == 3
+
+
+# --- instants and cursors ----------------------------------------------------------------------------
+
+
+def test_an_early_instant_is_refused_and_applied_once_redis_clock_is_there(desk, redis_client):
+    seconds, _ = redis_client.time()
+    real = datetime.fromtimestamp(seconds, UTC)
+    made = desk(job(schedule="@every 1s"), at=real)
+    made.decide(real)
+    soon = real + timedelta(seconds=3)
+    coming = replace(made.plan("job", soon)[0], first=soon, last=soon)
+    stored = made.cursor()
+    assert made.send(coming) == ["EARLY"]
+    assert made.cursor() == stored
+    assert made.queued() == []
+    eventually(lambda: made.send(coming) == ["QUEUED"])
+
+
+def test_an_early_instant_stays_due_in_the_decider(desk, redis_client):
+    seconds, micro = redis_client.time()
+    real = datetime.fromtimestamp(seconds + micro / 1e6, UTC)
+    made = desk(job(schedule="@every 1s"), at=real - timedelta(seconds=5))
+    made.decide(real - timedelta(seconds=5))
+    made.decide(real + timedelta(seconds=30))
+    refused = [entry.last for entry in made.log() if entry.last > real + timedelta(seconds=5)]
+    assert refused == []
+    assert made.decider.upcoming()["job"] == made.clock.at + timedelta(seconds=0.25)
+
+
+def test_a_moved_cursor_is_believed_and_the_job_goes_on_from_there(desk):
+    made = seen(desk)
+    other = desk(job(), holder="other")
+    other.minutes(0, 3)
+    made.decide(minute(3))
+    made.decide(minute(4))
+    assert [entry.by for entry in made.log()] == ["desk", *["other"] * 3, "desk"]
+
+
+def test_a_batch_whose_reply_was_lost_is_not_applied_again(desk):
+    made = seen(desk)
+    plan = made.plan("job", minute(3))
+    assert made.send(*plan) == ["QUEUED"] * 3
+    before = snapshot(made.client)
+    assert made.send(*plan) == ["MOVED"] * 3
+    assert snapshot(made.client) == before
+    # The decider, which has had no answer, reads the cursors again.
+    made.decider.forget()
+    made.decide(minute(3))
+    assert len(made.queued()) == 3
+    assert made.state_lost == 0
+
+
+def test_a_dependent_waits_where_its_predecessors_cursor_is_not_as_believed(desk):
+    made = seen(desk, job("a"), job("b", after=["a"]))
+    (first,), (second,) = made.plan("a", minute(1)), made.plan("b", minute(1))
+    believed = made.dispatcher.cursors()
+    assert made.send(second, cursors={**believed, "a": first.cursor}) == ["WAITS"]
+    assert made.words("b") == ["moved first seen"]
+    assert made.send(second, first, cursors=believed) == ["QUEUED", "QUEUED"]  # the wrong order, on purpose
+
+
+def test_a_dependent_is_not_decided_before_a_predecessor_that_failed_in_the_same_batch(desk):
+    made = seen(desk, job("a"), job("b", after=["a"]))
+    made.client.rename(KEYS.own("log:a"), "aside")
+    made.client.set(KEYS.own("log:a"), "not a stream")
+    made.decide(minute(1))
+    assert made.words("b") == ["moved first seen"]
+    made.client.rename("aside", KEYS.own("log:a"))
+    made.decide(minute(1.01))
+    made.decide(minute(1.02))
+    assert (made.status(1, "a"), made.status(1, "b")) == ("queued", "deferred")
+
+
+# --- a script that fails half-way ----------------------------------------------------------------------
+
+
+def test_a_log_of_the_wrong_kind_stops_its_own_job_only_and_no_instant_is_lost(desk):
+    made = seen(desk, job("a"), job("b"), job("c"))
+    made.client.rename(KEYS.own("log:b"), "aside")
+    made.client.set(KEYS.own("log:b"), "not a stream")
+    made.minutes(1, 3)
+    assert len(made.words("a")) == len(made.words("c")) == 4
+    assert made.cursor("b").startswith(str(int(T0.timestamp())))
+    made.client.rename("aside", KEYS.own("log:b"))
+    made.decide(minute(3.02))
+    assert made.words("b") == ["moved first seen", *["queued"] * 3]
+
+
+def test_a_queue_of_the_wrong_kind_stops_its_own_jobs_only_and_no_instant_is_lost(desk):
+    made = seen(desk, job("a"), job("b", queue="broken"), job("c"))
+    made.client.set("rq:queue:broken", "not a list")
+    made.minutes(1, 3)
+    assert len(made.words("a")) == len(made.words("c")) == 4
+    assert statuses(made.client).keys() == {made.run(n, name) for n in (1, 2, 3) for name in "ac"}
+    made.client.delete("rq:queue:broken")
+    made.decide(minute(3.02))
+    assert made.queued("broken") == [made.run(n, "b") for n in (1, 2, 3)]
+
+
+def test_an_error_after_the_cursor_has_moved_is_the_occurrences_outcome_in_the_log(desk):
+    made = seen(desk, job("a"), job("b", concurrency="queue"), job("c"))
+    made.minutes(1, 1)
+    made.client.set("rq:deferred:default", "not a zset")
+    made.decide(minute(2))
+    assert made.words("b")[2] == "held"
+    assert made.words("b")[3].startswith("error WRONGTYPE")
+    assert made.missed() == {"b|error": 1}
+    assert made.queued()[-2:] == [made.run(2, "a"), made.run(2, "c")]
+    assert statuses(made.client).keys() == {*made.queued()}
+    made.client.delete("rq:deferred:default")
+    made.decide(minute(3))
+    assert made.words("b")[4:] == ["held"]
+
+
+@pytest.fixture
+def restricted(redis_server):
+    """Makes clients of a server that lets its user do what the test says."""
+    server = redis_server(appendfsync="no")
+    clients = []
+
+    def connect(*rules):
+        admin = redis.Redis.from_url(server.url, protocol=2)
+        clients.append(admin)
+        if rules:
+            admin.acl_setuser("cron", reset=True)
+            admin.execute_command("ACL", "SETUSER", "cron", "on", ">secret", *rules)
+            admin = redis.Redis.from_url(
+                server.url, protocol=2, username="cron", password="secret", retry=Retry(NoBackoff(), 0)
+            )
+            clients.append(admin)
+        return admin
+
+    yield connect
+    for client in clients:
+        client.close()
+
+
+def test_without_the_right_to_push_nothing_is_in_limbo_and_the_log_tells(restricted):
+    admin = restricted()
+    user = restricted("~*", "&*", "+@all", "-rpush")
+    made = Desk(user, job("a"), job("b", suspend=True))
+    made.minutes(0, 2)
+    assert statuses(admin) == {}
+    assert [entry.decision for entry in made.log("a")] == ["moved", "queued", "error", "queued", "error"]
+    assert "can't run this command" in made.words("a")[2]
+    assert made.words("b")[1:] == ["skipped suspended"] * 2
+    assert made.missed()["a|error"] == 2
+    for name in ("open", "held", "active:a"):
+        assert not admin.exists(KEYS.own(name))
+    assert_sound(admin)
+
+
+@pytest.mark.parametrize("pattern", ["%R~rq:queue:b", None])
+def test_without_the_right_to_a_queues_key_its_instants_wait_and_the_others_go_on(restricted, pattern):
+    admin = restricted()
+    keys = ["~rq:kuber-cron:*", "~rq:job:*", "~rq:queues", "~rq:queue:a", *([pattern] if pattern else [])]
+    user = restricted(*keys, "&*", "+@all")
+    made = Desk(user, job("a", queue="a"), job("b", queue="b"))
+    made.minutes(0, 2)
+    assert len(made.queued("a")) == 2
+    assert set(statuses(admin)) == {made.run(1, "a"), made.run(2, "a")}
+    if pattern is None:
+        # It was refused before anything was written: the instant is not lost, and the log is not flooded.
+        assert made.words("b") == ["moved first seen"]
+        admin.acl_setuser("cron", keys=["queue:b"])
+        admin.execute_command("ACL", "SETUSER", "cron", "~*")
+        made.decide(minute(2.01))
+        assert admin.lrange("rq:queue:b", 0, -1) == [made.run(n, "b").encode() for n in (1, 2)]
+    else:
+        assert [entry.decision for entry in made.log("b")[1:]] == ["queued", "error"] * 2
+    assert_sound(admin)
+
+
+def test_an_undone_run_leaves_no_gate_behind(desk):
+    made = seen(desk, job(concurrency="queue"))
+    made.decide(minute(1))
+    made.client.set(KEYS.own("gated:" + made.run(1)), "not a set")
+    made.decide(minute(2))
+    assert [entry.decision for entry in made.log()[2:]] == ["held", "error"]
+    made.client.delete(KEYS.own("gated:" + made.run(1)))
+    assert made.client.keys(KEYS.own("gate*")) == []
+    assert made.client.keys("rq:deferred:*") == []
+
+
+# --- two of everything ---------------------------------------------------------------------------------
+
+
+def test_two_instances_with_the_same_jobs_in_one_redis_do_not_touch_each_other(desk, redis_client):
+    jobs = [job("a", concurrency="forbid"), job("b", after=["a"], group="g")]
+    ours, theirs = desk(*jobs), desk(*jobs, keys=OTHER, epoch=5, holder="theirs")
+    ours.minutes(0, 1)
+    theirs.minutes(0, 2)
+    assert ours.words("a") == ["moved first seen", "queued"]
+    assert theirs.words("a") == ["moved first seen", "queued", "skipped overlap"]
+    hand, other = Hand(redis_client), Hand(redis_client, keys=OTHER)
+    assert hand.work() == [ours.run(1, "a"), ours.run(1, "b")]
+    assert theirs.status(1, "b") == "deferred"
+    assert other.work() == [theirs.run(1, "a"), theirs.run(1, "b")]
+    assert {key.split(b":")[0] for key in redis_client.scan_iter("*")} == {b"rq", b"other"}
+
+
+def test_replicas_that_see_an_edit_two_minutes_apart_lose_and_double_nothing(desk):
+    old = [job("same", "* * * * *"), job("edited", "* * * * *"), job("leaves", "* * * * *")]
+    new = [job("same", "* * * * *"), job("edited", "*/2 * * * *"), job("comes", "* * * * *")]
+    one, other = desk(*old, holder="one"), desk(*old, holder="other")
+    one.decide(T0)
+    # The second replica has the new files two minutes before the first, and they take turns all the while.
+    other.edit(*new)
+    for number in range(1, 9):
+        if number == 5:
+            one.edit(*new)
+        leader = (one, other)[number % 2]
+        leader.lead(number + 1)
+        leader.decide(minute(number - 0.5))
+        leader.decide(minute(number))
+    every = [minute(number) for number in range(1, 9)]
+    assert [entry.first for entry in one.log("same")[1:]] == every
+    # Nobody has dropped the job that one of the two knew, and what that one did not decide is caught up by it.
+    assert [entry.first for entry in one.log("leaves")[1:]] == [minute(n) for n in range(1, 5)]
+    assert [entry.first for entry in one.log("comes") if entry.decision == "queued"] == every[1:] or every
+    decided = [entry.first for entry in one.log("edited") if entry.decision == "queued"]
+    assert len(decided) == len(set(decided))
+    assert set(decided) >= {minute(2), minute(4), minute(6), minute(8)}
+    assert set(decided) <= set(every)
+
+
+def test_a_clock_that_steps_back_decides_nothing_until_it_passes_the_cursors(desk):
+    made = seen(desk)
+    made.minutes(1, 60)
+    decided = len(made.log())
+    for number in (10, 30, 59.5):
+        made.decide(minute(number))
+        assert len(made.log()) == decided
+        assert made.decider.ahead_seconds == (60 - number) * 60
+    made.decide(minute(61))
+    assert made.decider.ahead_seconds == 0
+    assert made.log()[-1].first == minute(61)
+
+
+def test_a_new_leader_whose_clock_is_behind_says_so_for_as_long_as_it_lasts(desk):
+    made = seen(desk)
+    made.minutes(1, 60)
+    late = desk(job(), holder="late")
+    late.lead(2)
+    for number in (10, 30):
+        late.decide(minute(number))
+        assert late.decider.ahead_seconds == (60 - number) * 60
+    late.decide(minute(61))
+    assert (late.decider.ahead_seconds, late.log()[-1].first) == (0, minute(61))
+
+
+def test_two_leaders_on_purpose_make_single_runs(desk, hand):
+    jobs = [
+        job("plain"),
+        job("alone", concurrency="forbid"),
+        job("newest", concurrency="replace"),
+        job("line", concurrency="queue", max_running=3),
+        job("after", after=["plain"]),
+        job("grouped", group="g:2"),
+    ]
+    leaders = [desk(*jobs, holder="one"), desk(*jobs, holder="other")]
+    for number in range(31):
+        for leader in leaders if number % 3 else reversed(leaders):
+            leader.decide(minute(number))
+            leader.decide(minute(number + 0.01))
+        if number % 5 == 4:
+            hand.work()
+    for one in jobs:
+        firsts = [e.first for e in leaders[0].log(one.id) if e.decision in {"queued", "held", "skipped"}]
+        assert firsts == [minute(number) for number in range(1, 31)], one.id
+    hand.work()
+    pushed = [entry.run for entry in leaders[0].log("plain")[1:]]
+    assert len(pushed) == len(set(pushed)) == 30
+
+
+def test_two_leaders_that_race_in_threads_make_single_runs(desk, redis_client, shared_redis):
+    jobs = [job(f"j{n}", "@every 1s") for n in range(5)] + [job("after", "@every 1s", after=["j0"])]
+    clients = [redis.Redis.from_url(shared_redis.url, protocol=2) for _ in range(2)]
+    leaders = [desk(*jobs, client=clients[n], holder=f"leader{n}") for n in range(2)]
+    for leader in leaders:
+        leader.decide(T0)
+    barrier = threading.Barrier(2)
+    errors = []
+
+    def race(leader):
+        try:
+            for second in range(1, 61):
+                barrier.wait(10)
+                leader.decide(T0 + timedelta(seconds=second))
+                leader.decide(T0 + timedelta(seconds=second + 0.3))
+                leader.decide(T0 + timedelta(seconds=second + 0.6))
+        except BaseException as error:
+            errors.append(error)
+            barrier.abort()
+            raise
+
+    threads = [threading.Thread(target=race, args=(leader,)) for leader in leaders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
+    for one in jobs:
+        firsts = [entry.first for entry in leaders[0].log(one.id)[1:]]
+        assert firsts == [T0 + timedelta(seconds=n) for n in range(1, 61)], one.id
+    assert len({entry.by for one in jobs for entry in leaders[0].log(one.id)}) == 2, (
+        "one of them decided nothing"
+    )
+    assert len(leaders[0].queued()) == 5 * 60
+    for client in clients:
+        client.close()
+
+
+def test_an_answer_that_never_comes_is_an_unreachable_redis(desk, redis_client):
+    made = seen(desk)
+    plan = made.plan("job", minute(1))
+
+    def sent_and_never_answered(*arguments):
+        Store.call_packed(made.store, *arguments)
+        raise redis.TimeoutError("no answer")
+
+    made.store.call_packed = sent_and_never_answered
+    with pytest.raises(RedisUnreachableError):
+        made.send(*plan)
+    del made.store.call_packed
+    made.decider.forget()
+    made.decide(minute(1))
+    assert made.queued() == [made.run(1)]
+    assert made.state_lost == 0
+
+
+def test_an_unreadable_cursor_is_replaced_and_the_job_starts_anew(desk):
+    made = desk(job())
+    made.client.hset(KEYS.own("cursor"), "job", "what is this")
+    made.minutes(0, 1)
+    assert made.words() == ["moved first seen", "queued"]
+
+
+def test_a_reboot_job_runs_once_however_often_leaders_change(desk):
+    made = desk(job("boot", "@reboot"), job("then", "@after", after=["boot"]))
+    made.decide(T0)
+    for epoch in (2, 3):
+        other = desk(job("boot", "@reboot"), job("then", "@after", after=["boot"]), holder=f"leader{epoch}")
+        other.lead(epoch)
+        other.decide(minute(epoch))
+    assert made.words("boot") == ["queued"]
+    assert made.words("then") == ["held"]
+
+
+def test_a_paused_job_is_skipped_also_where_its_decision_was_made_ahead(desk):
+    made = seen(desk)
+    made.decide(minute(1))
+    made.clock.at = minute(2) - timedelta(seconds=5)
+    made.turn()
+    assert made.decider._ahead._ready
+    made.client.hset(KEYS.own("paused"), "*", "0")
+    made.decide(minute(2))
+    assert made.words()[-1] == "skipped suspended"
+    made.client.delete(KEYS.own("paused"))
+    made.decide(minute(3))
+    assert made.words()[-1] == "queued"
+
+
+def test_a_pause_with_an_end_is_over_then(desk, redis_client):
+    made = seen(desk)
+    milliseconds = int(redis_client.time()[0]) * 1000
+    redis_client.hset(KEYS.own("paused"), "job", str(milliseconds + 60_000))
+    made.decide(minute(1))
+    redis_client.hset(KEYS.own("paused"), "job", str(milliseconds - 60_000))
+    made.decide(minute(2))
+    assert made.words()[1:] == ["skipped suspended", "queued"]
+
+
+def test_the_lease_key_of_another_term_fences_too(desk):
+    made = seen(desk)
+    made.client.set(KEYS.own("lease"), "somebody:1")
+    made.term = replace(made.term, lease="desk:1")
+    with pytest.raises(FencedError):
+        made.decide(minute(1))
+    made.client.set(KEYS.own("lease"), "desk:1")
+    made.decide(minute(1))
+    assert made.queued() == [made.run(1)]

@@ -51,6 +51,8 @@ class Elector(Contest):
         self._is_unsure = False
         # Somebody else wrote to the Lease during our term and it has not been renewed since.
         self._is_doubted = False
+        # The last attempt to renew failed because the API server is away, and Redis answered.
+        self._is_forgiven = False
         self._valid_until = 0.0
         self._rests_until = 0.0
         self._read_at: float | None = None
@@ -88,11 +90,15 @@ class Elector(Contest):
 
     def _lead(self, term: Term, began: float) -> Calls[float]:
         failure: LeaseError | None = None
+        if self._is_forgiven:
+            # The attempt before failed so that the term goes on if this one begins in time, which it does.
+            self._tenure.extend(term, self._failsafe_until(began))
         try:
             yield from self._renew(term, began)
         except LeaseError as error:
             failure = error
             self._failed(error)
+        self._is_forgiven = False
         looked = yield from self._look(term.epoch)
         if self._tenure.term is not term:
             return 0.0
@@ -106,16 +112,15 @@ class Elector(Contest):
         elif looked.epoch < term.epoch:
             self.give_up(f"redis has lost the claim: it holds epoch {looked.epoch}")
         elif failure is not None:
-            self._tenure.extend(term, self._lasts_until(failure, began))
+            self._is_forgiven = failure.reason in lease.FORGIVABLE and not self._is_doubted
+            self._tenure.extend(term, self._failsafe_until(began) if self._is_forgiven else self._valid_until)
         return max(began + self._times.retry - now, _LEAST_PAUSE * self._times.retry)
 
-    def _lasts_until(self, failure: LeaseError, began: float) -> float:
-        """How long the term lasts after a failed attempt: in failsafe, each carries it over to the next."""
-        if failure.reason not in lease.FORGIVABLE or self._is_doubted:
-            return self._valid_until
+    def _failsafe_until(self, began: float) -> float:
+        """How long an attempt that began then and failed carries the term on: until the next one has to begin."""
         times = self._times
-        failsafe = min(began + times.retry + 2 * times.request, self._valid_until + times.failsafe)
-        return max(self._valid_until, failsafe)
+        until = min(began + times.retry + 2 * times.request, self._valid_until + times.failsafe)
+        return max(self._valid_until, until)
 
     def _renew(self, term: Term, began: float) -> Calls[None]:
         for is_last in (False, True):
@@ -207,7 +212,7 @@ class Elector(Contest):
             if claimed is None or claimed.verdict == "OTHER_CLUSTER":
                 break
             if claimed.verdict == "CLAIMED":
-                self._is_doubted = False
+                self._is_doubted = self._is_forgiven = False
                 self._valid_until = sent + self._times.valid
                 self._begin(
                     Term(epoch, self.holder, "", max(through, self._tenure.through)), self._valid_until

@@ -122,9 +122,13 @@ class Tenure:
         self.saw(term.epoch, term.through)
 
     def extend(self, term: Term, until: float) -> bool:
-        """Whether ``term`` is still the one, which now lasts until ``until``, be that earlier or later."""
+        """Whether ``term`` goes on, now until ``until``, be that earlier or later.
+
+        One whose time is over does not: nobody may act under it again.
+        """
         with self._lock:
-            if self._state[0] is not term:
+            current, before = self._state
+            if current is not term or self._clock.elapsed() >= before:
                 return False
             self._state = (term, until)
             return True

@@ -203,6 +203,45 @@ def test_a_process_that_wakes_from_a_pause_has_no_token_even_in_failsafe(stage, 
     assert not stage.leads()
 
 
+def test_a_renewal_that_comes_through_after_the_term_was_over_does_not_bring_it_back(stage):
+    first = stage.elector.token().epoch
+    read = stage.read
+    stage.clock.seconds += 9.0
+
+    def slow() -> Record | None:
+        stage.clock.seconds += 2.0
+        return read()
+
+    stage.elector._api = type("Slow", (), {"read": staticmethod(slow), "write": staticmethod(stage.write)})()
+    stage.elector.turn()
+    assert not stage.leads()
+    stage.elector._api = stage
+    stage.elector.turn()
+    assert stage.elector.token().epoch == first + 1
+
+
+def test_failsafe_outlives_requests_that_take_all_the_time_they_may(stage):
+    read, epoch = stage.read, stage.elector.token().epoch
+
+    def slow_read() -> Record | None:
+        stage.clock.seconds += 2.9
+        return read()
+
+    def no_write(record: Record) -> Record:
+        stage.clock.seconds += 3.0
+        raise LeaseError("no answer", reason="timeout")
+
+    stage.elector._api = type(
+        "Slow", (), {"read": staticmethod(slow_read), "write": staticmethod(no_write)}
+    )()
+    led = []
+    for _ in range(6):
+        stage.clock.seconds += stage.elector.turn()
+        led.append(stage.elector.token())
+    assert {term.epoch for term in led if term} == {epoch}
+    assert None not in led
+
+
 def test_a_term_that_was_over_is_never_taken_up_again(stage):
     first = stage.elector.token().epoch
     stage.clock.seconds += 10.5

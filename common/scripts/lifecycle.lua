@@ -131,11 +131,12 @@ local function end_unstarted(run, reason, todo)
     redis.call('ZADD', P .. ':canceled:' .. origin, NOW.seconds, run)
     remember(run, job)
   end
+  -- The log first, for an error there leaves everything to be done again.
+  log_decision(job, KEEP.log, {'decision', 'ended', 'first', at, 'last', at, 'count', 1, 'reason', reason,
+    'run', run, 'epoch', redis.call('HGET', K .. 'fence', 'epoch') or '0', 'by', BY})
   if not attempt and reason ~= 'replaced' then
     redis.call('HINCRBY', K .. 'missed', job .. '|' .. reason, 1)
   end
-  log_decision(job, KEEP.log, {'decision', 'ended', 'first', at, 'last', at, 'count', 1, 'reason', reason,
-    'run', run, 'epoch', redis.call('HGET', K .. 'fence', 'epoch') or '0', 'by', BY})
   close(run, job, reason)
   todo[#todo + 1] = {run = run, outcome = reason}
 end

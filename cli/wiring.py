@@ -197,7 +197,7 @@ class _Tier:
 
         settings, times = self.settings, self.settings.lease_times
         api = kube.KubeLease(
-            kube.find(os.environ, home=Path.home()),
+            kube.find(os.environ, home=Path(os.environ.get("HOME", "/"))),
             namespace=settings.namespace,
             name=settings.lease_name,
             request_seconds=times.request,

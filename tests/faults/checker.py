@@ -27,8 +27,9 @@ def check(history: History) -> list[Violation]:
         *runs.check(history),
     ]
     if history.loses_state:
-        # What is repaired after a loss is each job's policy; that it is noticed, and what else holds, is judged.
-        found = [one for one in found if one.kind in {"invented", "early", "leak"}]
+        # What was decided may be gone and decided again, by each job's policy. Never may an instant be forgotten.
+        found = [one for one in found if one.kind in {"invented", "early", "limbo", "leak"}]
+        found.extend(never_decided(history))
         if not history.noticed:
             found.append(Violation("unnoticed", "Redis lost writes and no scheduler said so"))
     return found
@@ -165,6 +166,21 @@ def _judged(job: Job, segment: _Segment, until: float, seconds: int) -> tuple[li
         for at in sorted(set(found) - set(expected))
     )
     return found, problems
+
+
+def never_decided(history: History) -> Iterator[Violation]:
+    """After a loss of state: the instants that no decision names, neither one that was lost nor one made after it."""
+    for job, log in by_job(history).items():
+        periods = {period.seconds for known in history.jobs if known.id == job for period in known.periods}
+        if len(periods) != 1:
+            continue
+        (seconds,) = periods
+        decided = {at for e in log if e.decision in DECIDING for at in range(e.first, e.last + 1, seconds)}
+        expected = multiples(seconds, log[0].last, history.until)
+        yield from (
+            Violation("lost", f"{job}: {stamp(at)} was never decided")
+            for at in sorted(set(expected) - decided)
+        )
 
 
 # --- 3: epochs ------------------------------------------------------------------------------------------

@@ -215,6 +215,16 @@ class Cluster:
     ) -> None:
         self._stack.close()
 
+    def fail_over(self, server: RedisServer) -> None:
+        """Another server takes the first one's place, for the processes and for what looks at them."""
+        self._stack.callback(server.close)
+        self.server.kill()
+        self.server = server
+        self.recorder.follow(server)
+        for member in self.members:
+            member.redis.upstream = server.port
+            member.redis.cut()
+
     def add(self, role: Role, number: int) -> Member:
         """One more member, wanted from now on."""
         member = Member(f"{role}-{number}", role, self)
@@ -420,7 +430,7 @@ class Cluster:
 
     def _noticed(self) -> int:
         return sum(
-            m.log.read_text(errors="replace").count("redis has lost writes")
+            m.log.read_text(errors="replace").count("redis has lost ")
             for m in self.of_any()
             if m.log.exists()
         )

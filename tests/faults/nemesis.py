@@ -190,10 +190,14 @@ class Nemesis:
         """Every scheduler is replaced, one after the other, by one with other durations of the lease."""
         times = self._cluster.setup.times
         factor = (1.5, 0.8, 1.0)[step.pick % 3] if times.lease > 5 else (2.0, 1.5, 1.0)[step.pick % 3]
+        other = replace(times, lease=times.lease * factor, renew=times.renew * factor)
+        # Until all are rolled the longer durations hold.
+        before, after = self._takeover, other.takeover(self._cluster.setup.election)
+        self._takeover = max(before, after)
         for member in self._cluster.of("scheduler"):
             member.extra = {
-                "KUBER_CRON_LEASE_SECONDS": f"{times.lease * factor:g}",
-                "KUBER_CRON_RENEW_SECONDS": f"{times.renew * factor:g}",
+                "KUBER_CRON_LEASE_SECONDS": f"{other.lease:g}",
+                "KUBER_CRON_RENEW_SECONDS": f"{other.renew:g}",
             }
             began = time.time()
             leads = bool(member.health().get("leader"))
@@ -202,6 +206,7 @@ class Nemesis:
             self._note(
                 step, "leader" if leads else "standby", began, ended=began, recovery=2.0 if leads else None
             )
+        self._takeover = after
 
     # --- the ways to Redis and to the API server -------------------------------------------------------------
 

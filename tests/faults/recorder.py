@@ -9,7 +9,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import redis
 from tests.faults.history import UNFINISHED, Entry, Fault, Final, Push, Sighting, Span
@@ -56,9 +56,9 @@ return out
 
 _PUSHED = re.compile(rb'^\+(\d+\.\d+) \[\d+ (\S+)\] "([LR])PUSH" "rq:queue:[^"]*" (.*)$', re.IGNORECASE)
 
-_TAKES_OUT = re.compile(
-    rb'"(RPOP" "rq:kuber-cron:claims:|LPOP" "rq:kuber-cron:claims:|ZPOPMIN" "rq:kuber-cron:waiting:)'
-)
+_CLAIM_OUT = re.compile(rb'"[RL]POP" "rq:kuber-cron:claims:')
+# A claimed run whose group has no room goes from the claims back to those that are held.
+_HELD = re.compile(rb'"HSET" "rq:job:([^"]*)" "status" "deferred"')
 
 
 class Recorder:
@@ -71,6 +71,8 @@ class Recorder:
         self._threads: list[threading.Thread] = []
         self._tailed = threading.Event()
         self._monitored: socket.socket | None = None
+        self._pushed: set[bytes] = set()
+        self._held_again: set[bytes] = set()
         self.entries: list[Entry] = []
         self.pushes: list[Push] = []
         self.unheard: list[Span] = []
@@ -88,6 +90,10 @@ class Recorder:
             )
             thread.start()
             self._threads.append(thread)
+
+    def follow(self, server: RedisServer) -> None:
+        """Another server has the data from now on."""
+        self._server = server
 
     def stop(self) -> None:
         """Everything written so far has been read."""
@@ -162,24 +168,29 @@ class Recorder:
         finally:
             self.unheard.append(Span(began=time.time() - 1.0, ended=time.time() + _RETRY_SECONDS))
 
-    def _listen(self, lines: "object") -> None:
-        # Whether the script that runs has just taken out a claim, or what waited for its group.
-        returning = False
-        for line in lines:  # type: ignore[attr-defined] # a buffered reader
+    def _listen(self, lines: Iterable[bytes]) -> None:
+        claim_came_back = False  # the script that runs has just taken out a dead worker's claim
+        for line in lines:
             if self._stop.is_set():
                 return
+            by_script = b" lua] " in line[:40]
+            if held := _HELD.search(line, 0, 300):
+                if held[1] in self._pushed:
+                    self._held_again.add(held[1])
+                continue
             found = _PUSHED.match(line.rstrip()) if b"PUSH" in line[:80].upper() else None
             if found is None:
-                by_script = b" lua] " in line[:40]
-                returning = by_script and (returning or _TAKES_OUT.search(line, 0, 120) is not None)
+                claim_came_back = by_script and (
+                    claim_came_back or _CLAIM_OUT.search(line, 0, 120) is not None
+                )
                 continue
-            # A worker that leaves puts its claims back itself, without a script.
-            returned = returning if found[2] == b"lua" else True
-            returning = False
-            self.pushes.extend(
-                Push(run=run.decode(), at=float(found[1]), returned=returned)
-                for run in re.findall(rb'"([^"]*)"', found[4])
-            )
+            for run in re.findall(rb'"([^"]*)"', found[4]):
+                # A worker that leaves puts its claims back itself, without a script.
+                returned = claim_came_back or not by_script or run in self._held_again
+                self._held_again.discard(run)
+                self._pushed.add(run)
+                self.pushes.append(Push(run=run.decode(), at=float(found[1]), returned=returned))
+            claim_came_back = False
 
     # --- all runs at one instant -------------------------------------------------------------------------
 

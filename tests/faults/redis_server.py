@@ -16,7 +16,7 @@ from kuber_cron.common.redis_program import find_program
 
 
 class RedisServer:
-    """A server process; ``start`` it first."""
+    """A server process; ``start`` it first. ``fsync`` is when writes reach the disk, ``none``: they never do."""
 
     def __init__(
         self, directory: Path, *, fsync: str = "always", environ: Mapping[str, str] | None = None
@@ -48,8 +48,8 @@ class RedisServer:
         """It has loaded its data and answers."""
         config = self.directory / "redis.conf"
         config.write_text(
-            f"port {self.port}\nbind 127.0.0.1\ndir {self.directory}\nappendonly yes\n"
-            f'appendfsync {self._fsync}\nsave ""\nmaxmemory-policy noeviction\nlogfile {self.directory}/redis.log\n'
+            f"port {self.port}\nbind 127.0.0.1\ndir {self.directory}\nappendonly {'no' if self._fsync == 'none' else 'yes'}\n"
+            f'appendfsync {"no" if self._fsync == "none" else self._fsync}\nsave ""\nmaxmemory-policy noeviction\nlogfile {self.directory}/redis.log\n'
         )
         self._process = subprocess.Popen(
             [find_program().path, config], env=self._environ, start_new_session=True

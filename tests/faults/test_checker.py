@@ -364,9 +364,14 @@ def test_a_push_may_have_been_missed_while_nobody_listened():
 
 
 def test_a_loss_of_state_has_to_be_noticed_and_is_not_counted_as_lost():
-    history = replace(a_decision_is_dropped(good(), random.Random(7)), loses_state=True)
-    assert kinds(history) == {"unnoticed"}
-    assert checker.check(replace(history, noticed=1)) == []
+    forgetful = replace(a_decision_is_logged_twice(good(), random.Random(7)), loses_state=True)
+    assert kinds(forgetful) == {"unnoticed"}
+    assert checker.check(replace(forgetful, noticed=1)) == []
+
+
+def test_a_loss_of_state_excuses_no_instant_that_nobody_ever_decided():
+    history = replace(a_decision_is_dropped(good(), random.Random(7)), loses_state=True, noticed=1)
+    assert kinds(history) == {"lost"}
 
 
 def test_an_edit_may_be_taken_back_for_a_moment_by_a_leader_that_has_not_read_it():

@@ -113,7 +113,7 @@ def fill(client, count):
     return ids
 
 
-def test_twenty_thousand_open_runs_are_all_looked_at_within_ten_rounds(desk, record_property):
+def test_twenty_thousand_open_runs_are_all_looked_at_within_ten_rounds(desk):
     made = desk(job())
     made.decide(T0)
     ids = fill(made.client, 20_000)
@@ -131,7 +131,7 @@ def test_twenty_thousand_open_runs_are_all_looked_at_within_ten_rounds(desk, rec
         ]
     finally:
         made.client.config_set("slowlog-log-slower-than", 10_000)
-    record_property("longest_call_milliseconds", max(calls))
+    print(f"longest call of housekeeping: {max(calls):.1f} ms")  # noqa: T201 - measured, and asserted loosely
     assert sorted(one.run for one in found) == sorted(deleted)
     assert max(calls) < 250, "Redis was held for long"
 

@@ -4,6 +4,7 @@ Messages name the object, the value and the remedy. Foreign exceptions are trans
 meets them and chained.
 """
 
+import json
 from collections.abc import Callable
 
 
@@ -88,6 +89,10 @@ class PayloadError(KuberCronError):
     def __init__(self, message: str, *, reason: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.reason = reason
+
+    def to_note(self) -> str:
+        """What the quarantine's record says of it, as JSON."""
+        return json.dumps({"reason": self.reason, "message": self.message})
 
 
 class ScheduleError(KuberCronError, ValueError):

@@ -116,6 +116,10 @@ class JobMeasures:
         if max_rss_bytes is not None:
             self._max_rss.labels(label).set(max_rss_bytes)
 
+    def attempt_forgotten(self, job: str) -> None:
+        """An attempt that ran here is over and does not count: the run belongs to another."""
+        self._running.labels(self.labels.label(job)).dec()
+
     def retry_queued(self, job: str) -> None:
         """The run will be attempted again by its retry policy."""
         self._retries.labels(self.labels.label(job)).inc()

@@ -21,6 +21,8 @@ Everything lies under RQ's own prefix (``rq`` for the default instance), our own
 ``waiting:<name>``        zset    the runs that wait for room in it, by the order of their decisions
 ``stats:<job>``           hash    last run, last success, last duration, last outcome
 ``history:<job>``         list    ended runs, newest first, bounded
+``quarantine``            stream  runs that nobody could read or verify, with the reason, bounded
+``aside:<run>``           any     what stood under such a run's name and was no run
 ``claims``                set     workers that have, or may have, a claim list
 ``claims:<worker>``       list    run ids that a worker has claimed and not yet started
 ``alive:<worker>``        string  a worker's liveness, with its ttl

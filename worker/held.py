@@ -4,18 +4,20 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from kuber_cron.common.errors import PayloadError
 from kuber_cron.common.runs import Payload
 from kuber_cron.worker.ledger import Started
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One attempt of ours. ``payload`` is None where the run could not be read."""
+    """One attempt of ours. ``payload`` is None where the run could not be read, and ``problem`` says why."""
 
     run: str
     execution: str
     started: Started
     payload: Payload | None
+    problem: PayloadError | None = None
 
     @property
     def job(self) -> str:

@@ -14,7 +14,7 @@ from redis import Redis
 from kuber_cron.common.retry import Spent
 from kuber_cron.common.store import HISTORY_LIMIT, Store, text
 
-Action = Literal["finish", "fail", "stop", "retry", "requeue"]
+Action = Literal["finish", "fail", "stop", "retry", "requeue", "return", "quarantine"]
 Pulse = Literal["OK", "GONE", "STOP"]
 HELD = "held: its group"
 
@@ -38,6 +38,14 @@ class Started:
     queued_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class NotStarted:
+    """Why a claimed run was not started; ``reason`` is set where it went to quarantine."""
+
+    text: str
+    reason: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
     """How an attempt's end is to be recorded.
@@ -48,6 +56,7 @@ class Ending:
         delay_seconds: For ``retry``: how long to wait.
         spends_retry: Whether it uses up one of the run's retries.
         duration_seconds: How long the command ran; None if it never did.
+        note: For ``quarantine``: the record, as JSON.
         result: RQ's result entry, as name and value pairs.
     """
 
@@ -57,6 +66,7 @@ class Ending:
     delay_seconds: float = 0.0
     spends_retry: bool = False
     duration_seconds: float | None = None
+    note: str = ""
     result: Sequence[str | int | float]
 
 
@@ -106,15 +116,17 @@ class Ledger:
         )
         return [text(run)] if run is not None else []
 
-    def start(self, run: str, execution: str, now: datetime) -> Started | str:
-        """The attempt is ours and counted; or a sentence why the id was dropped."""
+    def start(self, run: str, execution: str, now: datetime) -> Started | NotStarted:
+        """The attempt is ours and counted; or why it was not started."""
         reply = self._store.call(
             "start", run, execution, self._worker, self._ttl_ms, _iso(now), now.timestamp(), self._claims
         )
         if reply[0] == b"DROPPED":
-            return text(reply[1])
+            return NotStarted(text(reply[1]))
         if reply[0] == b"HELD":
-            return f"{HELD} {text(reply[1])} has no room"
+            return NotStarted(f"{HELD} {text(reply[1])} has no room")
+        if reply[0] == b"QUARANTINED":
+            return NotStarted(text(reply[1]), "malformed")
         _, attempt, recovered, data, retried, lost, interrupted, queued = reply
         return Started(
             attempt=int(attempt),
@@ -143,6 +155,7 @@ class Ledger:
             failure_ttl_seconds,
             HISTORY_LIMIT,
             int(ending.spends_retry),
+            ending.note,
             *ending.result,
         )
         return text(reply)

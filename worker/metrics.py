@@ -15,6 +15,9 @@ class WorkerMetrics:
         self.quarantined = Counter(
             "cron_quarantined", "Runs that could not be read or verified", ["reason"], registry=registry
         )
+        self.errors = Counter(
+            "cron_worker_errors", "Turns of the worker's loops that failed unexpectedly", registry=registry
+        )
         self._redis_up = (
             Gauge("cron_redis_up", "1 while Redis answers this worker", registry=registry) if alone else None
         )

@@ -32,6 +32,8 @@ _RESULT_TYPES = {
     "stop": Result.Type.STOPPED,
     "retry": Result.Type.RETRIED,
     "requeue": Result.Type.RETRIED,
+    "return": Result.Type.RETRIED,
+    "quarantine": Result.Type.FAILED,
 }
 
 

@@ -1,31 +1,37 @@
 -- Ends an attempt (spec: reliability.md section 6, End).
 -- ARGV: prefix, run, execution, worker, action, outcome, ended_iso, ended_seconds, duration, delay_ms,
---       result_ttl, failure_ttl, keep, retried, then the fields of RQ's result as name, value pairs
+--       result_ttl, failure_ttl, keep, retried, note, then the fields of RQ's result as name, value pairs
 -- action   finish | fail | stop: the run is over.   retry: again after delay_ms.   requeue: again, first,
---          spending no retry.
+--          spending no retry.   return: as if it had never been started.
+--          quarantine: over, for nothing could be read or verified; `note` is the record, as JSON.
 -- retried  1 where the attempt spends one of the run's retries, else 0.
 -- outcome  for requeue: interrupted or lost, the account that pays.
--- Answers DONE, REPEATED (this execution has ended before) or LATE (the run belongs to another attempt).
+-- Answers DONE, RECOVERED (the same, and the job's last run had not succeeded), REPEATED (this execution has ended
+-- before) or LATE (the run belongs to another attempt).
 local run, execution, worker, action, outcome = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local key = run_key(run)
-local owner, origin, job, last, stop =
-  unpack(redis.call('HMGET', key, 'execution', 'origin', 'job', 'ended_execution', 'stop'))
+local owner, origin, job, last, stop, recovered =
+  unpack(redis.call('HMGET', key, 'execution', 'origin', 'job', 'ended_execution', 'stop', 'recovered'))
 if owner ~= execution then
-  if last == execution then return 'REPEATED' end
+  if last == execution then return recovered == execution and 'RECOVERED' or 'REPEATED' end
   redis.call('HINCRBY', K .. 'counters', 'late', 1)
   return 'LATE'
 end
 origin = origin or 'default'
-if action == 'requeue' and not is_kind(queue_key(origin), 'list') then
+if (action == 'requeue' or action == 'return') and not is_kind(queue_key(origin), 'list') then
   return redis.error_reply('WRONGKIND ' .. queue_key(origin) .. ' is not a list')  -- nothing is written, ask again
 end
 NOW = {iso = ARGV[7], seconds = ARGV[8]}
 KEEP.history, KEEP.ttl, BY = tonumber(ARGV[13]), tonumber(ARGV[12]), worker
 
-local result = {}
-for i = 15, #ARGV do result[#result + 1] = ARGV[i] end
-redis.call('XADD', P .. ':results:' .. run, 'MAXLEN', 10, '*', unpack(result))
 forget_execution(run, execution, origin, worker)
+if action == 'return' then
+  redis.call('HSET', key, 'execution', '', 'ended_execution', execution, 'status', 'queued')
+  redis.call('HINCRBY', key, 'attempt', -1)
+  redis.call('LPUSH', queue_key(origin), run)
+  return 'DONE'
+end
+redis.call('XADD', P .. ':results:' .. run, 'MAXLEN', 10, '*', unpack(ARGV, 16))
 -- A run that is to be stopped or replaced is not attempted again, whatever ended this attempt.
 local is_stopped = stop and stop ~= ''
 if is_stopped and action ~= 'finish' then action = 'stop' end
@@ -46,11 +52,18 @@ if action == 'requeue' then
   return 'DONE'
 end
 
-local status = ({finish = 'finished', fail = 'failed', stop = 'stopped'})[action]
+if action == 'quarantine' then quarantine(run, ARGV[15]) end
+local status = ({finish = 'finished', fail = 'failed', stop = 'stopped', quarantine = 'failed'})[action]
 local ttl = tonumber(action == 'finish' and ARGV[11] or ARGV[12])
 redis.call('HSET', key, 'status', status)
 redis.call('ZADD', P .. (action == 'finish' and ':finished:' or ':failed:') .. origin, ARGV[8] + ttl, run)
 redis.call('EXPIRE', key, ttl)
 redis.call('EXPIRE', P .. ':results:' .. run, ttl)
-if job then finish(run, job, outcome, ARGV[8], ARGV[9]) end
+if not job then return 'DONE' end
+local before = redis.call('HGET', K .. 'stats:' .. job, 'last_outcome')
+finish(run, job, outcome, ARGV[8], ARGV[9])
+if action == 'finish' and before and before ~= 'success' then
+  redis.call('HSET', key, 'recovered', execution)
+  return 'RECOVERED'
+end
 return 'DONE'

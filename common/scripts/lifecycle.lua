@@ -197,6 +197,11 @@ local function finish(run, job, outcome, ended_at, duration)
   settle({{run = run, outcome = outcome}})
 end
 
+-- A run that nobody can read or verify is written down for a person to look at; the newest thousand are kept.
+local function quarantine(run, note)
+  redis.call('XADD', K .. 'quarantine', 'MAXLEN', '~', 1000, '*', 'run', run, 'note', note, 'at', NOW.iso, 'by', BY)
+end
+
 -- Takes away the traces of one execution. What remains of the attempt is its entry in RQ's results.
 local function forget_execution(run, execution, origin, worker)
   redis.call('ZREM', P .. ':wip:' .. origin, run .. ':' .. execution)

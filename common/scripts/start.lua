@@ -1,10 +1,22 @@
 -- Starts an attempt of a claimed run (spec: reliability.md section 6, Start).
 -- ARGV: prefix, run, execution, worker, ttl_ms, now_iso, now_seconds, claims key.
 -- Answers {'STARTED', attempt, recovered, data, retried, lost, interrupted, enqueued_at}, {'DROPPED', why}, or
+-- {'QUARANTINED', why}: what stands under the run's name is no run, and has been put aside.
 -- {'HELD', group}: as many of its group run as may, so it waits outside of the queue, in decision order.
 -- Repeated with the same execution it gives the first answer again.
 local run, execution, worker, ttl = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local key = run_key(run)
+NOW, BY = {iso = ARGV[6], seconds = ARGV[7]}, worker
+
+-- What cannot be a run must not end the worker, nor come back for ever: it is put aside for a person to look at.
+local function put_aside(why)
+  if redis.call('LREM', ARGV[8], 0, run) == 0 then return {'DROPPED', 'not claimed by this worker'} end
+  redis.call('RENAME', key, K .. 'aside:' .. run)
+  redis.call('EXPIRE', K .. 'aside:' .. run, KEEP.ttl)
+  quarantine(run, cjson.encode({reason = 'malformed', message = why}))
+  return {'QUARANTINED', why}
+end
+if not is_kind(key, 'hash') then return put_aside('its key is not a hash') end
 local names = {'status', 'attempt', 'recovering', 'data', 'retried', 'lost', 'interrupted', 'origin', 'execution',
                'job', 'at', 'enqueued_at', 'group', 'order'}
 local values = redis.call('HMGET', key, unpack(names))
@@ -17,6 +29,9 @@ local function started(attempt, recovered)
 end
 
 if h.execution == execution and h.status == 'started' then return started(h.attempt, h.recovering or '') end
+if redis.call('EXISTS', key) == 1 and not (h.status and h.origin and h.data) then
+  return put_aside('its hash lacks status, origin or data')
+end
 if redis.call('LREM', ARGV[8], 0, run) == 0 then return {'DROPPED', 'not claimed by this worker'} end
 if not h.status then return {'DROPPED', 'removed'} end
 if h.status ~= 'queued' then return {'DROPPED', 'status is ' .. h.status} end
@@ -25,7 +40,6 @@ if h.group and h.group ~= '' then
   local members = K .. 'group:' .. h.group
   local limit = tonumber(redis.call('HGET', K .. 'groups', h.group) or '1')
   if redis.call('SISMEMBER', members, run) == 0 and redis.call('SCARD', members) >= limit then
-    NOW = {iso = ARGV[6], seconds = ARGV[7]}
     hold(run, h.origin, h.order or '0')
     redis.call('ZADD', K .. 'waiting:' .. h.group, h.order or '0', run)
     return {'HELD', h.group}

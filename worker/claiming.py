@@ -1,0 +1,208 @@
+"""Claiming: runs come from the queues into this worker's own claim list, are started, and handed to the supervisor.
+
+Everything here may be cut off between two calls. A claimed id stays in the claim list until its start script has
+taken it out; after any error the list is read, and what it holds is started or, when we leave, given back. A start is
+asked for with the same execution id until there is an answer, which is the same each time.
+
+A run that cannot be read or verified goes to quarantine, and the worker goes on. One whose payload is of a newer
+version is put back, and the worker claims nothing more and is not ready: in a rolling update the newer workers take it.
+"""
+
+import secrets
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from redis import Redis
+from redis.exceptions import RedisError
+
+from kuber_cron.common.clock import Clock
+from kuber_cron.common.errors import PayloadError
+from kuber_cron.common.measures import JobMeasures
+from kuber_cron.worker import launching, rq_worker
+from kuber_cron.worker.command import Ended, Launch
+from kuber_cron.worker.held import Held, Slots
+from kuber_cron.worker.ledger import HELD, Ledger, Started
+from kuber_cron.worker.metrics import WorkerMetrics
+from kuber_cron.worker.outcome import Outcome
+from kuber_cron.worker.turns import Turns
+
+log = structlog.get_logger(__name__)
+
+# How long an idle claimer waits on the queue whose turn it is before it looks at the others.
+_BLOCK_SECONDS = 1.0
+_BLOCK_SECONDS_OF_SEVERAL = 0.2
+_AFTER_ERROR_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What runs are started with.
+
+    Attributes:
+        log_dir: Where each run's output goes; None for nowhere.
+        environ: What commands inherit, less our own variables.
+        keys_for_signatures: Any of them may have signed a run; none: unsigned runs are executed too.
+        user_required: Refuse a command where the worker cannot become its user.
+    """
+
+    log_dir: Path | None
+    environ: Mapping[str, str]
+    keys_for_signatures: Sequence[bytes] = ()
+    user_required: bool = False
+
+
+class Claimer:
+    """Claims as long as there are free slots and nobody drains."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        waiting: "Redis",
+        turns: Turns,
+        slots: Slots,
+        conditions: Conditions,
+        clock: Clock,
+        metrics: WorkerMetrics,
+        measures: JobMeasures,
+        is_suspended: Callable[[], bool],
+        start: Callable[[Launch], bool],
+        ended: Callable[[Ended], None],
+    ) -> None:
+        """Claims nothing yet.
+
+        Args:
+            ledger: For claims and starts, on a connection without retries.
+            waiting: A client whose time-out is longer than the longest wait on a queue.
+            turns: In which order the queues are looked at.
+            slots: Where started attempts are kept.
+            conditions: What they are started with.
+            clock: For what is told to people.
+            metrics: Where runs that cannot be read are counted.
+            measures: Where started attempts are counted.
+            is_suspended: Whether somebody has said ``rq suspend``.
+            start: The supervisor's.
+            ended: Told of attempts that never ran.
+        """
+        self._ledger = ledger
+        self._waiting = waiting
+        self._turns = turns
+        self._several = len(turns.queues) > 2  # a queue and its low list count as one
+        self._slots = slots
+        self._conditions = conditions
+        self._clock = clock
+        self._metrics = metrics
+        self._measures = measures
+        self._is_suspended = is_suspended
+        self._start = start
+        self._tell_ended = ended
+        self.has_newer_payload = False
+        """A run of a newer version was met: nothing is claimed any more."""
+
+    def run(self, draining: threading.Event) -> None:
+        """Claim and start until ``draining``."""
+        doubtful = False
+        while not draining.is_set():
+            try:
+                free = self._slots.await_free(draining.is_set)
+                if draining.is_set():
+                    return
+                found = self._ledger.unstarted()[:free] if doubtful else []
+                doubtful = False
+                for run in found or self._next_runs(free, draining):
+                    if draining.is_set():
+                        return  # what is claimed and not begun goes back to its queue when we leave
+                    self._begin(run, draining)
+            except RedisError as error:
+                # A claim or a start may have happened without our hearing of it: the claim list knows.
+                doubtful = True
+                log.warning("redis does not answer: nothing is claimed meanwhile", error=str(error))
+                draining.wait(_AFTER_ERROR_SECONDS)
+            except Exception:
+                # A run that cannot be begun must not end the worker.
+                doubtful = True
+                self._metrics.errors.inc()
+                log.exception("a claim failed")
+                draining.wait(_AFTER_ERROR_SECONDS)
+
+    def _next_runs(self, free: int, draining: threading.Event) -> list[str]:
+        if self.has_newer_payload or self._is_suspended():
+            draining.wait(_BLOCK_SECONDS)
+            return []
+        order = self._turns.next()
+        found = self._ledger.claim(order, free)
+        if found:
+            return found
+        block = _BLOCK_SECONDS_OF_SEVERAL if self._several else _BLOCK_SECONDS
+        return self._ledger.await_claim(self._waiting, self._turns.queues[0], block)
+
+    def _begin(self, run: str, draining: threading.Event) -> None:
+        execution = secrets.token_hex(16)
+        started = self._started(run, execution, draining)
+        if started is None:
+            return
+        try:
+            payload = rq_worker.read(started.data, self._conditions.keys_for_signatures)
+            launch = launching.launch(
+                payload,
+                execution,
+                started.attempt,
+                log_dir=self._conditions.log_dir,
+                environ=self._conditions.environ,
+                user_required=self._conditions.user_required,
+            )
+        except PayloadError as error:
+            self._refuse(Held(run, execution, started, None, error))
+            return
+        except ValueError as error:
+            self._refuse(Held(run, execution, started, None, PayloadError(str(error), reason="malformed")))
+            return
+        self._slots.put(Held(run, execution, started, payload))
+        if started.queued_at is not None:
+            waited = (self._clock.now() - started.queued_at).total_seconds()
+            self._measures.start_latency.labels(payload.origin).observe(max(0.0, waited))
+        self._measures.attempt_started(payload.job, recovered=started.recovered)
+        if not self._start(launch):
+            self._never_ran(launch, Outcome(kind="interrupted"), "the worker drains")
+
+    def _started(self, run: str, execution: str, draining: threading.Event) -> Started | None:
+        """The start script's answer, asked for until there is one: it is the same each time."""
+        while True:
+            try:
+                answer = self._ledger.start(run, execution, self._clock.now())
+            except RedisError as error:
+                log.warning("a start got no answer, asking again", run=run, error=str(error))
+                if draining.wait(_AFTER_ERROR_SECONDS):
+                    raise
+                continue
+            if isinstance(answer, Started):
+                return answer
+            if answer.reason is not None:
+                self._metrics.quarantined.labels(answer.reason).inc()
+            say = log.info if answer.text.startswith(HELD) else log.warning
+            say("claimed run not started", run=run, reason=answer.text)
+            return None
+
+    def _refuse(self, held: Held) -> None:
+        error = held.problem
+        if error is None:
+            raise ValueError(held.run)
+        if error.reason == "version":
+            self.has_newer_payload = True
+            log.error(
+                "a newer worker has to take this run: claiming nothing more",
+                run=held.run,
+                error=error.message,
+            )
+        else:
+            self._metrics.quarantined.labels(error.reason).inc()
+            log.error("run put in quarantine", run=held.run, reason=error.reason, error=error.message)
+        self._slots.put(held)
+        launch = launching.unreadable(held.run, held.execution, held.started.attempt)
+        self._never_ran(launch, Outcome(kind="failed"), error.message)
+
+    def _never_ran(self, launch: Launch, outcome: Outcome, sentence: str) -> None:
+        self._tell_ended(launching.never_ran(launch, outcome, sentence, self._clock.now()))

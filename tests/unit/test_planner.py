@@ -159,3 +159,118 @@ def test_every_minute_between_cursor_and_now_is_decided_exactly_once(gap, more, 
 def test_a_cursor_survives_its_text(at, schedule):
     made = Cursor(at.replace(microsecond=0), "Europe/Berlin", schedule)
     assert Cursor.from_text(made.to_text()) == made
+
+
+# --- edits, removals, repairs ------------------------------------------------------------------------
+
+FEW = st.sampled_from(["* * * * *", "*/2 * * * *", "*/7 * * * *", "3-50/5 * * * *"])
+
+
+def named(schedule, after, until):
+    """The instants of a schedule in (after, until], by the schedule alone."""
+    found, parsed = [], Schedule.parse(schedule, "UTC", "job")
+    while (at := parsed.next_after(after)) is not None and at <= until:
+        found.append(at)
+        after = at
+    return found
+
+
+def covered(decisions, schedule):
+    """Every instant that the decisions decide, by the schedule they were made with."""
+    found = []
+    for decision in decisions:
+        if decision.kind in {"queue", "skip"}:
+            spans = named(schedule, decision.first - timedelta(seconds=1), decision.last)
+            assert len(spans) == decision.count
+            found.extend(spans)
+    return found
+
+
+@given(FEW, FEW, st.integers(0, 20_000), st.integers(0, 20_000))
+def test_over_an_edit_each_schedule_decides_its_own_time_exactly_once(old, new, until_edit, after_edit):
+    edited_at = T0 + timedelta(seconds=until_edit)
+    entry = made(new, catchup="all", max_catchup=10_000)
+    stored = Cursor(T0, "UTC", old).to_text()
+    plan = planner.plan(entry, stored, edited_at)
+    assert covered(plan.decisions, old) == named(old, T0, edited_at)
+    reached = plan.decisions[-1].cursor if plan.decisions else stored
+    later = planner.plan(entry, reached, edited_at + timedelta(seconds=after_edit))
+    start = T0 if old == new else edited_at
+    expected = named(new, start, edited_at + timedelta(seconds=after_edit))
+    if old == new:
+        expected = [at for at in expected if at > edited_at]
+    assert covered(later.decisions, new) == expected
+
+
+@given(FEW, st.integers(0, 20_000), st.integers(-5_000, 20_000))
+def test_a_repair_skips_exactly_what_may_have_run_and_the_rest_is_planned(schedule, lost, more):
+    entry = made(schedule, on_state_loss="skip", catchup="all", max_catchup=10_000)
+    stored, known = cursor(entry), cursor(entry, T0 + timedelta(seconds=lost))
+    now = T0 + timedelta(seconds=lost + more)
+    repair = planner.plan_repair(entry, stored, known, now)
+    assert covered(repair, schedule) == named(schedule, T0, T0 + timedelta(seconds=lost))
+    assert {(decision.kind, decision.reason) for decision in repair} <= {("skip", "state_lost")}
+    assert len(repair) <= 1
+    reached = repair[-1].cursor if repair else stored
+    assert planner.plan_repair(entry, reached, known, now) == (), "a repair needs no repair"
+    after = planner.plan(entry, reached, now).decisions
+    assert (
+        covered((*repair, *after), schedule)
+        == named(schedule, T0, max(now, T0 + timedelta(seconds=lost)) if repair else now)[
+            : len(covered((*repair, *after), schedule))
+        ]
+    )
+
+
+@pytest.mark.parametrize("policy", [{"on_state_loss": "skip"}, {"execution": "at_most_once"}])
+def test_where_nobody_knows_how_far_it_went_everything_up_to_now_may_have_run(policy):
+    entry = made(**policy)
+    (skip,) = planner.plan_repair(entry, cursor(entry), "", T0 + timedelta(minutes=5, seconds=10))
+    assert (skip.kind, skip.reason, skip.count, skip.last) == (
+        "skip",
+        "state_lost",
+        5,
+        T0 + timedelta(minutes=5),
+    )
+
+
+def test_under_replay_a_repair_decides_nothing_by_itself():
+    entry = made()
+    assert planner.plan_repair(entry, cursor(entry), cursor(entry, T0 + timedelta(hours=1)), T0) == ()
+
+
+@pytest.mark.parametrize("policy", [{}, {"on_state_loss": "skip"}])
+def test_a_cursor_that_is_gone_is_set_to_the_one_that_is_known(policy):
+    entry = made(**policy)
+    known = cursor(entry, T0 + timedelta(hours=1))
+    (move,) = planner.plan_repair(entry, "", known, T0 + timedelta(hours=2))
+    assert (move.kind, move.believed, move.cursor, move.reason) == ("move", "", known, "state lost")
+    assert planner.plan_repair(entry, "", "", T0) == ()
+
+
+@given(FEW, st.integers(0, 20_000), st.integers(0, 20_000))
+def test_a_removal_accounts_for_every_open_instant_and_then_drops_the_cursor(schedule, until, more):
+    stored = Cursor(T0, "UTC", schedule).to_text()
+    removed_at = T0 + timedelta(seconds=until)
+    *skips, drop = planner.plan_removal("job", stored, removed_at, removed_at + timedelta(seconds=more))
+    assert covered(skips, schedule) == named(schedule, T0, removed_at)
+    assert len(skips) <= 1
+    assert (drop.kind, drop.cursor) == ("drop", "")
+    assert drop.believed == (skips[0].cursor if skips else stored)
+
+
+@pytest.mark.parametrize(
+    "stored", ["", "nonsense", "1772323200|Mars/Olympus|* * * * *", "1772323200|boot|@reboot"]
+)
+def test_a_cursor_that_says_nothing_is_only_dropped(stored):
+    (drop,) = planner.plan_removal("job", stored, T0, T0)
+    assert (drop.kind, drop.believed) == ("drop", stored)
+
+
+def test_after_takes_its_instants_from_the_first_predecessor_through_any_number_of_them():
+    jobs = {
+        "a": Job(id="a", schedule="30 2 * * *", command="true"),
+        "b": Job(id="b", schedule="@after", command="true", after=["a"]),
+        "c": Job(id="c", schedule="@after", command="true", after=["b", "a"]),
+    }
+    assert planner.timing_job(jobs["c"], jobs) is jobs["a"]

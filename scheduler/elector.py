@@ -277,7 +277,8 @@ class Elector(Contest):
 
     def _seen(self, record: Record | None) -> None:
         now = self._read_at = self._clock.elapsed()
-        self._observation = lease.observe(self._observation, record, now)
+        grace = 1.2 * self._times.retry + self._times.request
+        self._observation = lease.observe(self._observation, record, now, grace=grace)
         self._own = record if record is not None and record.holder == self.holder else None
         if self._failure is not None:
             log.info("the API server serves the Lease again", after=self._failure.reason)

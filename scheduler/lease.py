@@ -78,25 +78,34 @@ def _content(record: Record) -> tuple[object, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """The newest record seen, and when (own interval clock, seconds) it was first seen so."""
+    """The newest record seen, when it was first seen so, and when it was last looked at (own interval clock)."""
 
     record: Record
     changed_at: float
+    looked_at: float
 
     def expires_at(self) -> float:
         """When others may take the Lease, on the observer's clock."""
         return self.changed_at + self.record.duration_seconds
 
 
-def observe(before: Observation | None, record: Record | None, now: float) -> Observation | None:
+def observe(
+    before: Observation | None, record: Record | None, now: float, *, grace: float = 0.0
+) -> Observation | None:
     """What is known after one look, ``now`` being the time at which its answer had come.
 
     A Lease that is gone leaves the last observation standing: its holder may well be alive, and will write it
-    anew within a retry.
+    anew within a retry. Who could not look for a whole lease knows nothing of its holder, whom the same outage
+    may have hindered; the holder then has ``grace`` seconds to show itself, or each outage would end a term.
     """
-    if record is None or (before is not None and record.is_as(before.record)):
+    if record is None:
         return before
-    return Observation(record, now)
+    if before is None or not record.is_as(before.record):
+        return Observation(record, now, now)
+    changed_at = before.changed_at
+    if now - before.looked_at > record.duration_seconds:
+        changed_at = max(changed_at, now + grace - record.duration_seconds)
+    return Observation(record, changed_at, now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,9 @@ from kuber_cron.scheduler.lease import LeaseError, Reason, Record
 from kuber_cron.scheduler.server_clock import ServerClock
 from kuber_cron.scheduler.terms import Term
 
-FAST = LeaseTimes(lease=6.0, renew=4.0, retry=1.0)
+FAST = LeaseTimes(lease=4.0, renew=3.0, retry=1.0)
 REDIS_SECONDS = 1.5
-LATEST_SECONDS = 5.0  # how late a message may be applied or answered
+LATEST_SECONDS = 4.0  # how late a message may be applied or answered
 KINDS = ("crash", "leave", "pause", "api", "redis", "pause the leader", "crash the leader")
 # Each takes away one of the two memories of the epochs; a history has no more than one kind of them.
 DISASTERS = ("the Lease is deleted", "redis is rolled back")
@@ -297,7 +297,7 @@ class Replica:
 class History:
     """One seed's events, all within so many seconds, and the quiet after them."""
 
-    def __init__(self, seed: int, *, events: float = 10.0) -> None:
+    def __init__(self, seed: int, *, events: float = 9.0) -> None:
         self.seed = seed
         self.rng = random.Random(seed)
         self.world = World()
@@ -348,7 +348,7 @@ class History:
         elif kind == "leave":
             victim.leave()
         elif kind.startswith("pause"):
-            victim.paused_until = self.world.now + seconds
+            victim.paused_until = min(self.world.now + seconds, self.events)
         elif kind == "the Lease is deleted":
             self.api.record = None
         elif kind == "redis is rolled back":
@@ -364,8 +364,6 @@ class History:
     def _calm(self) -> None:
         for network in (self.to_api, self.to_redis):
             network.faults, network.is_down = 0.0, False
-        for each in self.replicas:
-            each.paused_until = min(each.paused_until, self.world.now)
 
     def _decide(self) -> None:
         """Every replica that thinks it leads sends a decision, which arrives when it arrives."""

@@ -376,6 +376,19 @@ def test_a_loss_that_was_dealt_with_lets_the_count_begin_anew(stage):
     assert stage.record.through == 3
 
 
+def test_an_outage_of_the_api_server_does_not_make_a_standby_take_the_lease_before_its_holder_is_back():
+    stage = Stage()
+    stage.record = Record(holder="other", duration_seconds=15, renewed_at="1", version="1")
+    stage.turns(3)
+    stage.reason = "transport"
+    stage.turns(60)
+    stage.reason = None
+    stage.turns(5)
+    assert stage.record.holder == "other"
+    stage.turns(3)
+    assert stage.leads()
+
+
 # --- health --------------------------------------------------------------------------------------
 
 

@@ -48,21 +48,36 @@ def test_a_term_ends_before_anybody_else_may_take_the_lease(lease_seconds, renew
     assert ours_ends < others_begin
 
 
-@given(RECORDS, RECORDS, SECONDS, SECONDS)
-def test_only_a_change_that_a_holder_makes_counts_as_a_sign_of_life(before, after, then, later):
-    known = Observation(before, then)
-    seen = lease.observe(known, replace(after, version="9", through=5), later)
-    if after.is_as(before):
-        assert seen is known
-    else:
-        assert seen.changed_at == later
-        assert lease.observe(seen, after, later + 1) is seen
+def seen_at(record: Record, at: float) -> Observation:
+    return Observation(record, at, at)
+
+
+@given(RECORDS, RECORDS, SECONDS, st.floats(min_value=0, max_value=1))
+def test_only_a_change_that_a_holder_makes_counts_as_a_sign_of_life(before, after, then, passed):
+    seen = lease.observe(seen_at(before, then), replace(after, version="9", through=5), then + passed)
+    assert seen.looked_at == then + passed
+    assert seen.changed_at == (then if after.is_as(before) else then + passed)
+    assert lease.observe(seen, after, then + passed).changed_at == seen.changed_at
 
 
 @given(RECORDS, SECONDS)
 def test_a_lease_that_is_gone_leaves_its_holder_the_time_that_it_had(record, now):
-    known = Observation(record, now)
+    known = seen_at(record, now)
     assert lease.observe(known, None, now + 1000) is known
+
+
+@given(RECORDS, SECONDS, st.floats(min_value=0, max_value=10_000), st.floats(min_value=0, max_value=10))
+def test_a_holder_that_nobody_could_see_for_a_lease_has_the_grace_to_show_itself(record, then, passed, grace):
+    now = then + passed
+    seen = lease.observe(seen_at(record, then), record, now, grace=grace)
+    before = then + record.duration_seconds
+    if now - then <= record.duration_seconds:
+        assert seen.expires_at() == before
+    else:
+        assert seen.expires_at() == pytest.approx(max(before, now + grace))
+    # Whoever goes on looking waits no longer than that.
+    again = lease.observe(seen, record, now + 0.5, grace=grace)
+    assert again.expires_at() == seen.expires_at()
 
 
 @given(RECORDS, SECONDS, SECONDS)
@@ -70,7 +85,7 @@ def test_another_holder_is_waited_for_until_its_record_has_not_changed_for_its_o
     record, then, now
 ):
     assume(record.holder in {"other", "third"})
-    decision = lease.decide(record, Observation(record, then), holder="me", epoch=None, now=now)
+    decision = lease.decide(record, seen_at(record, then), holder="me", epoch=None, now=now)
     if now < then + record.duration_seconds:
         assert decision == Wait(record.holder, then + record.duration_seconds)
     else:
@@ -81,8 +96,7 @@ def test_another_holder_is_waited_for_until_its_record_has_not_changed_for_its_o
 def test_no_time_in_the_record_is_ever_read(record, then, now, texts, epoch):
     other = replace(record, acquired_at=texts[0], renewed_at=texts[1])
     decisions = {
-        lease.decide(each, Observation(each, then), holder="me", epoch=epoch, now=now)
-        for each in (record, other)
+        lease.decide(each, seen_at(each, then), holder="me", epoch=epoch, now=now) for each in (record, other)
     }
     assert len(decisions) == 1
 
@@ -90,7 +104,7 @@ def test_no_time_in_the_record_is_ever_read(record, then, now, texts, epoch):
 @given(RECORDS, SECONDS, SECONDS)
 def test_a_record_of_ours_or_of_nobody_is_taken_at_once(record, then, now):
     assume(record.holder in {"", "me"})
-    assert lease.decide(record, Observation(record, then), holder="me", epoch=None, now=now) == Acquire()
+    assert lease.decide(record, seen_at(record, then), holder="me", epoch=None, now=now) == Acquire()
 
 
 def test_where_there_never_was_a_lease_it_is_made():
@@ -98,14 +112,14 @@ def test_where_there_never_was_a_lease_it_is_made():
 
 
 def test_a_lease_deleted_under_a_holder_is_not_taken_before_the_holder_could_write_it_anew():
-    known = Observation(Record(holder="other", duration_seconds=15), 100.0)
+    known = seen_at(Record(holder="other", duration_seconds=15), 100.0)
     assert lease.decide(None, known, holder="me", epoch=None, now=110.0) == Wait("other", 115.0)
     assert lease.decide(None, known, holder="me", epoch=None, now=115.0) == Acquire()
 
 
 @given(RECORDS, NUMBERS, SECONDS)
 def test_a_leader_renews_what_is_its_own_and_steps_down_for_any_other(record, epoch, now):
-    decision = lease.decide(record, Observation(record, now), holder="me", epoch=epoch, now=now)
+    decision = lease.decide(record, seen_at(record, now), holder="me", epoch=epoch, now=now)
     if record.holder in {"other", "third"}:
         assert decision == StepDown(record.holder)
     elif record.holder == "me" or record.transitions <= epoch:
@@ -166,7 +180,7 @@ def test_a_released_record_is_free_keeps_its_number_and_is_one_that_the_api_serv
     free = lease.released(record, wall=wall, through=through)
     assert (free.holder, free.transitions, free.version) == ("", record.transitions, record.version)
     assert free.duration_seconds == 1
-    assert lease.decide(free, Observation(free, 0.0), holder="other", epoch=None, now=0.0) == Acquire()
+    assert lease.decide(free, seen_at(free, 0.0), holder="other", epoch=None, now=0.0) == Acquire()
 
 
 @given(

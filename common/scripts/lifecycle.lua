@@ -45,6 +45,7 @@ local function hold(run, origin, order)
   redis.call('HSET', run_key(run), 'status', 'deferred')
   redis.call('ZADD', K .. 'held', order, run)
   redis.call('ZADD', P .. ':deferred:' .. origin, NOW.seconds, run)
+  redis.call('SADD', P .. ':queues', queue_key(origin))
 end
 
 -- `run` waits for the end of `other`. kind  after: only success opens.   line: any end does (overlap).
@@ -130,6 +131,12 @@ local function end_unstarted(run, reason, todo)
     redis.call('EXPIRE', P .. ':results:' .. run, KEEP.ttl)
     redis.call('ZADD', P .. ':canceled:' .. origin, NOW.seconds, run)
     remember(run, job)
+  else
+    -- Which queue it was of went with the hash.
+    for _, queue in ipairs(redis.call('SMEMBERS', P .. ':queues')) do
+      redis.call('ZREM', P .. ':deferred:' .. string.sub(queue, #queue_key('') + 1), run)
+    end
+    redis.call('EXPIRE', P .. ':results:' .. run, KEEP.ttl)
   end
   -- The log first, for an error there leaves everything to be done again.
   log_decision(job, KEEP.log, {'decision', 'ended', 'first', at, 'last', at, 'count', 1, 'reason', reason,

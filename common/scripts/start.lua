@@ -18,7 +18,7 @@ local function put_aside(why)
 end
 if not is_kind(key, 'hash') then return put_aside('its key is not a hash') end
 local names = {'status', 'attempt', 'recovering', 'data', 'retried', 'lost', 'interrupted', 'origin', 'execution',
-               'job', 'at', 'enqueued_at', 'group', 'order'}
+               'job', 'at', 'enqueued_at', 'group', 'order', 'outcome'}
 local values = redis.call('HMGET', key, unpack(names))
 local h = {}
 for i, name in ipairs(names) do h[name] = values[i] end
@@ -35,6 +35,8 @@ end
 if redis.call('LREM', ARGV[8], 0, run) == 0 then return {'DROPPED', 'not claimed by this worker'} end
 if not h.status then return {'DROPPED', 'removed'} end
 if h.status ~= 'queued' then return {'DROPPED', 'status is ' .. h.status} end
+-- Whoever can write to Redis can push an id again; a success is not repeated by that.
+if h.outcome == 'success' then return {'DROPPED', 'has succeeded'} end
 
 if h.group and h.group ~= '' then
   local members = K .. 'group:' .. h.group
@@ -45,6 +47,13 @@ if h.group and h.group ~= '' then
     return {'HELD', h.group}
   end
   redis.call('SADD', members, run)
+end
+
+-- A run that has ended and is queued again was requeued by a person, in rq-dashboard or by `rq requeue`.
+if h.job and h.attempt and redis.call('HEXISTS', K .. 'open', run) == 0 then
+  redis.call('HSET', key, 'stop', '', 'manual', '1')
+  log_decision(h.job, KEEP.log, {'decision', 'requeued', 'first', h.at or '0', 'last', h.at or '0', 'count', 1,
+    'reason', 'manual', 'run', run, 'epoch', redis.call('HGET', K .. 'fence', 'epoch') or '0', 'by', worker})
 end
 
 local attempt = tonumber(h.attempt or '0') + 1

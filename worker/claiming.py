@@ -32,7 +32,7 @@ from kuber_cron.worker.turns import Turns
 log = structlog.get_logger(__name__)
 
 # How long an idle claimer waits on the queue whose turn it is before it looks at the others.
-_BLOCK_SECONDS = 1.0
+_BLOCK_SECONDS = 0.5
 _BLOCK_SECONDS_OF_SEVERAL = 0.2
 _AFTER_ERROR_SECONDS = 0.5
 

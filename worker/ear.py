@@ -15,7 +15,7 @@ from kuber_cron.worker.rq_worker import Command
 
 log = structlog.get_logger(__name__)
 
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS = 0.5
 _AFTER_ERROR_SECONDS = 0.5
 
 

@@ -10,9 +10,9 @@ the repair: each job by its ``on_state_loss``, from what this process remembers 
 What it does *not* know: threads and waiting. It is owned by one loop, which hands it the term and the jobs.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -26,7 +26,8 @@ from kuber_cron.scheduler.ahead import Ahead
 from kuber_cron.scheduler.catalog import Catalog
 from kuber_cron.scheduler.cursors import Cursor
 from kuber_cron.scheduler.dispatch import Dispatcher, Item, Verdict, is_readable
-from kuber_cron.scheduler.planner import Boot, Decision, Plan
+from kuber_cron.scheduler.memory import Memory
+from kuber_cron.scheduler.planner import Boot, Decision, Entry, Plan
 from kuber_cron.scheduler.server_clock import ServerClock
 from kuber_cron.scheduler.terms import Term
 
@@ -38,22 +39,6 @@ SOON_SECONDS = 0.25
 # minutes apart, and one that does not know a job yet must not forget it for the others.
 REMOVAL_SECONDS = 180.0
 _NEVER = datetime.min.replace(tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What a process remembers of its last term, to compare Redis with at the start of the next.
-
-    It counts only where nobody else has led in between, who may have dealt with a loss and begun anew.
-    """
-
-    epoch: int = 0
-    cursors: Mapping[str, str] = field(default_factory=dict)
-    through: int = 0
-
-    def at(self, term: Term) -> "Memory":
-        """What of it counts in this term: all or nothing."""
-        return self if self.epoch in {term.epoch, term.epoch - 1} else Memory()
 
 
 class Decider:
@@ -86,6 +71,7 @@ class Decider:
         self._compared_in = 0  # the epoch whose record of the lease has been compared with Redis
         self._farthest = _NEVER
         self._troubled: set[str] = set()
+        self._as_of: dict[str, datetime] = {}  # when a job was planned that has to wait for its predecessors
         self._repairing: dict[str, str] = {}
         self._removed: set[str] = set()
         self._boot = Boot(boot_token, is_new=False)
@@ -188,6 +174,7 @@ class Decider:
         self._agenda.clear()
         self._ahead.clear()
         self._troubled.clear()
+        self._as_of.clear()
         now = self._clock.now()
         for job in catalog.entries:
             self._agenda.put(job, now)
@@ -255,7 +242,12 @@ class Decider:
                 item, wake_at = ready
                 items.append(item)
             else:
-                planned = self._plan(job, catalog, now)
+                as_of = self._as_of.pop(job, now)
+                planned = self._plan(job, catalog, as_of)
+                if (wait_until := self._first_open(entry, planned, catalog)) is not None:
+                    self._as_of[job] = as_of
+                    self._agenda.put(job, wait_until)
+                    continue
                 items.extend(self._dispatcher.item(decision, entry) for decision in planned.decisions)
                 wake_at = planned.wake_at
                 if not planned.decisions:
@@ -265,6 +257,15 @@ class Decider:
         # In instant order over all jobs, predecessors first at one instant.
         items.sort(key=lambda item: (item.decision.first, catalog.entries[item.decision.job].relations.rank))
         return items
+
+    def _first_open(self, entry: Entry, planned: Plan, catalog: Catalog) -> datetime | None:
+        """When a predecessor has to be decided first, which is not due yet: an edit decides without any delay."""
+        runs = [decision.last for decision in planned.decisions if decision.kind == "queue"]
+        for other in entry.job.after if runs else ():
+            due = self._agenda.at(other)
+            if due is not None and due - catalog.entries[other].delay <= runs[-1]:
+                return due
+        return None
 
     def _plan(self, job: str, catalog: Catalog, now: datetime) -> Plan:
         entry = catalog.entries[job]

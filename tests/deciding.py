@@ -234,13 +234,14 @@ class Hand:
         return next(iter(self.ledger.claim([queue], 1)), "")
 
     def start(self, run: str, at: datetime = T0) -> Started | str:
-        """Start what was claimed."""
+        """Start what was claimed, or why it was not."""
         self._count += 1
         execution = f"{self.name}-{self._count}"
-        started = self.ledger.start(run, execution, at)
-        if isinstance(started, Started):
-            self.running[run] = execution
-        return started
+        answer = self.ledger.start(run, execution, at)
+        if not isinstance(answer, Started):
+            return answer.text
+        self.running[run] = execution
+        return answer
 
     def take(self, queue: str = "default", at: datetime = T0) -> str:
         """Claim and start runs until one runs; its id, ``""`` when the queue is empty."""

@@ -20,12 +20,12 @@ end
 
 local scheduled = P .. ':scheduled:' .. origin
 for _, run in ipairs(redis.call('ZRANGEBYSCORE', scheduled, '-inf', now, 'LIMIT', 0, limit)) do
-  local status, job = unpack(redis.call('HMGET', run_key(run), 'status', 'job'))
+  local status, job, front = unpack(redis.call('HMGET', run_key(run), 'status', 'job', 'front'))
   -- A run without `job` is somebody else's RQ job in a queue of the same name: RQ's own scheduler moves it.
   if job or not status then redis.call('ZREM', scheduled, run) end
   if job and status == 'scheduled' then
     redis.call('HSET', run_key(run), 'status', 'queued', 'enqueued_at', ARGV[5])
-    redis.call('RPUSH', queue_key(origin), run)
+    redis.call(front == '1' and 'LPUSH' or 'RPUSH', queue_key(origin), run)
     tell('retried', run, job)
   end
 end

@@ -260,6 +260,57 @@ def test_a_predecessors_longer_jitter_delays_its_dependent_too(desk):
     assert other.decode() == made.run(1, waits)
 
 
+def test_an_edit_within_the_predecessors_jitter_does_not_overtake_it(desk):
+    waits = next(
+        name for name in (f"a{n}" for n in range(100)) if delay_of(job(name, jitter=59.0)).seconds >= 30
+    )
+    first = job(waits, jitter=59.0)
+    made = desk(first, job("b", after=[waits]))
+    made.decide(T0)
+    # The minute has turned, the predecessor is not due yet, and the dependent gets another schedule.
+    made.clock.at = minute(1.1)
+    made.edit(first, job("b", "*/2 * * * *", after=[waits]))
+    for number in (1.1, 1.2, 2, 3):
+        made.decide(minute(number))
+    for number in (1, 2):
+        gates = made.client.hkeys(made.keys.own(f"gates:{made.run(number, 'b')}"))
+        assert gates == [made.run(number, waits).encode()]
+
+
+def test_a_dependent_that_replaces_waits_for_both(desk, hand):
+    made = desk(job("a"), job("b", after=["a"], concurrency="replace"))
+    made.minutes(0, 1)
+    hand.end(hand.take())
+    running = hand.take()
+    assert running == made.run(1, "b")
+    made.decide(minute(2))
+    hand.end(hand.take())
+    assert made.status(2, "b") == "deferred"
+    hand.end(running, "stop")
+    assert made.queued() == [made.run(2, "b")]
+
+
+def test_a_line_of_dependents_closes_up_where_one_of_them_ends_by_its_predecessor(desk, hand):
+    made = desk(job("a"), job("b", after=["a"], concurrency="queue", max_running=3))
+    made.minutes(0, 1)
+    hand.end(hand.take())
+    running = hand.take()
+    made.minutes(2, 3)
+    second, third = hand.take(), hand.take()
+    hand.end(third)
+    hand.end(second, "fail")
+    assert (made.status(2, "b"), made.status(3, "b")) == ("canceled", "deferred")
+    hand.end(running)
+    assert made.queued() == [made.run(3, "b")]
+
+
+def test_a_released_run_of_high_priority_goes_to_the_head(desk, hand):
+    made = desk(job("a"), job("b", after=["a"], priority="high"), job("c"))
+    made.minutes(0, 1)
+    hand.end(hand.take())
+    assert made.queued() == [made.run(1, "b"), made.run(1, "c")]
+
+
 def test_a_leader_change_between_the_two_decisions_makes_no_difference(desk, hand):
     jobs = chain("a", "b")
     old = desk(*jobs, epoch=1, holder="old")

@@ -195,6 +195,17 @@ def test_a_replaced_run_of_a_group_gives_its_room_to_who_waited_first(desk, hand
     assert hand.take() == made.run(2, "a")
 
 
+def test_a_run_released_by_its_predecessor_still_waits_for_room(desk, hand):
+    made = desk(job("a", group="disk"), job("b"), job("c", after=["b"], group="disk"))
+    made.minutes(0, 1)
+    first = hand.take()
+    assert first == made.run(1, "a")
+    hand.end(hand.take())
+    assert hand.take() == ""
+    hand.end(first)
+    assert hand.take() == made.run(1, "c")
+
+
 def test_the_limit_holds_whatever_the_hands_do_at_once(desk, redis_client):
     made = crowd(desk, "a", "b", "c", group="disk:2", minutes=4)
     hands = [Hand(redis_client, f"hand{n}") for n in range(3)]

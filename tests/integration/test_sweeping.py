@@ -200,6 +200,14 @@ def test_a_due_retry_is_queued_once(desk, hand):
     assert made.queued() == [made.run(1)]
 
 
+def test_a_due_retry_of_high_priority_goes_to_the_head(desk, hand):
+    made = desk(job("a", priority="high", retries=1), job("b"))
+    made.minutes(0, 1)
+    hand.end(hand.take(), "retry", delay=30)
+    made.tidy(seconds_ahead=60)
+    assert made.queued() == [made.run(1, "a"), made.run(1, "b")]
+
+
 # --- keys that are not ours ---------------------------------------------------------------------------
 
 

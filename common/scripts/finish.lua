@@ -15,6 +15,7 @@ local owner, origin, job, last, stop, recovered =
 if owner ~= execution then
   if last == execution then return recovered == execution and 'RECOVERED' or 'REPEATED' end
   redis.call('HINCRBY', K .. 'counters', 'late', 1)
+  redis.call('SREM', P .. ':worker:' .. worker .. ':executions', run .. ':' .. execution)
   return 'LATE'
 end
 origin = origin or 'default'

@@ -19,12 +19,15 @@ local function is_final(status)
 end
 
 -- The run's status, nil where it has none that counts: its hash was deleted, or another tool has ended it. While an
--- attempt runs it is started, whatever another tool has written over that.
+-- attempt of it lives it is started, whatever another tool has written over that.
 local function live_status(run)
   local status, execution = unpack(redis.call('HMGET', run_key(run), 'status', 'execution'))
   if not status then return nil end
-  if is_final(status) then return execution and execution ~= '' and 'started' or nil end
-  return status
+  if not is_final(status) then return status end
+  if execution and execution ~= '' and redis.call('EXISTS', P .. ':execution:' .. run .. ':' .. execution) == 1 then
+    return 'started'
+  end
+  return nil
 end
 
 -- The held run stands in its queue, at its head for priority=high. Where the queue's key is no list it stays held,
@@ -126,7 +129,7 @@ local function end_unstarted(run, reason, todo)
     redis.call('LREM', queue_key(origin), 1, run)
     redis.call('ZREM', P .. ':scheduled:' .. origin, run)
     redis.call('ZREM', P .. ':deferred:' .. origin, run)
-    redis.call('HSET', run_key(run), 'status', 'canceled', 'ended_at', NOW.iso, 'outcome', reason)
+    redis.call('HSET', run_key(run), 'status', 'canceled', 'execution', '', 'ended_at', NOW.iso, 'outcome', reason)
     redis.call('EXPIRE', run_key(run), KEEP.ttl)
     redis.call('EXPIRE', P .. ':results:' .. run, KEEP.ttl)
     redis.call('ZADD', P .. ':canceled:' .. origin, NOW.seconds, run)

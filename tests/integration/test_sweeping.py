@@ -74,6 +74,17 @@ def test_a_started_run_that_rq_called_canceled_goes_on_and_still_counts(desk, ha
     assert made.words()[-1] == "queued"
 
 
+def test_a_started_run_that_rq_canceled_is_over_when_its_worker_is(desk, hand):
+    made = desk(job(concurrency="queue"))
+    made.minutes(0, 2)
+    run = hand.take()
+    fetched(made, run).cancel()
+    assert made.tidy() == []
+    hand.die()
+    assert {one.what for one in made.tidy(rounds=2)} >= {"removed"}
+    assert made.queued() == [made.run(2)]
+
+
 def test_a_deleted_run_is_dropped_by_the_worker_that_had_claimed_it(desk, hand):
     made = desk(job())
     made.minutes(0, 1)

@@ -2,6 +2,7 @@
 
 import argparse
 import random
+import signal
 import sys
 from pathlib import Path
 
@@ -28,6 +29,8 @@ def main() -> int:
         for violation in checker.check(History.load(asked.check)):
             sys.stdout.write(f"{violation.kind}: {violation.what}\n")
         return 0
+    # As Ctrl-C does: the processes of the run end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     seed = random.randrange(10**6) if asked.seed is None else asked.seed
     sys.stdout.write(f"seed {seed}\n")
     sys.stdout.flush()

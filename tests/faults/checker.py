@@ -291,6 +291,17 @@ def metrics(history: History) -> Iterator[Violation]:
             yield Violation(
                 "metrics", f"missed {name}: {history.missed.get(name, 0)} counted, {skipped[name]} logged"
             )
+    # When /metrics was read, only the suspended instants of the end went on being counted.
+    exported = history.exported
+    for name in sorted(set(skipped) | set(exported or ())):
+        if (
+            exported is not None
+            and skipped[name] != exported.get(name, 0)
+            and not name.endswith("|suspended")
+        ):
+            yield Violation(
+                "metrics", f"missed {name}: {exported.get(name, 0)} exported, {skipped[name]} logged"
+            )
     if history.through is not None and history.through != occurrences(history):
         yield Violation(
             "metrics", f"the fence counts {history.through} instants, the log {occurrences(history)}"

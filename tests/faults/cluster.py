@@ -8,6 +8,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -35,6 +36,9 @@ MARK = "FAULTS_RUN"
 Role = Literal["scheduler", "worker"]
 _BACK_OFF_SECONDS = 1.0
 _RESTARTS_SECONDS = 0.2
+# The leader reads the counters that it exports a little more often than this.
+OBSERVED_SECONDS = 6.5
+_MISSED = re.compile(r'^cron_job_missed_total\{job="([^"]*)",reason="([^"]*)"\} (\S+)$', re.MULTILINE)
 # Keys that are meant to stay: state that is bounded by the number of jobs, workers or queues.
 _STAYS = (
     "rq:kuber-cron:fence", "rq:kuber-cron:lease", "rq:kuber-cron:cursor", "rq:kuber-cron:log:", "rq:kuber-cron:past:",
@@ -119,7 +123,7 @@ class Member:
             self.process = subprocess.Popen(
                 self._cluster.command(self.role),
                 cwd=self._cluster.directory,
-                env=environment(**self._cluster.variables(self), **self.extra),
+                env=environment(**{**self._cluster.variables(self), **self.extra}),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
@@ -153,9 +157,9 @@ class Member:
             return found
         return {}
 
-    def get(self, path: str) -> str:
+    def get(self, path: str, seconds: float = 0.5) -> str:
         """The page at ``path``, empty where there is none in time."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=0.5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
         try:
             connection.request("GET", path)
             return connection.getresponse().read().decode()
@@ -234,7 +238,10 @@ class Cluster:
     def _keep(self) -> None:
         while not self._stop.wait(_RESTARTS_SECONDS):
             for member in list(self.members):
-                member.look(time.monotonic())
+                try:
+                    member.look(time.monotonic())
+                except Exception as error:  # noqa: BLE001 - a keeper that died silently would look like a fault
+                    self.hung.append(f"the keeper could not look after {member.name}: {error!r}")
 
     def _end_keeper(self) -> None:
         self._stop.set()
@@ -335,7 +342,7 @@ class Cluster:
 
     # --- the end: quiet, drained, judged -----------------------------------------------------------------------
 
-    def settle(self) -> float:
+    def settle(self, drain_seconds: float | None = None) -> float:
         """Everything is healed, every instant up to the answer is decided, and no run is unfinished any more.
 
         Both waits are bounded: what is not done by then is the checker's to name.
@@ -346,7 +353,10 @@ class Cluster:
         self._wait(lambda: self._all_decided(until), 2 * takeover + 10)
         self.jobs.write(suspended=True)
         with self.server.client() as client:
-            self._wait(lambda: not self._unfinished(client), 3 * (times.ttl + 2) + 30)
+            self._wait(
+                lambda: not self._unfinished(client),
+                3 * (times.ttl + 2) + 30 if drain_seconds is None else drain_seconds,
+            )
             self.recorder.sample(client)
         return until
 
@@ -380,6 +390,7 @@ class Cluster:
             for (name, pid), count in late.items()
             if (name, pid) in self._early
         }
+        exported = self._exported()
         for role in ("scheduler", "worker"):
             self.terminate([member for member in self.members if member.role == role])
         offset = boot_offset()
@@ -403,6 +414,7 @@ class Cluster:
             ttl=self.setup.times.ttl,
             unheard=tuple(Span(began=span.began, ended=span.ended) for span in recorder.unheard),
             missed=missed,
+            exported=exported,
             through=None if through is None else int(through),
             keys=tuple(sorted(key for key in keys if not key.startswith(_STAYS))),
             processes=tuple(processes),
@@ -410,6 +422,14 @@ class Cluster:
             loses_state=loses_state,
             noticed=self._noticed(),
         )
+
+    def _exported(self) -> dict[str, int] | None:
+        """The missed instants as the leader's page has them, read when it has had the time to look again."""
+        threading.Event().wait(OBSERVED_SECONDS)
+        leader = self.leader()
+        page = leader.get("/metrics", 3.0) if leader is not None else ""
+        found = _MISSED.findall(page)
+        return {f"{job}|{reason}": int(float(count)) for job, reason, count in found} if found else None
 
     def terminate(self, members: Sequence[Member], seconds: float = 15.0) -> None:
         """SIGTERM to each, and the end of each; one that does not end in time is killed and named."""

@@ -172,6 +172,7 @@ class History:
         until: Every instant up to here had to be decided.
         unheard: When MONITOR was not connected: a run that lived then may have been pushed unheard.
         missed: The counters ``job|reason`` that the leader exports.
+        exported: The same as the leader's /metrics said before the end; None where nobody answered.
         through: The fence's own count of decided instants; None where it was not read.
         keys: The keys that never expire, at the end.
         processes: Command lines of processes that outlived the cluster.
@@ -191,6 +192,7 @@ class History:
     ttl: float = 4.0
     unheard: tuple[Span, ...] = ()
     missed: Mapping[str, int] = field(default_factory=dict)
+    exported: Mapping[str, int] | None = None
     through: int | None = None
     keys: tuple[str, ...] = ()
     processes: tuple[str, ...] = ()

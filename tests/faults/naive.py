@@ -7,7 +7,7 @@ run what it queues and the same recorder, nemesis and checker judge it.
 
 ``NAIVE_PAUSE`` names a file: where it exists, a leader removes it and stops itself by SIGSTOP at the worst
 moment, after it has looked at the lease and before it enqueues. A page of garbage, a slow disk or a hypervisor
-do the same to others, only later.
+do the same to others, only later. ``NAIVE_ALWAYS`` lets a replica lead whatever the lease says: two leaders.
 """
 
 import http.server
@@ -35,10 +35,11 @@ _OWN = "rq:kuber-cron:"
 class Naive:
     """One replica."""
 
-    def __init__(self, client: redis.Redis, jobs: list[Job], pause: Path) -> None:
+    def __init__(self, client: redis.Redis, jobs: list[Job], pause: Path, *, always: bool) -> None:
         self._client = client
-        self._jobs = jobs
+        self.jobs = jobs
         self._pause = pause
+        self._always = always
         self._builder = Builder(client, None)
         self._name = f"naive_{secrets.token_hex(4)}"
         self._epoch = 0
@@ -46,7 +47,7 @@ class Naive:
 
     def turn(self) -> None:
         """Look at the lease, then enqueue what is due."""
-        due = [(job, at) for job in self._jobs for at in self._due(job)]
+        due = [(job, at) for job in self.jobs for at in self._due(job)]
         self.leads = self._holds_lease()
         if not self.leads:
             return
@@ -57,6 +58,9 @@ class Naive:
             self._enqueue(job, at)
 
     def _holds_lease(self) -> bool:
+        if self._always:
+            self._epoch = self._epoch or int(self._client.hincrby(f"{_OWN}fence", "epoch", 1))  # type: ignore[arg-type] # not asynchronous
+            return True
         ms = int(LEASE_SECONDS * 1000)
         if self._client.set(f"{_OWN}lease", self._name, nx=True, px=ms):
             self._epoch = int(self._client.hincrby(f"{_OWN}fence", "epoch", 1))  # type: ignore[arg-type] # not asynchronous
@@ -124,10 +128,17 @@ def main() -> None:
     done = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: done.set())
     with redis.Redis.from_url(os.environ["KUBER_CRON_REDIS_URL"], protocol=2) as client:
-        naive = Naive(client, [], Path(os.environ.get("NAIVE_PAUSE", "/nonexistent")))
+        naive = Naive(
+            client,
+            [],
+            Path(os.environ.get("NAIVE_PAUSE", "/nonexistent")),
+            always=bool(os.environ.get("NAIVE_ALWAYS")),
+        )
         _serve(naive)
+        before = ""
         while not done.wait(_TURN_SECONDS):
-            naive._jobs = list(sources.load([folder]).jobs)
+            if (now := sources.fingerprint([folder])) != before:
+                before, naive.jobs = now, list(sources.load([folder]).jobs)
             with suppress(redis.RedisError):
                 naive.turn()
 

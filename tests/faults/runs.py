@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from tests.faults.history import UNFINISHED, Final, History, Job, Line, Violation, stamp
 
+# From its decision to its end, two retries after a second and two included; the longest command takes 3 s.
+ENDS_SECONDS = 10.0
 _BY_THE_COMMAND = frozenset({"success", "failed"})
 # Commands tell the time in hundredths, and a kill takes a moment to arrive.
 _TOUCH_SECONDS = 0.05
@@ -18,6 +20,7 @@ class _Seen:
     history: History
     jobs: dict[str, Job]
     decided: dict[str, str]  # run → job
+    decided_at: dict[str, float]
     never_started: dict[str, str]  # run → why it ended without starting
     finals: dict[str, Final]
     starts: dict[str, list[Line]]
@@ -45,6 +48,7 @@ def _gathered(history: History) -> _Seen:
         history,
         {job.id: job for job in history.jobs},
         {entry.run: entry.job for entry in history.entries if entry.decision in {"queued", "held"}},
+        {entry.run: entry.at for entry in history.entries if entry.decision in {"queued", "held"}},
         {entry.run: entry.reason for entry in history.entries if entry.decision in {"ended", "error"}},
         {final.run: final for final in history.finals},
         starts,
@@ -90,6 +94,20 @@ def _ended(seen: _Seen, run: str, job: Job | None) -> Iterator[Violation]:
         yield Violation("lost", f"{run} counts as failed, and no command of it ever started")
     if job is not None:
         yield from _budget(final, job)
+        yield from _promptness(seen, final, job)
+
+
+def _promptness(seen: _Seen, final: Final, job: Job) -> Iterator[Violation]:
+    """A run that nothing holds back has ended soon, retries included, where no fault was about."""
+    if job.concurrency != "allow" or job.group or job.after or final.run not in seen.decided_at:
+        return
+    began = seen.decided_at[final.run]
+    ended = max((line.at for line in seen.ends.get(final.run, ())), default=began)
+    calm = 2 * seen.history.ttl + 4
+    if ended - began > ENDS_SECONDS and not any(
+        fault.began <= ended and began <= fault.ended + calm for fault in seen.history.faults
+    ):
+        yield Violation("slow", f"{final.run} took {ended - began:.1f} s from its decision to its end")
 
 
 def _has_succeeded(seen: _Seen, final: Final) -> bool:
@@ -141,9 +159,6 @@ def _pushes(seen: _Seen) -> Iterator[Violation]:
     if not seen.history.pushes:
         return
     pushed = Counter(push.run for push in seen.history.pushes if not push.returned)
-    decided_at = {
-        entry.run: entry.at for entry in seen.history.entries if entry.decision in {"queued", "held"}
-    }
     for run in sorted(set(pushed) & set(seen.finals)):
         final = seen.finals[run]
         owed = attempts_of(final)
@@ -151,10 +166,11 @@ def _pushes(seen: _Seen) -> Iterator[Violation]:
             yield Violation("doubled", f"{run} was pushed {pushed[run]} times, {owed} were owed")
     last_heard = max(push.at for push in seen.history.pushes)
     for run, final in seen.finals.items():
-        at = decided_at.get(run)
+        at = seen.decided_at.get(run)
         if at is None or final.outcome not in _BY_THE_COMMAND or run in seen.never_started:
             continue
-        if any(span.ended >= at for span in seen.history.unheard) or at > last_heard:
+        ended = max((line.at for line in seen.ends.get(run, ())), default=at)
+        if any(span.began <= ended and at <= span.ended for span in seen.history.unheard) or at > last_heard:
             continue  # MONITOR may have missed one; the upper bound above holds anyway
         if pushed[run] < attempts_of(final):
             yield Violation("lost", f"{run} was pushed {pushed[run]} times, {attempts_of(final)} were owed")

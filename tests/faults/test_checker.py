@@ -8,14 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.faults import checker
-from tests.faults.good import START, Story
+from tests.faults.good import START, good
 from tests.faults.history import Entry, Fault, Final, History, Line, Push, Sighting, Span, stamp
 
 SEEDS = st.integers(0, 10**6)
-
-
-def good(seed: int = 7) -> History:
-    return Story(seed).tell()
 
 
 def kinds(history: History) -> set[str]:
@@ -284,6 +280,16 @@ def a_fence_that_counts_less(history, rng):
     return replace(history, through=(history.through or 0) - 1)
 
 
+def a_scrape_that_disagrees(history, rng):
+    name = rng.choice([name for name in sorted(history.missed) if name.endswith("|overlap")])
+    return replace(history, exported={**history.missed, name: 0})
+
+
+def a_run_that_takes_for_ever(history, rng):
+    line = next(e for e in history.lines if e.job == "tick" and e.code == 0)
+    return replace(history, lines=tuple(replace(e, at=e.at + 11) if e is line else e for e in history.lines))
+
+
 MISTAKES: dict[Mistake, str] = {
     a_decision_is_dropped: "lost",
     the_last_decisions_are_missing: "lost",
@@ -325,6 +331,8 @@ MISTAKES: dict[Mistake, str] = {
     a_counter_that_disagrees: "metrics",
     a_skip_that_nobody_counted: "metrics",
     a_fence_that_counts_less: "metrics",
+    a_scrape_that_disagrees: "metrics",
+    a_run_that_takes_for_ever: "slow",
 }
 
 

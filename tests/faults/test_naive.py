@@ -19,14 +19,14 @@ JOBS = tuple(Spec(f"tick-{number}") for number in range(4))
 ROOT = Path(__file__).parents[2]
 
 
-def naive(pause: Path) -> Setup:
+def naive(pause: Path, **more: str) -> Setup:
     path = f"{ROOT}:{ROOT / 'src'}"
     return Setup(
         specs=JOBS,
         schedulers=2,
         workers=1,
         scheduler=NAIVE,
-        variables={"NAIVE_PAUSE": str(pause), "PYTHONPATH": path},
+        variables={"NAIVE_PAUSE": str(pause), "PYTHONPATH": path, **more},
     )
 
 
@@ -61,7 +61,7 @@ def history_with(tmp_path: Path, *, is_paused: bool) -> History:
             leader.signal(signal.SIGCONT)
             faults.append(Fault(kind="STOP leader", hits="leader", began=began, ended=began, recovery=6.0))
             lets_decide(cluster, 2)
-        return cluster.end(cluster.settle(), faults=faults)
+        return cluster.end(cluster.settle(8), faults=faults)
 
 
 def test_the_naive_scheduler_is_accepted_while_nothing_goes_wrong(tmp_path):
@@ -75,3 +75,11 @@ def test_a_naive_leader_that_is_stopped_between_its_look_and_its_writes_is_convi
     counts = checker.counted(violations)
     assert counts["doubled"] >= len(JOBS)
     assert {"epoch", "order"} <= {violation.kind for violation in violations}
+
+
+def test_two_naive_leaders_are_convicted(tmp_path):
+    with Cluster(tmp_path / "run", naive(tmp_path / "pause", NAIVE_ALWAYS="1")) as cluster:
+        eventually(cluster.is_up, 60)
+        lets_decide(cluster, 5)
+        history = cluster.end(cluster.settle(8))
+    assert checker.counted(checker.check(history))["doubled"] >= 1

@@ -1,8 +1,8 @@
 """The schedule of faults, and what the harness knows of its own jobs."""
 
 from tests.faults import jobs, nemesis, report
+from tests.faults.good import good
 from tests.faults.history import Fault, Violation
-from tests.faults.test_checker import good
 
 from kuber_cron.common import sources
 

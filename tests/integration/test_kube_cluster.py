@@ -2,19 +2,17 @@
 
 import json
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import cli_process
 import pytest
-import redis
 import yaml
-from electing import KEYS, Contender, Electorate, electorate, epoch_of
+from electing import Contender, Electorate, electorate, epoch_of
 from realkube import LEASES, MANIFESTS, Cluster, Wire
+from schedulers import Schedulers
 from waiting import eventually
 
 from kuber_cron.scheduler import kube, lease
@@ -267,85 +265,6 @@ def test_the_record_is_one_that_client_gos_elector_reads(cluster, namespace, vot
 # --- real schedulers -----------------------------------------------------------------------------
 
 
-class Schedulers:
-    """`kuber-cron scheduler` processes, and what they have decided together."""
-
-    def __init__(self, url: str, kubeconfig: Path, namespace: str, directory: Path) -> None:
-        self.client = redis.Redis.from_url(url, protocol=2)
-        self.directory = directory
-        self._namespace = namespace
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        (directory / "jobs").write_text("TZ=UTC\n@every 1s true # every second\n")
-        self._environment = cli_process.environment(
-            KUBECONFIG=str(kubeconfig),
-            KUBER_CRON_ELECTION="kubernetes",
-            KUBER_CRON_NAMESPACE=namespace,
-            KUBER_CRON_INSECURE="1",
-            KUBER_CRON_METRICS_PORT="0",
-            KUBER_CRON_METRICS_HOST="127.0.0.1",
-            KUBER_CRON_REDIS_URL=url,
-            KUBER_CRON_LEASE_SECONDS="3",
-            KUBER_CRON_RENEW_SECONDS="2",
-            KUBER_CRON_RETRY_SECONDS="0.5",
-        )
-
-    def start(self, name: str) -> None:
-        log = (self.directory / f"{name}.log").open("wb")
-        with log:
-            self._processes[name] = subprocess.Popen(
-                [*cli_process.COMMAND, "scheduler", str(self.directory / "jobs")],
-                env={**self._environment, "HOSTNAME": name},
-                stderr=log,
-            )
-        eventually(lambda: b"telemetry is served" in (self.directory / f"{name}.log").read_bytes(), 30)
-
-    def leader(self, after: int = 0, seconds: float = 20.0) -> tuple[str, int]:
-        """Name and epoch of the first term after that epoch that has decided something."""
-
-        def decided() -> tuple[str, int] | None:
-            newest = self.client.xrevrange(KEYS.own(f"log:{self.job()}"), count=1)
-            if not newest:
-                return None
-            ((_, entry),) = newest
-            epoch = int(entry[b"epoch"])
-            return (entry[b"by"].decode().split("_")[0], epoch) if epoch > after else None
-
-        return eventually(decided, seconds, every=0.005)
-
-    def job(self) -> str:
-        names = [key.decode().rpartition(":")[2] for key in self.client.keys(KEYS.own("log:*"))]
-        return names[0] if names else ""
-
-    def kill(self, name: str, how: signal.Signals = signal.SIGKILL) -> None:
-        process = self._processes.pop(name)
-        process.send_signal(how)
-        process.wait(20)
-
-    def decisions(self) -> list[int]:
-        """The instants that were queued, in the order in which that was decided."""
-        queued = []
-        for _, entry in self.client.xrange(KEYS.own(f"log:{self.job()}")):
-            if entry[b"decision"] == b"queued":
-                assert entry[b"first"] == entry[b"last"]
-                queued.append(int(entry[b"first"]))
-            else:
-                assert entry[b"decision"] == b"moved", entry
-        return queued
-
-    def nothing_is_lost_or_doubled(self, at_least: int) -> None:
-        queued = self.decisions()
-        assert queued == list(range(queued[0], queued[0] + len(queued)))
-        assert len(queued) >= at_least
-        runs = self.client.lrange("rq:queue:default", 0, -1)
-        assert len(runs) == len(set(runs)) >= len(queued)
-
-    def end(self) -> None:
-        for process in self._processes.values():
-            process.kill()
-            process.wait()
-        self.client.close()
-
-
 @pytest.fixture
 def schedulers(
     cluster: Cluster, namespace: str, redis_url: str, granted: Callable[..., tuple[str, Path]], tmp_path: Path
@@ -354,7 +273,7 @@ def schedulers(
     token, _ = granted()
     wire = Wire(cluster.server)
     kubeconfig = cluster.kubeconfig_for(tmp_path / "wired", namespace=namespace, token=token, port=wire.port)
-    made = Schedulers(redis_url, kubeconfig, namespace, tmp_path)
+    made = Schedulers(redis_url, kubeconfig, tmp_path, namespace=namespace)
     try:
         for name in ("a", "b", "c"):
             made.start(name)

@@ -28,7 +28,7 @@ from kuber_cron.common.jobs import Job
 
 if TYPE_CHECKING:
     from kuber_cron.worker.command import Ended, Launch
-    from kuber_cron.worker.output import Stream
+    from kuber_cron.worker.excerpt import Stream
     from kuber_cron.worker.supervisor import Supervisor
 
 TIMED_OUT = 124  # as timeout(1) has it

@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from kuber_cron.worker.command import Launch
-from kuber_cron.worker.output import JsonLines, Sink, Stream
+from kuber_cron.worker.excerpt import Stream
+from kuber_cron.worker.output import JsonLines, Sink
 
 _LIMIT_BYTES = 8 * 1024 * 1024  # some seconds of a chatty command; log files have all of it
 

@@ -27,8 +27,9 @@ from functools import partial
 
 from kuber_cron.worker import stragglers
 from kuber_cron.worker.command import Ended, Launch, Running
+from kuber_cron.worker.excerpt import Stream
 from kuber_cron.worker.outcome import Cause, Outcome
-from kuber_cron.worker.output import Output, Stream
+from kuber_cron.worker.output import Output
 from kuber_cron.worker.spawn import Child, signal_group
 
 READ_BYTES = 64 * 1024  # a pipe's usual capacity: one read empties it

@@ -110,6 +110,14 @@ class LogFile:
             self._fd = -1
 
     @property
+    def refused_bytes(self) -> int:
+        """What is missing because the disk refused it, and not for the limit."""
+        if not self.exists:
+            return self.dropped_bytes
+        over_the_limit = max(0, self._written + self._over - self._limit)
+        return max(0, self.dropped_bytes - over_the_limit)
+
+    @property
     def _tail_limit(self) -> int:
         return min(LOG_TAIL_BYTES, self._limit // 4)
 

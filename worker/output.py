@@ -7,21 +7,18 @@ Two pipes tell stdout from stderr; their order is that of arrival at the worker'
 microseconds apart may change places. One pipe would keep them in order and lose which is which.
 """
 
-import codecs
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import structlog
 
-from kuber_cron.worker.logfile import LogFile, Tail
+from kuber_cron.worker.excerpt import Ends, Excerpt, Stream
+from kuber_cron.worker.logfile import LogFile
+from kuber_cron.worker.redacting import Redactor
 
-Stream = Literal["stdout", "stderr"]
-
-HEAD_BYTES = 4 * 1024
-TAIL_BYTES = 12 * 1024
 MAX_LINE_BYTES = 16 * 1024  # a collector's usual limit of one line (containerd cuts there too)
 
 log = structlog.get_logger(__name__)
@@ -41,115 +38,93 @@ class Sink(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Captured:
-    """What is kept of a command's output for people.
+class Captured(Excerpt):
+    """What is kept of a command's output for people, redacted, and what became of its log file.
 
     Attributes:
-        head: Its first 4 KiB as text, with what is not UTF-8 replaced.
-        tail: The last 12 KiB of what is not in ``head``, likewise.
         total_bytes: All that it wrote.
-        omitted_bytes: What lies between head and tail.
         dropped_bytes: What is missing from the log file: over its limit, or refused by the disk. 0 where no log
             file was asked for.
+        refused_bytes: The part of it that the disk is to blame for.
         log_path: The log file, or None if there is none.
         warning: Why the log file is not whole, its limit aside, or None.
     """
 
-    head: str = ""
-    tail: str = ""
-    total_bytes: int = 0
-    omitted_bytes: int = 0
     dropped_bytes: int = 0
+    refused_bytes: int = 0
     log_path: Path | None = None
     warning: str | None = None
 
-    @property
-    def text(self) -> str:
-        """Head and tail in one, with a line that says what is missing between them."""
-        if not self.omitted_bytes:
-            return self.head + self.tail
-        return f"{self.head}\n[kuber-cron: {self.omitted_bytes} bytes not shown]\n{self.tail}"
-
 
 class Output:
-    """All of one attempt's output: counted, excerpted, and handed to its log file and its sinks."""
+    """All of one attempt's output: counted, excerpted, and handed to its log file and its sinks.
 
-    __slots__ = ("_head", "_log", "_sinks", "_tail", "_tail_seen", "total_bytes")
+    The log file has it as it came; excerpt and sinks have it without the values that are to be hidden.
+    """
 
-    def __init__(self, log_file: LogFile | None = None, sinks: Sequence[Sink] = ()) -> None:
+    __slots__ = ("_ends", "_log", "_redactors", "_sinks", "total_bytes")
+
+    def __init__(
+        self, log_file: LogFile | None = None, sinks: Sequence[Sink] = (), hidden: Sequence[bytes] = ()
+    ) -> None:
+        """``hidden``: as :func:`kuber_cron.worker.redacting.values` gives them."""
         self._log = log_file
         self._sinks = list(sinks)
-        self._head = b""
-        self._tail: Tail | None = None
-        self._tail_seen = 0
+        self._ends = Ends()
+        self._redactors: dict[Stream, Redactor] = (
+            {"stdout": Redactor(hidden), "stderr": Redactor(hidden)} if hidden else {}
+        )
         self.total_bytes = 0
 
     def write(self, stream: Stream, data: bytes) -> None:
         """Take one piece as it came from a pipe."""
         self.total_bytes += len(data)
-        self._excerpt(data)
         if self._log is not None:
             self._log.write(data)
-        for sink in tuple(self._sinks):
-            try:
-                sink.write(stream, data)
-            except Exception:  # a foreign sink must not cost the run its other outputs
-                log.exception("output sink failed", sink=type(sink).__name__)
-                self._sinks.remove(sink)
+        if self._redactors:
+            data = self._redactors[stream].feed(data)
+        self._show(stream, data)
+
+    def excerpt(self) -> Excerpt:
+        """What is kept so far. For any thread."""
+        return self._ends.excerpt()
 
     def close(self) -> Captured:
         """The log file and the sinks are closed, and what is kept is told. Call it once."""
+        for stream, redactor in self._redactors.items():
+            self._show(stream, redactor.finish())
         for sink in self._sinks:
             try:
                 sink.close()
-            except Exception:  # as above
+            except Exception:  # a foreign sink must not cost the run its other outputs
                 log.exception("output sink failed", sink=type(sink).__name__)
         self._sinks.clear()
-        head, tail, omitted = self._texts()
-        if self._log is None:
-            return Captured(head=head, tail=tail, total_bytes=self.total_bytes, omitted_bytes=omitted)
-        self._log.close()
+        kept = self._ends.excerpt(final=True)
+        log_file = self._log
+        if log_file is not None:
+            log_file.close()
         return Captured(
-            head=head,
-            tail=tail,
+            head=kept.head,
+            tail=kept.tail,
+            streams=kept.streams,
             total_bytes=self.total_bytes,
-            omitted_bytes=omitted,
-            dropped_bytes=self._log.dropped_bytes,
-            log_path=self._log.path if self._log.exists else None,
-            warning=self._log.warning,
+            omitted_bytes=kept.omitted_bytes,
+            dropped_bytes=log_file.dropped_bytes if log_file else 0,
+            refused_bytes=log_file.refused_bytes if log_file else 0,
+            log_path=log_file.path if log_file and log_file.exists else None,
+            warning=log_file.warning if log_file else None,
         )
 
-    def _excerpt(self, data: bytes) -> None:
-        room = HEAD_BYTES - len(self._head)
-        if room > 0:
-            self._head += data[:room]
-            data = data[room:]
-        if data:
-            if self._tail is None:
-                self._tail = Tail(TAIL_BYTES)
-            self._tail.write(data)
-            self._tail_seen += len(data)
-
-    def _texts(self) -> tuple[str, str, int]:
-        """Head, tail and the number of bytes between them, no character cut in two."""
-        if self._tail is None:
-            return self._head.decode("utf-8", "replace"), "", 0
-        tail = self._tail.read()
-        omitted = self._tail_seen - len(tail)
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        head = decoder.decode(self._head)
-        if omitted:
-            decoder.reset()  # half a character at the head's end has lost its other half
-            tail = tail[_continuation(tail) :]
-        return head, decoder.decode(tail, final=True), omitted
-
-
-def _continuation(data: bytes) -> int:
-    """How many bytes at the start belong to a character that began before."""
-    count = 0
-    while count < min(3, len(data)) and data[count] & 0xC0 == 0x80:
-        count += 1
-    return count
+    def _show(self, stream: Stream, data: bytes) -> None:
+        if not data:
+            return
+        self._ends.write(stream, data)
+        for sink in tuple(self._sinks):
+            try:
+                sink.write(stream, data)
+            except Exception:  # as above
+                log.exception("output sink failed", sink=type(sink).__name__)
+                self._sinks.remove(sink)
 
 
 class JsonLines:

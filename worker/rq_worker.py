@@ -148,8 +148,10 @@ def result_fields(
         "cpu_seconds": round(ended.cpu_seconds, 3),
         "max_rss_bytes": ended.max_rss_bytes,
         "output_bytes": captured.total_bytes,
+        "dropped_bytes": captured.dropped_bytes,
         "head": captured.head,
         "tail": captured.tail,
+        "streams": captured.streams,
         "omitted_bytes": captured.omitted_bytes,
         "log": str(captured.log_path) if captured.log_path else None,
         "warnings": list(ended.warnings),
@@ -157,7 +159,7 @@ def result_fields(
     fields: list[str | int | float] = [
         "type", _RESULT_TYPES[action].value,
         "worker_name", worker,
-        "return_value", b64encode(json.dumps(value).encode()).decode(),
+        "return_value", b64encode(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")).decode(),
         "execution_id", ended.launch.execution_id,
         "execution_ended_at", ended_at.timestamp(),
     ]  # fmt: skip

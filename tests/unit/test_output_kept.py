@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kuber_cron.worker.excerpt import HEAD_BYTES, TAIL_BYTES
 from kuber_cron.worker.logfile import LogFile, Tail, path_of
-from kuber_cron.worker.output import HEAD_BYTES, MAX_LINE_BYTES, TAIL_BYTES, JsonLines, Output
+from kuber_cron.worker.output import MAX_LINE_BYTES, JsonLines, Output
 
 pieces = st.lists(
     st.tuples(st.sampled_from(["stdout", "stderr"]), st.binary(min_size=1, max_size=300)), max_size=20

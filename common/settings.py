@@ -22,7 +22,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from kuber_cron.common.errors import SettingsError
 from kuber_cron.common.machine import Machine
-from kuber_cron.common.redaction import redacted_url
+from kuber_cron.common.redaction import HIDDEN, redacted_url
 
 PREFIX = "KUBER_CRON_"
 
@@ -30,6 +30,7 @@ Election = Literal["kubernetes", "redis"]
 JobsFormat = Literal["user", "system"]
 LogFormat = Literal["auto", "json", "text"]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
+NotifyForm = Literal["json", "slack"]
 WorkerOutput = Literal["json", "raw", "off"]
 
 # Set for commands, so that a command which calls kuber-cron again is not warned about them.
@@ -99,6 +100,12 @@ def _zone(name: str) -> str:
 def _redis_scheme(url: str) -> str:
     if not re.match(r"(rediss?|unix|rediss?\+sentinel)://", url):
         raise ValueError("unknown scheme")
+    return url
+
+
+def _http_scheme(url: str) -> str:
+    if not re.match(r"https?://[^\s/?#]+\S*$", url):
+        raise ValueError("no address")
     return url
 
 
@@ -242,6 +249,23 @@ class Settings(BaseSettings):
     log_dir: Path = Field(Path("/var/log/kuber-cron"), **_allowed("a directory"))
     """Where each run's output is kept. Under `kuber-cron run` the default is `.kuber-cron/logs`."""
 
+    notify_url: Annotated[str, AfterValidator(_http_scheme)] | None = Field(
+        None, repr=False, **_allowed("`https://` or `http://`")
+    )
+    """The webhook that is told what each job's `notify` asks for: docs/notifications.md. Unset, nobody is told;
+    a job's `ping` does not need it."""
+
+    notify_url_file: Path | None = Field(None, **_allowed("a file"))
+    """A file with that address, read again at each try. It wins over NOTIFY_URL, and is better for addresses that
+    are secrets, as Slack's are."""
+
+    notify_form: Annotated[NotifyForm, _LOWER] = Field("json", **_allowed("`json` or `slack`"))
+    """What the webhook is sent: a JSON document of our own, or one that Slack, Mattermost and the like show."""
+
+    notify_key_file: Path | None = Field(None, **_allowed("a file"))
+    """The key that what is sent to the webhook is signed with, so that it can tell us from others. Each further
+    line signs too, for rotation. Not the key of SIGNING_KEY_FILE: the receiver has to know it."""
+
     grace_seconds: _Seconds = Field(25.0, **_allowed("seconds"))
     """How long after SIGTERM everything has ended: commands may finish until this less their kill time. Keep it
     below the pod's `terminationGracePeriodSeconds`, whose own default is 30 s."""
@@ -337,9 +361,19 @@ def _report(error: ValidationError, given: Mapping[str, Any]) -> list[str]:
             continue
         if field not in given:  # a default made from a setting that is reported itself
             continue
-        value = redacted_url(str(given[field])) if field == "redis_url" else str(given[field])
-        lines.append(f'{variable(field)}="{value}": allowed is {allowed(field)}')
+        lines.append(f'{variable(field)}="{_shown(field, str(given[field]))}": allowed is {allowed(field)}')
     return list(dict.fromkeys(lines))  # a list with two bad items is one bad setting
+
+
+def _shown(field: str, value: str) -> str:
+    """The value without what is secret in it; a webhook's address may be so as a whole."""
+    match field:
+        case "redis_url":
+            return redacted_url(value)
+        case "notify_url":
+            return HIDDEN
+        case _:
+            return value
 
 
 def _lease_problems(given: Mapping[str, Any]) -> list[str]:

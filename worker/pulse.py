@@ -1,5 +1,7 @@
 """The pulse: a worker's heartbeats, and what it does to its commands when they are not acknowledged.
 
+Two loops: ``run`` beats, and ``guard`` looks at the clock, so that a heartbeat which hangs holds up nothing.
+
 A worker that is cut off ends its commands before another is given their runs (spec: reliability.md §6,
 Self-fencing), counted on the interval clock from the sending of the last acknowledged heartbeat. Time in which
 Redis itself is away or loading does not count: nobody can take a run over then.
@@ -23,6 +25,8 @@ log = structlog.get_logger(__name__)
 # Of the ttl, what is kept between the last KILL and the first moment another may start the run.
 _RESERVE_SECONDS = 2.0
 _RETRY_SECONDS = 1.0
+# How often the guard looks; of the reserve, so that KILL is never late by it.
+_GUARD_SECONDS = 0.25
 
 
 class Stop(Protocol):
@@ -55,6 +59,7 @@ class Pulse:
         self._tell_rq = tell_rq
         self._metrics = metrics
         self._acked_at = self._tried_at = clock.elapsed()
+        self._fenced: set[str] = set()
 
     def silent_seconds(self) -> float:
         """How long ago the last acknowledged heartbeat was sent."""
@@ -69,12 +74,23 @@ class Pulse:
             except RedisError as error:
                 log.warning("heartbeat not acknowledged", error=str(error))
                 self._metrics.redis_is(up=False)
-                self._fence_ourselves(error)
+                self._missed(error)
                 seconds = min(seconds, _RETRY_SECONDS)
             except Exception:
                 # Without heartbeats every run here would be taken away: the loop has to go on.
+                self._metrics.errors.inc()
                 log.exception("a heartbeat failed")
             done.wait(seconds)
+
+    def guard(self, done: threading.Event) -> None:
+        """End commands in time where heartbeats are not acknowledged, until ``done``."""
+        while not done.wait(_GUARD_SECONDS):
+            try:
+                self.fence()
+            except Exception:
+                # Without it a cut-off worker would run what others have been given.
+                self._metrics.errors.inc()
+                log.exception("self-fencing failed")
 
     def beat(self) -> None:
         """One heartbeat; what it says of each attempt is obeyed.
@@ -95,17 +111,27 @@ class Pulse:
                 self._stop(one.execution, "stopped")
         self._tell_rq()
 
-    def _fence_ourselves(self, error: RedisError) -> None:
+    def _missed(self, error: RedisError) -> None:
         now = self._clock.elapsed()
         if _nobody_can_take_over(error):
             self._acked_at += now - self._tried_at
         self._tried_at = now
-        silent = now - self._acked_at
+
+    def fence(self) -> None:
+        """TERM for every command once half the ttl has passed in silence, KILL two seconds before its end."""
+        silent = self.silent_seconds()
         if silent < self._ttl / 2:
+            self._fenced.clear()
             return
         grace = max(0.0, self._ttl - _RESERVE_SECONDS - silent)
         for one in self._slots.all():
-            if one.payload is None or one.payload.on_lost_heartbeat == "kill":
+            if one.execution in self._fenced or one.payload is None:
+                continue
+            self._fenced.add(one.execution)
+            if one.payload.on_lost_heartbeat == "kill":
+                log.warning(
+                    "cut off from redis: the command is ended", run=one.run, silent_seconds=round(silent, 1)
+                )
                 self._stop(one.execution, "lost", grace_seconds=grace)
 
 

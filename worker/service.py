@@ -1,7 +1,7 @@
 """The worker as a service: claims, runs commands, keeps them alive in Redis, reports how they ended.
 
-Five threads, each with one thing to wait for: the supervisor's loop (processes), the claimer (queues), the
-reporter (ends to be recorded), the pulse (heartbeats), the ear (RQ's commands). They meet in ``Slots``: an
+Six threads, each with one thing to wait for: the supervisor's loop (processes), the claimer (queues), the reporter
+(ends to be recorded), the pulse (heartbeats) and its guard (the clock), the ear (RQ's commands). They meet in ``Slots``: an
 attempt is in there from its start script until its end is recorded, and takes a slot as long.
 
 Outcomes wait in memory while Redis is away and are sent when it is back. What this does *not* guarantee: that
@@ -157,6 +157,7 @@ class Worker:
             "supervisor": self._supervisor.run,
             "reporter": self._reporter.run,
             "pulse": partial(self._pulse.run, self._done),
+            "guard": partial(self._pulse.guard, self._done),
             "claimer": partial(self._claimer.run, self._draining),
             "ear": partial(self._ear.run, self._done),
         }
@@ -184,7 +185,7 @@ class Worker:
         """Whether the worker has ended."""
         if not self._done.wait(timeout_seconds):
             return False
-        for name in ("pulse", "ear"):
+        for name in ("pulse", "guard", "ear"):
             self._threads[name].join(_JOIN_SECONDS)
         return True
 

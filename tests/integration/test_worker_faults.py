@@ -1,0 +1,206 @@
+"""Workers that are paused, cut off, killed or out of Redis: every run still ends where it should."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+
+import pytest
+import redis
+from leading import housekeeping
+from rq.queue import Queue
+from rq.registry import StartedJobRegistry, clean_registries
+from rq.serializers import JSONSerializer
+from tests.cli_process import COMMAND, end, environment
+from waiting import eventually
+from working import KEYS, ended, job, push, status, worker
+
+from kuber_cron.common.store import Store
+from kuber_cron.worker.ledger import Ending, Ledger, NotStarted, Started
+
+TTL = 4.0  # the shortest that the settings allow
+
+
+def sample(made, name, **labels):
+    return made.registry.get_sample_value(name, labels)
+
+
+@pytest.fixture
+def processes(tmp_path):
+    """Starts real workers on a Redis; each in a session of its own."""
+    started = []
+
+    def start(url, *words):
+        settings = {
+            "REDIS_URL": url,
+            "INSECURE": "1",
+            "METRICS_PORT": "0",
+            "METRICS_HOST": "127.0.0.1",
+            "LOG_DIR": str(tmp_path / "logs"),
+            "LOG_LEVEL": "warning",
+            "WORKER_OUTPUT": "off",
+            "WORKER_TTL_SECONDS": str(TTL),
+        }
+        process = subprocess.Popen(
+            [*COMMAND, "worker", *words],
+            env=environment(**{f"KUBER_CRON_{name}": value for name, value in settings.items()}),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.send_signal(signal.SIGCONT)
+    end(started)
+
+
+def attempts(proof):
+    """What the commands themselves have written: (attempt, word) pairs."""
+    return [tuple(line.split()) for line in proof.read_text().splitlines()] if proof.exists() else []
+
+
+def test_rqs_own_cleaning_with_a_clock_a_minute_ahead_reaps_no_live_attempt(
+    redis_client, redis_url, tmp_path, monkeypatch
+):
+    runs = [push(redis_client, job(f"long{number}", "sleep 60", kill_grace=0.1)) for number in range(64)]
+    with worker(redis_url, tmp_path, slots=64, grace_seconds=1.0) as made:
+        eventually(lambda: len(made.running()) == 64, 20)
+        ahead = time.time() + 60
+        monkeypatch.setattr("rq.registry.current_timestamp", lambda: int(ahead))
+        queue = Queue("default", connection=redis_client, serializer=JSONSerializer)
+        for _ in range(5):
+            clean_registries(queue)
+            assert sorted(StartedJobRegistry(queue=queue).get_job_ids()) == sorted(runs)
+        listing = subprocess.run(
+            [sys.executable, "-m", "rq.cli", "info", "--url", redis_url, "--serializer", "json", "--raw"],
+            capture_output=True, text=True, timeout=30, check=True,
+        )  # fmt: skip
+        assert made.name in listing.stdout
+        assert len(made.running()) == 64
+        assert all(status(redis_client, run) == "started" for run in runs)
+
+
+@pytest.mark.slow
+def test_a_worker_that_wakes_after_its_run_was_taken_kills_its_command_and_records_nothing(
+    redis_client, redis_url, tmp_path, processes
+):
+    proof = tmp_path / "proof"
+    command = f"echo $KUBER_CRON_ATTEMPT begins >> {proof}; sleep 8; echo $KUBER_CRON_ATTEMPT ends >> {proof}"
+    run = push(redis_client, job("taken", command))
+    sleeper = processes(redis_url)
+    eventually(lambda: status(redis_client, run) == "started", 20)
+    with housekeeping(redis_url, ttl_seconds=TTL) as tidied:
+        sleeper.send_signal(signal.SIGSTOP)
+        eventually(lambda: ("lost_again", run) in [(each.what, each.run) for each in tidied], 20)
+        processes(redis_url)
+        eventually(lambda: ("2", "begins") in attempts(proof), 20)
+        sleeper.send_signal(signal.SIGCONT)
+        assert ended(redis_client, run, 30).is_finished
+    # The command of the first attempt was not stopped with its worker, and ends with the worker's waking.
+    assert ("2", "ends") in attempts(proof)
+    assert [word for attempt, word in attempts(proof) if attempt == "2"] == ["begins", "ends"]
+    assert redis_client.hmget(KEYS.run(run), "attempt", "lost", "outcome") == [b"2", b"1", b"success"]
+
+
+@pytest.mark.slow
+def test_sixteen_runs_of_a_killed_worker_are_attempted_again_within_ttl_and_two_seconds(
+    redis_client, redis_url, tmp_path, processes
+):
+    first = processes(redis_url, "--slots", "16")
+    runs = [push(redis_client, job(f"long{number}", "sleep 60", kill_grace=0.1)) for number in range(16)]
+    eventually(lambda: all(status(redis_client, run) == "started" for run in runs), 20)
+    # The leader has been watching for longer than its own rest.
+    with housekeeping(redis_url, ttl_seconds=TTL) as tidied:
+        threading.Event().wait(TTL + 3)
+        with worker(redis_url, tmp_path, slots=16, ttl_seconds=TTL, grace_seconds=1.0) as second:
+            first.kill()
+            killed = time.monotonic()
+            eventually(lambda: len(second.running()) == 16, 20)
+            took = time.monotonic() - killed
+            assert sorted(each.run for each in tidied if each.what == "lost_again") == sorted(runs)
+            assert took <= TTL + 2.5, f"{took:.1f} s"  # half a second for this machine's own pauses
+            recovered = [sample(second, "cron_job_recoveries_total", job=f"long{n}") for n in range(16)]
+            assert recovered == [1.0] * 16
+    subprocess.run(["pkill", "-f", "sleep 60"], check=False)  # the killed worker could not
+
+
+@pytest.mark.slow
+def test_nothing_runs_twice_though_redis_was_away_for_longer_than_the_ttl(redis_server, tmp_path, processes):
+    directory = tmp_path / "redis"
+    server = redis_server(directory, appendfsync="always")
+    url, proof = server.url, tmp_path / "proof"
+    with redis.Redis.from_url(url, protocol=2) as client:
+        command = f"echo $KUBER_CRON_RUN_ID >> {proof}; sleep 12"
+        runs = [push(client, job(f"long{number}", command)) for number in range(8)]
+        processes(url, "--slots", "8")
+        eventually(lambda: len(attempts(proof)) == 8, 20)
+        with housekeeping(url, ttl_seconds=TTL):
+            server.stop()
+            threading.Event().wait(TTL + 2)
+            redis_server(directory, appendfsync="always")
+            assert all(ended(client, run, 40).is_finished for run in runs)
+    assert sorted(run for (run,) in attempts(proof)) == sorted(runs)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_cut_off_ends_its_command_before_another_may_start_it(redis_server, tmp_path):
+    """Cut off, and not away: the server is paused by SIGSTOP, so that a connection hangs instead of being refused."""
+    server = redis_server(tmp_path / "redis")
+    with redis.Redis.from_url(server.url, protocol=2) as client:
+        push(client, job("cut", "trap '' TERM; sleep 60", kill_grace=30))
+        pid = int(client.info("server")["process_id"])
+        with worker(server.url, tmp_path / "logs", ttl_seconds=TTL, grace_seconds=1.0) as made:
+            eventually(made.running)
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                stopped = time.monotonic()
+                eventually(lambda: not made.running(), 20)
+                assert time.monotonic() - stopped <= TTL - 2 + 1.5  # ttl - 2 s, whatever the grace; and slack
+            finally:
+                os.kill(pid, signal.SIGCONT)
+
+
+@pytest.fixture
+def ledger(redis_client):
+    made = Ledger(Store(redis_client, KEYS), worker="w", ttl_seconds=15)
+    made.announce(datetime.now(UTC))
+    return made
+
+
+def now():
+    return datetime.now(UTC)
+
+
+def test_a_claim_whose_reply_is_lost_stays_in_the_claim_list_and_can_be_started(redis_client, ledger):
+    run = push(redis_client, job())
+    ledger.claim(["default"], 1)  # and nobody heard the answer
+    assert ledger.unstarted() == [run]
+    assert isinstance(ledger.start(run, "e1", now()), Started)
+
+
+def test_a_start_sent_twice_is_one_attempt_and_gives_the_first_answer_again(redis_client, ledger):
+    run = push(redis_client, job())
+    ledger.claim(["default"], 1)
+    first = ledger.start(run, "e1", now())
+    assert ledger.start(run, "e1", now()) == first
+    assert redis_client.hget(KEYS.run(run), "attempt") == b"1"
+    assert isinstance(ledger.start(run, "e2", now()), NotStarted)
+
+
+def test_an_end_sent_twice_is_one_end(redis_client, ledger):
+    run = push(redis_client, job())
+    ledger.claim(["default"], 1)
+    ledger.start(run, "e1", now())
+    ending = Ending(
+        action="finish", outcome="success", ended_at=now(), duration_seconds=0.1, result=["type", "1"]
+    )
+    words = [ledger.end(run, "e1", ending, result_ttl_seconds=60, failure_ttl_seconds=60) for _ in range(3)]
+    assert words == ["DONE", "REPEATED", "REPEATED"]
+    assert redis_client.xlen(f"rq:results:{run}") == 1
+    assert redis_client.lrange(KEYS.own("history:job"), 0, -1) == [run.encode()]

@@ -19,7 +19,9 @@ from kuber_cron.worker.excerpt import Ends, Excerpt, Stream
 from kuber_cron.worker.logfile import LogFile
 from kuber_cron.worker.redacting import Redactor
 
+STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
 MAX_LINE_BYTES = 16 * 1024  # a collector's usual limit of one line (containerd cuts there too)
+_AT_ONCE_BYTES = 4 * 1024  # of short lines, as JSON a hundred times as long
 
 log = structlog.get_logger(__name__)
 
@@ -135,35 +137,55 @@ class JsonLines:
     """
 
     def __init__(self, emit: Callable[[str], None], *, job: str, run_id: str, attempt: int) -> None:
-        """``emit`` takes one JSON document without a line end, and must not block."""
+        """``emit`` takes one or more JSON documents, each with its line end."""
         self._emit = emit
-        self._about = {"job": job, "run": run_id, "attempt": attempt}
-        self._rest: dict[Stream, bytes] = {"stdout": b"", "stderr": b""}
+        about = json.dumps({"job": job, "run": run_id, "attempt": attempt}, ensure_ascii=False)[:-1]
+        # An optimisation: of each line's document only the text is new.
+        self._before: dict[Stream, str] = {
+            stream: f'{about}, "stream": "{stream}", "text": ' for stream in STREAMS
+        }
+        self._rest: dict[Stream, bytes] = dict.fromkeys(STREAMS, b"")
 
     def write(self, stream: Stream, data: bytes) -> None:
         """Tell the lines that end in this piece."""
-        *lines, rest = (self._rest[stream] + data).split(b"\n")
-        for line in lines:
-            self._tell(stream, line)
-        while len(rest) >= MAX_LINE_BYTES:
-            self._tell_one(stream, rest[:MAX_LINE_BYTES], partial=True)
-            rest = rest[MAX_LINE_BYTES:]
-        self._rest[stream] = rest
+        for at in range(0, len(data), _AT_ONCE_BYTES):
+            *lines, rest = (self._rest[stream] + data[at : at + _AT_ONCE_BYTES]).split(b"\n")
+            documents = []
+            for line in lines:
+                if len(line) > MAX_LINE_BYTES:
+                    documents += self._long(stream, line)
+                else:
+                    documents.append(self._document(stream, line))
+            while len(rest) >= MAX_LINE_BYTES:
+                documents.append(self._document(stream, rest[:MAX_LINE_BYTES], partial=True))
+                rest = rest[MAX_LINE_BYTES:]
+            self._rest[stream] = rest
+            if documents:
+                self._emit("".join(documents))
+
+    def gap(self, missed_bytes: int) -> None:
+        """So many bytes are missing before what comes next; what was unfinished before them is told."""
+        self.close()
+        self._emit(self._document("stderr", b"[kuber-cron: %d bytes not shown]" % missed_bytes))
 
     def close(self) -> None:
         """Tell what has no line end."""
         for stream, rest in self._rest.items():
             if rest:
-                self._tell(stream, rest)
+                self._emit("".join(self._long(stream, rest)))
+        self._rest = dict.fromkeys(STREAMS, b"")
 
-    def _tell(self, stream: Stream, line: bytes) -> None:
+    def _long(self, stream: Stream, line: bytes) -> list[str]:
+        documents = []
         while len(line) > MAX_LINE_BYTES:
-            self._tell_one(stream, line[:MAX_LINE_BYTES], partial=True)
+            documents.append(self._document(stream, line[:MAX_LINE_BYTES], partial=True))
             line = line[MAX_LINE_BYTES:]
-        self._tell_one(stream, line, partial=False)
+        documents.append(self._document(stream, line))
+        return documents
 
-    def _tell_one(self, stream: Stream, line: bytes, *, partial: bool) -> None:
-        document = {**self._about, "stream": stream, "text": line.decode("utf-8", "replace")}
-        if partial:
-            document["partial"] = True
-        self._emit(json.dumps(document, ensure_ascii=False))
+    def _document(self, stream: Stream, line: bytes, *, partial: bool = False) -> str:
+        end = ', "partial": true}\n' if partial else "}\n"
+        return self._before[stream] + _encode(line.decode("utf-8", "replace")) + end
+
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode

@@ -28,7 +28,7 @@ def values(environ: Mapping[str, str], patterns: Sequence[str]) -> tuple[bytes, 
     if not patterns:
         return ()
     matches = _matcher(tuple(patterns)).fullmatch
-    found = set()
+    found: set[str] = set()
     for name, value in environ.items():
         if matches(name):
             found.update(_secrets_of(value))

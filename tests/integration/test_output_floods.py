@@ -82,7 +82,7 @@ def test_a_sink_hears_each_stream_in_the_order_of_arrival():
     with Supervised(sinks=sinks) as commands:
         script = "echo a; sleep 0.1; echo b >&2; sleep 0.1; echo c; sleep 0.1; printf d >&2"
         assert commands.run(script).captured.text == "a\nb\nc\nd"
-    lines = [json.loads(line) for line in told]
+    lines = [json.loads(line) for line in "".join(told).splitlines()]
     assert [(line["stream"], line["text"]) for line in lines] == [
         ("stdout", "a"),
         ("stderr", "b"),

@@ -159,7 +159,8 @@ def lines_of(chunks):
     for stream, data in chunks:
         sink.write(stream, data)
     sink.close()
-    return [json.loads(line) for line in told]
+    assert all(documents.endswith("\n") for documents in told)
+    return [json.loads(line) for line in "".join(told).split("\n")[:-1]]
 
 
 def test_lines_are_told_with_their_stream_when_they_are_whole():
@@ -178,6 +179,18 @@ def test_a_line_without_an_end_is_told_in_pieces_and_takes_no_memory():
     assert "".join(line["text"] for line in told[:-1]) == "x" * 100_000
     assert all(len(line["text"]) <= MAX_LINE_BYTES for line in told)
     assert [line.get("partial", False) for line in told[-2:]] == [False, False]
+
+
+def test_a_gap_stands_where_it_is_and_ends_the_line_before_it():
+    told = []
+    sink = JsonLines(told.append, job='a "b"', run_id="r", attempt=2)
+    sink.write("stdout", b"half a li")
+    sink.gap(7)
+    sink.write("stdout", b"whole\n")
+    sink.close()
+    lines = [json.loads(line) for line in "".join(told).splitlines()]
+    assert [line["text"] for line in lines] == ["half a li", "[kuber-cron: 7 bytes not shown]", "whole"]
+    assert {line["job"] for line in lines} == {'a "b"'}
 
 
 @given(chunks=pieces)

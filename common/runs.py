@@ -8,6 +8,7 @@ wire format; nothing is ever looked up by a name that came from Redis.
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ PAYLOAD_VERSION = 1
 # What RQ shows as the function of our runs; a stock RQ worker that calls it is told what to use instead.
 FUNCTION = "kuber_cron.worker.entry.run"
 _STAMP = "%Y%m%dT%H%M%SZ"
+_STAMPED = re.compile(r"-\d{8}T\d{6}Z(-m[0-9a-f]{8})?$", re.ASCII)
 
 
 def run_id(job_id: str, at: datetime) -> str:
@@ -30,6 +32,11 @@ def run_id(job_id: str, at: datetime) -> str:
 def manual_run_id(job_id: str, at: datetime, nonce: str) -> str:
     """The id of a run that somebody asked for: the occurrence's form and ``-m<8 hex>``."""
     return f"{run_id(job_id, at)}-m{nonce[:8]}"
+
+
+def job_of(run: str) -> str:
+    """The job's id in a run's id; the whole of one that is not of our making."""
+    return _STAMPED.sub("", run)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +84,8 @@ class Payload:
     on_lost_heartbeat: LostHeartbeat = "kill"
     notify: str = "failure,recovery"
     ping: str | None = None
+    team: str | None = None
+    description: str | None = None
     not_after: datetime | None = None
 
     def to_bytes(self) -> bytes:

@@ -19,7 +19,8 @@ Everything lies under RQ's own prefix (``rq`` for the default instance), our own
 ``groups``                hash    group → how many of it may run at once
 ``group:<name>``          set     the runs of a group that run
 ``waiting:<name>``        zset    the runs that wait for room in it, by the order of their decisions
-``stats:<job>``           hash    last run, last success, last duration, last outcome
+``stats:<job>``           hash    last run, last success, last duration, last outcome; ``failing``: the run
+                                  that failed last, until the next success
 ``history:<job>``         list    ended runs, newest first, bounded
 ``quarantine``            stream  runs that nobody could read or verify, with the reason, bounded
 ``aside:<run>``           any     what stood under such a run's name and was no run

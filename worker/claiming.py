@@ -70,6 +70,7 @@ class Claimer:
         measures: JobMeasures,
         is_suspended: Callable[[], bool],
         start: Callable[[Launch], bool],
+        started: Callable[[Held], None],
         ended: Callable[[Ended], None],
     ) -> None:
         """Claims nothing yet.
@@ -85,6 +86,7 @@ class Claimer:
             measures: Where started attempts are counted.
             is_suspended: Whether somebody has said ``rq suspend``.
             start: The supervisor's.
+            started: Told of attempts that it has accepted.
             ended: Told of attempts that never ran.
         """
         self._ledger = ledger
@@ -98,6 +100,7 @@ class Claimer:
         self._measures = measures
         self._is_suspended = is_suspended
         self._start = start
+        self._tell_started = started
         self._tell_ended = ended
         self.has_newer_payload = False
         """A run of a newer version was met: nothing is claimed any more."""
@@ -160,12 +163,15 @@ class Claimer:
         except ValueError as error:
             self._refuse(Held(run, execution, started, None, PayloadError(str(error), reason="malformed")))
             return
-        self._slots.put(Held(run, execution, started, payload))
+        held = Held(run, execution, started, payload)
+        self._slots.put(held)
         if started.queued_at is not None:
             waited = (self._clock.now() - started.queued_at).total_seconds()
             self._measures.start_latency.labels(payload.origin).observe(max(0.0, waited))
         self._measures.attempt_started(payload.job, recovered=started.recovered)
-        if not self._start(launch):
+        if self._start(launch):
+            self._tell_started(held)
+        else:
             self._never_ran(launch, Outcome(kind="interrupted"), "the worker drains")
 
     def _started(self, run: str, execution: str, draining: threading.Event) -> Started | None:

@@ -17,6 +17,7 @@ from kuber_cron.common.store import HISTORY_LIMIT, Store, text
 Action = Literal["finish", "fail", "stop", "retry", "requeue", "return", "quarantine"]
 Pulse = Literal["OK", "GONE", "STOP"]
 HELD = "held: its group"
+_OVER = frozenset({"finished", "failed", "stopped"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +140,7 @@ class Ledger:
     def end(
         self, run: str, execution: str, ending: Ending, *, result_ttl_seconds: int, failure_ttl_seconds: int
     ) -> str:
-        """``DONE``, ``REPEATED`` (it had been recorded), or ``LATE`` (the run belongs to somebody else)."""
+        """``DONE``, ``RECOVERED`` (a success after a failure), ``REPEATED`` (it had been recorded), or ``LATE``."""
         reply = self._store.call(
             "finish",
             run,
@@ -159,6 +160,14 @@ class Ledger:
             *ending.result,
         )
         return text(reply)
+
+    def outcome_if_over(self, run: str, execution: str) -> str | None:
+        """The run's outcome if it ended for good with this execution, as Redis has it; None if it goes on."""
+        fields = ("status", "outcome", "ended_execution")
+        status, outcome, last = (
+            text(value) for value in self._store.client.hmget(self._store.keys.run(run), *fields)
+        )
+        return outcome if last == execution and status in _OVER else None
 
     def beat(self, running: Iterable[tuple[str, str]], now: datetime) -> list[Pulse]:
         """One heartbeat for the worker and these (run, execution) pairs; what each of them is told."""

@@ -25,6 +25,7 @@ from kuber_cron.worker.held import Held, Slots
 from kuber_cron.worker.ledger import Action, Ending, Ledger
 from kuber_cron.worker.metrics import WorkerMetrics
 from kuber_cron.worker.outcome import Outcome
+from kuber_cron.worker.telling import Teller
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +70,7 @@ class Reporter:
         measures: JobMeasures,
         rng: random.Random,
         may_give_up: Callable[[], bool],
+        teller: Teller,
     ) -> None:
         """``may_give_up``: nobody would miss an outcome that Redis does not take, for all commands have ended."""
         self._ledger = ledger
@@ -79,6 +81,7 @@ class Reporter:
         self._measures = measures
         self._rng = rng
         self._may_give_up = may_give_up
+        self._teller = teller
         self._ended: SimpleQueue[Ended | None] = SimpleQueue()
         self._pause = threading.Event()
         self._recent: deque[Recent] = deque(maxlen=_RECENT)
@@ -132,6 +135,7 @@ class Reporter:
         verdict = self._recorded(held, ending)
         if held.payload is not None:
             self._count(held, ended, ending, verdict)
+        self._teller.ended(held, ended, verdict=verdict, is_final=ending.action in FINAL)
 
     def _action(self, held: Held, outcome: Outcome) -> tuple[Action, float]:
         if held.problem is not None:

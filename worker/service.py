@@ -24,6 +24,7 @@ from redis.exceptions import RedisError
 
 from kuber_cron.common.clock import Clock
 from kuber_cron.common.measures import JobMeasures
+from kuber_cron.common.messenger import Messenger
 from kuber_cron.common.store import Keys, Store
 from kuber_cron.worker import rq_worker
 from kuber_cron.worker.claiming import Claimer, Conditions
@@ -36,6 +37,7 @@ from kuber_cron.worker.output import Sink
 from kuber_cron.worker.pulse import Pulse
 from kuber_cron.worker.reporting import Recent, Reporter
 from kuber_cron.worker.supervisor import Supervisor, no_sinks
+from kuber_cron.worker.telling import Teller
 from kuber_cron.worker.turns import Turns
 
 log = structlog.get_logger(__name__)
@@ -78,6 +80,7 @@ class Worker:
         measures: JobMeasures,
         sinks: Callable[[Launch], Sequence[Sink]] = no_sinks,
         rng: random.Random | None = None,
+        messenger: Messenger | None = None,
     ) -> None:
         """``connect`` takes a purpose: ``claiming``, ``general`` or ``rq`` (spec: reliability.md §4, §6)."""
         self._options = options
@@ -93,6 +96,7 @@ class Worker:
         self._draining = threading.Event()
         self._done = threading.Event()
         self._slots = Slots(options.slots)
+        teller = Teller(messenger, self._ends, worker=self.name)
         self._reporter = Reporter(
             self._ends,
             worker=self.name,
@@ -102,6 +106,7 @@ class Worker:
             measures=measures,
             rng=rng or random.Random(),  # noqa: S311 - spreads retries, keeps no secret
             may_give_up=self._has_no_commands_left,
+            teller=teller,
         )
         self._supervisor = Supervisor(
             on_started=self._on_started, on_ended=self._reporter.tell, sinks=sinks, clock=clock
@@ -122,6 +127,7 @@ class Worker:
             measures=measures,
             is_suspended=self._registration.is_suspended,
             start=self._supervisor.start,
+            started=teller.started,
             ended=self._reporter.tell,
         )
         self._pulse = Pulse(

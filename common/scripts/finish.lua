@@ -6,8 +6,8 @@
 --          quarantine: over, for nothing could be read or verified; `note` is the record, as JSON.
 -- retried  1 where the attempt spends one of the run's retries, else 0.
 -- outcome  for requeue: interrupted or lost, the account that pays.
--- Answers DONE, RECOVERED (the same, and the job's last run had not succeeded), REPEATED (this execution has ended
--- before) or LATE (the run belongs to another attempt).
+-- Answers DONE, RECOVERED (a success, and a run of the job had failed since its last one), REPEATED (this execution
+-- has ended before) or LATE (the run belongs to another attempt).
 local run, execution, worker, action, outcome = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local key = run_key(run)
 local owner, origin, job, last, stop, recovered =
@@ -61,9 +61,9 @@ redis.call('ZADD', P .. (action == 'finish' and ':finished:' or ':failed:') .. o
 redis.call('EXPIRE', key, ttl)
 redis.call('EXPIRE', P .. ':results:' .. run, ttl)
 if not job then return 'DONE' end
-local before = redis.call('HGET', K .. 'stats:' .. job, 'last_outcome')
+local failing = redis.call('HGET', K .. 'stats:' .. job, 'failing')
 finish(run, job, outcome, ARGV[8], ARGV[9])
-if action == 'finish' and before and before ~= 'success' then
+if action == 'finish' and failing then
   redis.call('HSET', key, 'recovered', execution)
   return 'RECOVERED'
 end

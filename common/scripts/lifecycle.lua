@@ -201,7 +201,12 @@ local function finish(run, job, outcome, ended_at, duration)
   local stats = K .. 'stats:' .. job
   redis.call('HSET', stats, 'last_run_at', ended_at, 'last_outcome', outcome)
   if duration ~= '' then redis.call('HSET', stats, 'last_duration', duration) end
-  if outcome == 'success' then redis.call('HSET', stats, 'last_success_at', ended_at) end
+  if outcome == 'success' then
+    redis.call('HSET', stats, 'last_success_at', ended_at)
+    redis.call('HDEL', stats, 'failing')
+  elseif outcome ~= 'replaced' then
+    redis.call('HSET', stats, 'failing', run)  -- until the next success, which is then a recovery
+  end
   close(run, job, outcome)
   remember(run, job)
   settle({{run = run, outcome = outcome}})

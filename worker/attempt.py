@@ -194,6 +194,7 @@ class Attempt:
             elapsed_seconds=now - self._started,
             ending=self.cause,
             output_bytes=self.output.total_bytes,
+            excerpt=self.output.excerpt,
         )
 
     def ended(self, wall: datetime) -> Ended:

@@ -46,12 +46,14 @@ class Conditions:
         environ: What commands inherit, less our own variables.
         keys_for_signatures: Any of them may have signed a run; none: unsigned runs are executed too.
         user_required: Refuse a command where the worker cannot become its user.
+        redact: Patterns of the variables whose values are hidden in what is kept of outputs.
     """
 
     log_dir: Path | None
     environ: Mapping[str, str]
     keys_for_signatures: Sequence[bytes] = ()
     user_required: bool = False
+    redact: Sequence[str] = ()
 
 
 class Claimer:
@@ -156,6 +158,7 @@ class Claimer:
                 log_dir=self._conditions.log_dir,
                 environ=self._conditions.environ,
                 user_required=self._conditions.user_required,
+                redact=self._conditions.redact,
             )
         except PayloadError as error:
             self._refuse(Held(run, execution, started, None, error))

@@ -4,11 +4,12 @@ Values and pure functions only; :mod:`kuber_cron.worker.supervisor` runs them. W
 which program runs it and where is decided here (spec: cron.md §2, Variables; reliability.md §6, last item).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from kuber_cron.worker.excerpt import Excerpt
 from kuber_cron.worker.outcome import Cause, Outcome
 from kuber_cron.worker.output import Captured
 
@@ -45,6 +46,7 @@ class Launch:
         success_codes: Exit codes that count as success.
         log_path: Where its output goes, None for nowhere but head and tail.
         log_limit_bytes: The size of that file is never above this, but for one line that says what was dropped.
+        hidden: Values that are hidden wherever its output goes but that file; as ``redacting.values`` gives them.
     """
 
     run_id: str
@@ -68,6 +70,7 @@ class Launch:
     success_codes: frozenset[int] = frozenset({0})
     log_path: Path | None = None
     log_limit_bytes: int = 10 * 1024 * 1024
+    hidden: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +84,7 @@ class Running:
         elapsed_seconds: Since its start.
         ending: Why we are ending it, or None.
         output_bytes: What it has written so far.
+        excerpt: Asks for what is kept of that; for any thread.
     """
 
     launch: Launch
@@ -89,6 +93,7 @@ class Running:
     elapsed_seconds: float
     ending: Cause | None
     output_bytes: int
+    excerpt: Callable[[], Excerpt]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,13 +1,13 @@
 """From a verified payload to a command, and from a command's end to what becomes of its run. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kuber_cron.common import retry
 from kuber_cron.common.runs import Payload
-from kuber_cron.worker import command, logfile
+from kuber_cron.worker import command, logfile, redacting
 from kuber_cron.worker.command import Ended, Launch
 from kuber_cron.worker.outcome import Outcome
 from kuber_cron.worker.output import Captured
@@ -24,8 +24,11 @@ def launch(
     log_dir: Path | None,
     environ: Mapping[str, str],
     user_required: bool,
+    redact: Sequence[str] = (),
 ) -> Launch:
     """What the supervisor is to start for this attempt.
+
+    ``redact``: patterns of the variables whose values are hidden in its output.
 
     Raises:
         ValueError: The payload names what cannot be part of a path, or a umask that is none.
@@ -33,6 +36,16 @@ def launch(
     path = None
     if log_dir is not None:
         path = logfile.path_of(log_dir, job=payload.job, run_id=payload.run, attempt=attempt)
+    env = command.environment(
+        environ,
+        payload.env,
+        job=payload.job,
+        run_id=payload.run,
+        execution_id=execution,
+        attempt=attempt,
+        scheduled_at=payload.scheduled_at,
+        shell=payload.shell if isinstance(payload.command, str) else None,
+    )
     return Launch(
         run_id=payload.run,
         job=payload.job,
@@ -41,16 +54,7 @@ def launch(
         scheduled_at=payload.scheduled_at,
         argv=command.argv(payload.command, payload.shell),
         stdin=None if payload.stdin is None else payload.stdin.encode(),
-        env=command.environment(
-            environ,
-            payload.env,
-            job=payload.job,
-            run_id=payload.run,
-            execution_id=execution,
-            attempt=attempt,
-            scheduled_at=payload.scheduled_at,
-            shell=payload.shell if isinstance(payload.command, str) else None,
-        ),
+        env=env,
         inherits_home="HOME" not in payload.env,
         cwd=command.working_directory(payload.cwd, payload.env),
         user=payload.user,
@@ -64,6 +68,7 @@ def launch(
         success_codes=frozenset(payload.success_codes),
         log_path=path,
         log_limit_bytes=payload.log_limit,
+        hidden=redacting.values(env, redact),
     )
 
 

@@ -8,7 +8,7 @@ log file on the worker's own volume stays as the command wrote it.
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import translate
 from functools import lru_cache
 from urllib.parse import unquote, urlsplit
@@ -27,7 +27,7 @@ def values(environ: Mapping[str, str], patterns: Sequence[str]) -> tuple[bytes, 
     """
     if not patterns:
         return ()
-    matches = _matcher(tuple(patterns)).fullmatch
+    matches = _matcher(tuple(patterns))
     found: set[str] = set()
     for name, value in environ.items():
         if matches(name):
@@ -39,8 +39,10 @@ def values(environ: Mapping[str, str], patterns: Sequence[str]) -> tuple[bytes, 
 
 
 @lru_cache(maxsize=16)
-def _matcher(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(translate(pattern) for pattern in patterns), re.IGNORECASE)
+def _matcher(patterns: tuple[str, ...]) -> Callable[[str], bool]:
+    """Whether a name matches one of ``patterns``; remembered, for the names are the same at each start."""
+    pattern = re.compile("|".join(translate(pattern) for pattern in patterns), re.IGNORECASE)
+    return lru_cache(maxsize=4096)(lambda name: pattern.fullmatch(name) is not None)
 
 
 def _secrets_of(value: str) -> Iterable[str]:

@@ -220,7 +220,7 @@ class Supervisor:
         return requests
 
     def _start(self, launch: Launch, _now: float) -> None:
-        output = Output(self._log_file(launch), self._sinks_of(launch))
+        output = Output(self._log_file(launch), self._sinks_of(launch), launch.hidden)
         try:
             attempt = self._begin(launch, output)
         except CannotStartError as error:

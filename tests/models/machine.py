@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import note
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from models import laws
 from models.laws import Facts
 from models.snapshot import Camera, Snapshot
@@ -65,24 +65,17 @@ FAULTS = ("", "", "", "", "request lost", "answer lost")
 class ScriptsMachine(RuleBasedStateMachine):
     """Two replicas, two workers, and everybody else."""
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Redis, cast: str) -> None:
         super().__init__()
+        client.flushall()
         self.client = client
         self.camera = Camera(client)
-        self.now: Snapshot | None = None
-        client.flushall()
-
-    @initialize(cast=st.sampled_from(sorted(CASTS)))
-    def begin(self, cast: str) -> None:
-        jobs = CASTS[cast]
-        self.world = World(self.client, jobs)
-        by_name = {one.id: one for one in jobs}
+        self.world = World(client, CASTS[cast])
         self.facts = Facts(
-            jobs=by_name,
-            minutes={one.id: MINUTES.get(one.schedule, 1) for one in jobs},
-            limits=laws.limits_of(by_name),
+            jobs=self.world.cast,
+            minutes={name: MINUTES.get(one.schedule, 1) for name, one in self.world.cast.items()},
+            limits=laws.limits_of(self.world.cast),
         )
-        self.executed: dict[int, set[int]] = {}
         self.world.leader.decide(self.world.catalog)
         self._applied()
 
@@ -143,10 +136,12 @@ class ScriptsMachine(RuleBasedStateMachine):
     @rule(hours=st.sampled_from([0.0, 0.0, 1.0]))
     def tidy(self, hours: float) -> None:
         """Retries are due an hour later, and only then."""
+        claimed = [worker.ledger.unstarted() for worker in self.world.workers]
         self.world.tidy_clock.hours_ahead = hours
         self.world.leader.tidy()
         self._applied()
         self._is_swept()
+        assert [worker.ledger.unstarted() for worker in self.world.workers] == claimed, "a live worker's claims"
 
     @rule(i=NUMBERS)
     def pause_or_resume(self, i: int) -> None:
@@ -209,7 +204,7 @@ class ScriptsMachine(RuleBasedStateMachine):
             if worker.running:
                 self.laws_hold()
                 held = worker.running[0]
-                self._told(held, lambda held=held, kind=kind: self.world.end(worker, held, kind)[1])  # type: ignore[misc] # bound now, not later
+                self._told(held, lambda held=held, kind=kind: self.world.end(worker, held, kind)[1])
 
     @precondition(lambda self: any(worker.running for worker in self.world.workers))
     @rule(i=NUMBERS)
@@ -250,6 +245,19 @@ class ScriptsMachine(RuleBasedStateMachine):
     @rule(i=st.integers(0, 1))
     def die(self, i: int) -> None:
         self.world.die(i)
+
+    @rule(i=st.integers(0, 1), stops=st.booleans(), other=st.booleans())
+    def a_worker_is_lost(self, i: int, *, stops: bool, other: bool) -> None:
+        """With what it runs and what it has claimed, some of which may have been stopped or ended meanwhile."""
+        self.claim_and_start(i, 2, other_first=other)
+        self.claim(i, 2, other_first=other)
+        self.laws_hold()
+        if stops:
+            self.stop_a_run(0)
+            self.decide(1, "")
+            self.laws_hold()
+        self.die(i)
+        self.tidy(0.0)
 
     @rule(i=st.integers(0, 1))
     def beat(self, i: int) -> None:
@@ -299,8 +307,6 @@ class ScriptsMachine(RuleBasedStateMachine):
 
     @invariant()
     def laws_hold(self) -> None:
-        if not hasattr(self, "world"):
-            return
         now = self.camera()
         self.facts.see(now)
         self.facts.unswept &= now.own("open").keys()
@@ -309,8 +315,6 @@ class ScriptsMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Everything is driven to its end; then nothing is held, and nothing is left."""
-        if not hasattr(self, "world"):
-            return
         world = self.world
         self.client.delete("rq:kuber-cron:paused")
         world.tidy_clock.hours_ahead = 1.0

@@ -16,16 +16,16 @@ from redis.exceptions import ConnectionError as NotConnected
 from kuber_cron.common import retry
 from kuber_cron.common.errors import FencedError, RedisUnreachableError
 from kuber_cron.common.jobs import Job
-from kuber_cron.common.store import FAILURE_TTL_SECONDS, RESULT_TTL_SECONDS, Keys, Store
+from kuber_cron.common.store import FAILURE_TTL_SECONDS, RESULT_TTL_SECONDS, Keys, Store, text
 from kuber_cron.scheduler import planner
 from kuber_cron.scheduler.catalog import Catalog, compile_entries
 from kuber_cron.scheduler.decider import Decider
-from kuber_cron.scheduler.dispatch import Dispatcher, Verdict
+from kuber_cron.scheduler.dispatch import Dispatcher, Item, Verdict
 from kuber_cron.scheduler.housekeeping import Housekeeper, Tidied
 from kuber_cron.scheduler.payloads import Builder
 from kuber_cron.scheduler.terms import Term
 from kuber_cron.worker import launching
-from kuber_cron.worker.ledger import Ending, Ledger, Started
+from kuber_cron.worker.ledger import Ending, Ledger, NotStarted, Started
 from kuber_cron.worker.outcome import Outcome
 
 KEYS = Keys("rq")
@@ -88,12 +88,11 @@ class LossyStore(Store):
 class Replica:
     """One scheduler. It decides whenever it is asked to, believing in its term until Redis tells it otherwise."""
 
-    def __init__(self, client: Redis, name: str, clock: Clock, tidy_clock: RedisClock) -> None:
+    def __init__(self, client: Redis, name: str, clock: Any, tidy_clock: Any) -> None:
         self.name = name
         self.store = LossyStore(client)
         self._dispatcher = Dispatcher(self.store, Builder(client, None))
-        self._clock: Any = clock
-        self._tidy_clock: Any = tidy_clock
+        self._clock = clock
         self.verdicts: list[Verdict] = []
         self._decider = Decider(
             self.store,
@@ -102,7 +101,7 @@ class Replica:
             boot_token="boot",
             on_verdict=lambda v, _: self.verdicts.append(v),
         )
-        self._housekeeper = Housekeeper(Store(client, KEYS), self._tidy_clock, 15.0)
+        self._housekeeper = Housekeeper(Store(client, KEYS), tidy_clock, 15.0)
         self.term: Term | None = None
 
     def claim(self, epoch: int) -> str:
@@ -110,7 +109,7 @@ class Replica:
         reply = self.store.call("term", "claim", self.name, epoch, "cluster", 60_000)
         if reply[0] == b"CLAIMED":
             self.term = Term(epoch, self.name)
-        return reply[0].decode()
+        return text(reply[0])
 
     def decide(self, catalog: Catalog, fault: str = "") -> bool:
         """Decide what is due; whether every call was answered."""
@@ -137,7 +136,8 @@ class Replica:
         """Decide each job's first due instant and its later ones in two batches, of which the second comes first."""
         assert self.term is not None
         stored = self._dispatcher.cursors()
-        first, later = [], []
+        first: list[Item] = []
+        later: list[Item] = []
         for name in jobs:
             entry = catalog.entries[name]
             for i, decision in enumerate(
@@ -227,7 +227,7 @@ class World:
         worker.ledger.announce(datetime.now(UTC))
         return worker
 
-    def start(self, worker: Worker, run: str, *, heard: bool = True) -> Started | str | None:
+    def start(self, worker: Worker, run: str, *, heard: bool = True) -> Started | NotStarted | None:
         """Start a claimed run; without ``heard`` the worker does not know what came of it."""
         known = [execution for other, execution in worker.unheard if other == run]
         execution = known[0] if known else f"e{next(self._numbers)}"
@@ -277,11 +277,9 @@ class World:
     def die(self, i: int) -> None:
         """The worker's keys expire; another one takes its place. What it was doing may still be heard of."""
         worker = self.workers[i]
-        gone = [KEYS.own(f"alive:{worker.name}")]
-        gone += list(self.client.scan_iter(match="rq:execution:*"))
-        mine = {f"rq:execution:{run}:{name}".encode() for run, name in worker.unheard}
-        mine |= {f"rq:execution:{held.run}:{held.execution}".encode() for held in worker.running}
-        self.client.delete(gone[0], *[key for key in gone[1:] if key in mine])
+        mine = [*worker.unheard, *((held.run, held.execution) for held in worker.running)]
+        executions = [f"rq:execution:{run}:{execution}" for run, execution in mine]
+        self.client.delete(KEYS.own(f"alive:{worker.name}"), *executions)
         self.client.expire(
             f"rq:worker:{worker.name}:executions", 420
         )  # RQ's own, set anew by each of its heartbeats

@@ -112,7 +112,9 @@ class _Tier:
     def __init__(self, settings: Settings, stack: ExitStack) -> None:
         from kuber_cron.common import connections, server_check, telemetry
         from kuber_cron.common.measures import JobMeasures
+        from kuber_cron.common.messenger import Messenger
         from kuber_cron.common.store import Keys, Store
+        from kuber_cron.common.webhook import Webhook
 
         self.settings = settings
         self.stack = stack
@@ -126,6 +128,8 @@ class _Tier:
         self.signing_keys = signing_keys(settings)
         self.registry = telemetry.make_registry()
         self.measures = JobMeasures(self.registry, max_jobs=settings.metrics_max_jobs)
+        self.messenger = Messenger(Webhook.of(settings), clock=self.clock, registry=self.registry)
+        stack.callback(self.messenger.close)  # after the services, whose last runs have to be told
 
     def connect(self, purpose: str) -> Any:  # a redis.Redis, which is not for this tier to know
         """Return a client for `purpose`. The process's end closes it: a service's threads use it to their last."""
@@ -168,6 +172,7 @@ class _Tier:
             clock=self.clock,
             metrics=SchedulerMetrics(self.registry, self.measures),
             measures=self.measures,
+            messenger=self.messenger,
         )
         watcher.load()
         return watcher, replica
@@ -248,6 +253,7 @@ class _Tier:
             metrics=WorkerMetrics(self.registry, slots=settings.worker_slots, alone=alone),
             measures=self.measures,
             sinks=self._sinks(),
+            messenger=self.messenger,
         )
 
     def _sinks(self) -> "Callable[[Launch], Sequence[Sink]]":

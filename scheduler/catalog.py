@@ -62,15 +62,6 @@ def compile_entries(jobs: Sequence[Job]) -> dict[str, Entry]:
     return entries
 
 
-def not_in_force(job: Job) -> list[str]:
-    """The policies of the job that this release reads and does not act on yet: to be said, never to be hidden."""
-    asked = {
-        "notify": job.notify != Job.__dataclass_fields__["notify"].default,
-        "ping": job.ping is not None,
-    }
-    return [name for name, is_asked in asked.items() if is_asked]
-
-
 class Watcher:
     """Keeps ``current`` equal to the files, looking once a second; calls ``on_change`` after each new load."""
 
@@ -125,9 +116,6 @@ class Watcher:
             self._clock.now(),
             tuple(loaded.diagnostics),
         )
-        for job in loaded.jobs:
-            if names := not_in_force(job):
-                log.warning("policy not in force in this release", job=job.id, policies=names)
         log.info("jobs loaded", jobs=len(loaded.jobs), version=self.current.version)
         return self.current
 

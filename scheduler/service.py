@@ -25,6 +25,7 @@ from kuber_cron.common.errors import (
     TermOverError,
 )
 from kuber_cron.common.measures import JobMeasures
+from kuber_cron.common.messenger import Messenger
 from kuber_cron.common.store import Keys, Store
 from kuber_cron.scheduler import observer
 from kuber_cron.scheduler.catalog import Catalog, Watcher
@@ -35,6 +36,7 @@ from kuber_cron.scheduler.housekeeping import ROUND_SECONDS, Housekeeper, Tidied
 from kuber_cron.scheduler.metrics import SchedulerMetrics, State
 from kuber_cron.scheduler.payloads import Builder
 from kuber_cron.scheduler.server_clock import ServerClock
+from kuber_cron.scheduler.telling import Teller
 from kuber_cron.scheduler.terms import Election, Term
 
 log = structlog.get_logger(__name__)
@@ -87,6 +89,7 @@ class Scheduler:
         clock: Clock,
         metrics: SchedulerMetrics,
         measures: JobMeasures,
+        messenger: Messenger | None = None,
     ) -> None:
         """``connect`` gives a client without retries of its own and with short time-outs."""
         self._options = options
@@ -110,6 +113,7 @@ class Scheduler:
         )
         self._tidy_store = Store(connect(), options.keys)
         self._housekeeper = Housekeeper(self._tidy_store, self._server_clock, options.worker_ttl_seconds)
+        self._teller = Teller(messenger, self._tidy_store)
         self._turned_at = clock.elapsed()
         self._threads: list[threading.Thread] = []
         metrics.on_scrape(self._fresh_state)
@@ -245,12 +249,13 @@ class Scheduler:
                 continue
             try:
                 for tidied in self._housekeeper.round(term):
-                    self._tell(tidied)
+                    self._tell(tidied, term)
                 entries = self._watcher.current.entries
                 self._metrics.update(gaps=gaps.after_a_slice(entries, self._server_clock.now()))
                 if self._clock.elapsed() >= observe_from:
-                    jobs = list(entries)
-                    self._metrics.update(observation=observer.observe(self._tidy_store, jobs), redis_up=True)
+                    observation = observer.observe(self._tidy_store, list(entries))
+                    self._metrics.update(observation=observation, redis_up=True)
+                    self._teller.observed(observation.missed, term, entries)
                     observe_from = self._clock.elapsed() + observer.OBSERVE_SECONDS
             except RedisError as error:
                 self._housekeeper.redis_was_away()
@@ -262,12 +267,14 @@ class Scheduler:
                 log.exception("a round of housekeeping failed")
                 self._metrics.loop_errors.inc()
 
-    def _tell(self, tidied: Tidied) -> None:
+    def _tell(self, tidied: Tidied, term: Term) -> None:
         if tidied.what in {"retried", "opened", "served"}:
             log.info(_TIDIED[tidied.what], job=tidied.job, run=tidied.run)
             return
         if tidied.what.startswith("lost"):
             self._measures.attempt_ended(tidied.job, "lost")
+        if tidied.what == "lost_failed" and (entry := self._watcher.current.entries.get(tidied.job)):
+            self._teller.lost(tidied.run, entry.job, term, self._clock.now())
         log.warning(_TIDIED[tidied.what], job=tidied.job, run=tidied.run)
 
     def _fresh_state(self, state: State) -> State:

@@ -2,11 +2,10 @@
 
 import pytest
 from waiting import eventually
-from working import job
 
 from kuber_cron.common import sources
 from kuber_cron.common.clock import SystemClock
-from kuber_cron.scheduler.catalog import Watcher, not_in_force
+from kuber_cron.scheduler.catalog import Watcher
 
 GOOD = "# kuber-cron: name=a\n* * * * * true\n"
 
@@ -80,9 +79,3 @@ def test_a_missing_path_is_named_with_the_remedy(tmp_path):
     with pytest.raises(sources.SourceError, match="does not exist") as caught:
         sources.load([tmp_path / "nothing"])
     assert caught.value.hint
-
-
-def test_policies_without_effect_today_are_named():
-    assert not_in_force(job(retries=3, concurrency="forbid")) == []
-    assert not_in_force(job(after=["x"], group="g", concurrency="queue")) == []
-    assert not_in_force(job(notify="missed", ping="https://example.org")) == ["notify", "ping"]

@@ -7,7 +7,9 @@ from pathlib import Path
 from working import job
 
 from kuber_cron.common import telemetry
+from kuber_cron.common.clock import SystemClock
 from kuber_cron.common.measures import OTHER, JobMeasures
+from kuber_cron.common.messenger import Messenger
 from kuber_cron.scheduler.catalog import Catalog, compile_entries
 from kuber_cron.scheduler.lease_metrics import LeaseMetrics
 from kuber_cron.scheduler.metrics import SchedulerMetrics
@@ -24,6 +26,7 @@ def leading_registry():
     metrics = SchedulerMetrics(registry, measures)
     LeaseMetrics(registry)
     WorkerMetrics(registry, slots=4, alone=False)
+    Messenger(None, clock=SystemClock(), registry=registry)
     metrics.update(
         epoch=3,
         catalog=Catalog(compile_entries([job("a")]), 1, True, NOW, ()),

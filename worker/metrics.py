@@ -18,6 +18,17 @@ class WorkerMetrics:
         self.errors = Counter(
             "cron_worker_errors", "Turns of the worker's loops that failed unexpectedly", registry=registry
         )
+        self.log_dropped = Counter(
+            "cron_log_dropped_bytes",
+            "Bytes of output missing in log files (limit, disk) or on the worker's own stdout (reader)",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in ("limit", "disk", "reader"):
+            self.log_dropped.labels(reason)
+        self.log_trimmed = Counter(
+            "cron_log_trimmed_files", "Old log files deleted for their job's quota", registry=registry
+        )
         self._redis_up = (
             Gauge("cron_redis_up", "1 while Redis answers this worker", registry=registry) if alone else None
         )

@@ -1,8 +1,9 @@
 """The worker as a service: claims, runs commands, keeps them alive in Redis, reports how they ended.
 
-Six threads, each with one thing to wait for: the supervisor's loop (processes), the claimer (queues), the reporter
-(ends to be recorded), the pulse (heartbeats) and its guard (the clock), the ear (RQ's commands). They meet in ``Slots``: an
-attempt is in there from its start script until its end is recorded, and takes a slot as long.
+Eight threads, each with one thing to wait for: the supervisor's loop (processes), the claimer (queues), the reporter
+(ends to be recorded), the pulse (heartbeats) and its guard (the clock), the ear (RQ's commands), the follower (what
+commands say), the trimmer (old log files). They meet in ``Slots``: an attempt is in there from its start script
+until its end is recorded, and takes a slot as long.
 
 Outcomes wait in memory while Redis is away and are sent when it is back. What this does *not* guarantee: that
 a run is not repeated by another worker after this one has been cut off for longer than its ttl; then the
@@ -14,7 +15,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -28,14 +29,16 @@ from kuber_cron.common.messenger import Messenger
 from kuber_cron.common.store import Keys, Store
 from kuber_cron.worker import rq_worker
 from kuber_cron.worker.claiming import Claimer, Conditions
-from kuber_cron.worker.command import Launch, Running
+from kuber_cron.worker.command import Ended, Launch, Running
 from kuber_cron.worker.ear import Ear
+from kuber_cron.worker.following import Follower
 from kuber_cron.worker.held import Slots
 from kuber_cron.worker.ledger import Ledger
 from kuber_cron.worker.metrics import WorkerMetrics
 from kuber_cron.worker.output import Sink
 from kuber_cron.worker.pulse import Pulse
 from kuber_cron.worker.reporting import Recent, Reporter
+from kuber_cron.worker.retention import Retention, Trimmer
 from kuber_cron.worker.supervisor import Supervisor, no_sinks
 from kuber_cron.worker.telling import Teller
 from kuber_cron.worker.turns import Turns
@@ -55,6 +58,8 @@ class Options:
         environ: What commands inherit, less our own variables.
         keys_for_signatures: Any of them may have signed a run; none: unsigned runs are executed too.
         user_required: Refuse a command where the worker cannot become its user.
+        redact: Patterns of the variables whose values are hidden in outputs, the log files aside.
+        retention: Each job's quota of log files.
     """
 
     keys: Keys
@@ -65,6 +70,8 @@ class Options:
     environ: Mapping[str, str]
     keys_for_signatures: Sequence[bytes] = ()
     user_required: bool = False
+    redact: Sequence[str] = ()
+    retention: Retention = field(default_factory=Retention)
 
 
 class Worker:
@@ -109,7 +116,17 @@ class Worker:
             teller=teller,
         )
         self._supervisor = Supervisor(
-            on_started=self._on_started, on_ended=self._reporter.tell, sinks=sinks, clock=clock
+            on_started=self._on_started, on_ended=self._on_ended, sinks=sinks, clock=clock
+        )
+        self._trimmer = Trimmer(
+            options.retention, options.log_dir, clock=clock, metrics=metrics, in_use=self._files_in_use
+        )
+        self._follower = Follower(
+            connect("general"),
+            options.keys,
+            running=self._supervisor.running,
+            is_held=self._slots.__contains__,
+            clock=clock,
         )
         self._claimer = Claimer(
             self._ledger(connect("claiming")),
@@ -121,6 +138,7 @@ class Worker:
                 environ=options.environ,
                 keys_for_signatures=options.keys_for_signatures,
                 user_required=options.user_required,
+                redact=options.redact,
             ),
             clock=clock,
             metrics=metrics,
@@ -166,7 +184,9 @@ class Worker:
             "guard": partial(self._pulse.guard, self._done),
             "claimer": partial(self._claimer.run, self._draining),
             "ear": partial(self._ear.run, self._done),
+            "follower": partial(self._follower.run, self._done),
         }
+        self._trimmer.start()
         for name, loop in loops.items():
             thread = threading.Thread(target=loop, name=f"worker-{name}", daemon=True)
             self._threads[name] = thread
@@ -191,7 +211,7 @@ class Worker:
         """Whether the worker has ended."""
         if not self._done.wait(timeout_seconds):
             return False
-        for name in ("pulse", "guard", "ear"):
+        for name in ("pulse", "guard", "ear", "follower"):
             self._threads[name].join(_JOIN_SECONDS)
         return True
 
@@ -219,6 +239,15 @@ class Worker:
         held = self._slots.get(launch.execution_id)
         say = log.debug if held is not None and held.is_quiet else log.info
         say("run started", job=launch.job, run=launch.run_id, attempt=launch.attempt, pid=pid)
+
+    def _on_ended(self, ended: Ended) -> None:
+        """As above."""
+        self._trimmer.ended(ended.captured)
+        self._reporter.tell(ended)
+
+    def _files_in_use(self) -> set[Path]:
+        paths = (one.launch.log_path for one in self._supervisor.running())
+        return {path for path in paths if path is not None}
 
     def _has_no_commands_left(self) -> bool:
         return self._draining.is_set() and not self._threads["supervisor"].is_alive()
@@ -252,6 +281,7 @@ class Worker:
             self._registration.leave()
         except RedisError as error:
             log.warning("left without a word: redis does not answer", error=str(error))
+        self._trimmer.finish(_JOIN_SECONDS)
         log.info("worker ended", worker=self.name)
         self._done.set()
 

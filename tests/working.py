@@ -17,6 +17,7 @@ from kuber_cron.common import connections
 from kuber_cron.common.clock import SystemClock
 from kuber_cron.common.jobs import Job
 from kuber_cron.common.measures import JobMeasures
+from kuber_cron.common.messenger import Messenger
 from kuber_cron.common.store import Keys
 from kuber_cron.scheduler.payloads import Builder
 from kuber_cron.worker.metrics import WorkerMetrics
@@ -43,7 +44,14 @@ def push(client: redis.Redis, definition: Job, *, signing_key: bytes | None = No
 
 
 @contextlib.contextmanager
-def worker(url: str, directory: Path, *, grace_seconds: float = 5.0, **options: Any) -> Iterator[Worker]:
+def worker(
+    url: str,
+    directory: Path,
+    *,
+    grace_seconds: float = 5.0,
+    messenger: Messenger | None = None,
+    **options: Any,
+) -> Iterator[Worker]:
     """A worker that runs in threads of this process and is drained at the end."""
     registry = CollectorRegistry()
     given = {"keys": KEYS, "log_dir": directory, "environ": dict(os.environ), "slots": 4, **options}
@@ -53,6 +61,7 @@ def worker(url: str, directory: Path, *, grace_seconds: float = 5.0, **options: 
         clock=SystemClock(),
         metrics=WorkerMetrics(registry, slots=given["slots"], alone=True),
         measures=JobMeasures(registry),
+        messenger=messenger,
     )
     made.registry = registry  # type: ignore[attr-defined] # for the test's eyes only
     made.start()

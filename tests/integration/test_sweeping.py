@@ -7,7 +7,7 @@ import redis
 from rq.job import Job as RQJob
 from rq.queue import Queue
 from rq.serializers import JSONSerializer
-from tests.deciding import KEYS, T0, Hand, desks, job, minute
+from tests.deciding import KEYS, T0, Desk, Hand, desks, job, minute
 
 from kuber_cron.common.errors import FencedError, StateLostError
 
@@ -124,8 +124,8 @@ def fill(client, count):
     return ids
 
 
-def test_twenty_thousand_open_runs_are_all_looked_at_within_ten_rounds(desk):
-    made = desk(job())
+def test_twenty_thousand_open_runs_are_all_looked_at_within_ten_rounds(redis_client):
+    made = Desk(redis_client, job())
     made.decide(T0)
     ids = fill(made.client, 20_000)
     deleted = random.Random(4).sample(ids, 300)

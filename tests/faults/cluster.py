@@ -10,6 +10,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,6 +32,8 @@ from tests.faults.proxy import Proxies, Proxy
 from tests.faults.recorder import Recorder
 from tests.faults.redis_server import RedisServer
 from tests.waiting import eventually
+
+import kuber_cron
 
 MARK = "FAULTS_RUN"
 Role = Literal["scheduler", "worker"]
@@ -200,6 +203,12 @@ class Cluster:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.callback(self._kill_all)
+            # A copy, so that what is edited meanwhile is not met by the processes that are started later.
+            shutil.copytree(
+                Path(kuber_cron.__file__).parent,
+                self.directory / "code" / "kuber_cron",
+                ignore=shutil.ignore_patterns("__pycache__"),
+            )
             self.proxies = stack.enter_context(Proxies())
             stack.callback(self.server.close)
             self.server.start()
@@ -287,7 +296,9 @@ class Cluster:
             found["KUBECONFIG"] = str(
                 self.setup.kubeconfig(self.directory / f"{member.name}.kubeconfig", member.api.port)
             )
-        return found | {MARK: self.mark} | dict(self.setup.variables)
+        return (
+            found | {MARK: self.mark, "PYTHONPATH": str(self.directory / "code")} | dict(self.setup.variables)
+        )
 
     # --- looking -------------------------------------------------------------------------------------------
 

@@ -235,9 +235,11 @@ class _Tier:
     def worker(self, *, alone: bool) -> "Worker":
         """Return a worker; `alone` where no scheduler shares its metrics."""
         from kuber_cron.worker.metrics import WorkerMetrics
+        from kuber_cron.worker.retention import Retention
         from kuber_cron.worker.service import Options, Worker
 
         settings = self.settings
+        metrics = WorkerMetrics(self.registry, slots=settings.worker_slots, alone=alone)
         return Worker(
             Options(
                 keys=self.keys,
@@ -247,21 +249,28 @@ class _Tier:
                 log_dir=settings.log_dir,
                 environ=dict(os.environ),
                 keys_for_signatures=self.signing_keys,
+                user_required=settings.user == "require",
+                redact=settings.redact,
+                retention=Retention(
+                    max_files=settings.log_keep_runs or None,
+                    max_age_seconds=settings.log_keep_days * 86400 or None,
+                    max_bytes=settings.log_keep_bytes or None,
+                ),
             ),
             connect=self.connect,
             clock=self.clock,
-            metrics=WorkerMetrics(self.registry, slots=settings.worker_slots, alone=alone),
+            metrics=metrics,
             measures=self.measures,
-            sinks=self._sinks(),
+            sinks=self._sinks(metrics.log_dropped.labels("reader").inc),
             messenger=self.messenger,
         )
 
-    def _sinks(self) -> "Callable[[Launch], Sequence[Sink]]":
+    def _sinks(self, on_dropped: "Callable[[int], None]") -> "Callable[[Launch], Sequence[Sink]]":
         from kuber_cron.cli.relay import Relay, sinks_for
 
         if self.settings.worker_output == "off":
             return lambda _: ()
-        relay = Relay(1)
+        relay = Relay(1, on_dropped=on_dropped)
         self.stack.callback(relay.close)
         return partial(sinks_for, relay, self.settings.worker_output)
 

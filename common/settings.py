@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from kuber_cron.common import values
 from kuber_cron.common.errors import SettingsError
 from kuber_cron.common.machine import Machine
 from kuber_cron.common.redaction import HIDDEN, redacted_url
@@ -32,6 +33,7 @@ LogFormat = Literal["auto", "json", "text"]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 NotifyForm = Literal["json", "slack"]
 WorkerOutput = Literal["json", "raw", "off"]
+UserRule = Literal["prefer", "require"]
 
 # Set for commands, so that a command which calls kuber-cron again is not warned about them.
 _FOR_COMMANDS = frozenset({"JOB", "RUN_ID", "SCHEDULED_AT", "ATTEMPT", "EXECUTION"})
@@ -128,9 +130,15 @@ def _split(separator: str) -> BeforeValidator:
     return BeforeValidator(split)
 
 
+def _bytes(value: Any) -> Any:
+    return values.size.parse(value) if isinstance(value, str) and value != "0" else value
+
+
+_SIZE = BeforeValidator(_bytes)
 _LOWER = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _QueueName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+_NamePattern = Annotated[str, Field(pattern=r"^[A-Za-z0-9_*?]+$")]
 _DnsName = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 
 
@@ -248,6 +256,29 @@ class Settings(BaseSettings):
 
     log_dir: Path = Field(Path("/var/log/kuber-cron"), **_allowed("a directory"))
     """Where each run's output is kept. Under `kuber-cron run` the default is `.kuber-cron/logs`."""
+
+    log_keep_runs: int = Field(100, ge=0, **_allowed("a number, `0` for no limit"))
+    """So many log files of each job are kept, give or take a tenth. A job's newest one always stays."""
+
+    log_keep_days: float = Field(30.0, ge=0, allow_inf_nan=False, **_allowed("days, `0` for no limit"))
+    """A job's log files that are older are deleted, whether it still runs or not."""
+
+    log_keep_bytes: Annotated[int, _SIZE] = Field(
+        256 * 1024 * 1024, **_allowed("a size (`256MiB`), `0` for no limit")
+    )
+    """The log files of each job together are no larger, give or take a tenth and one file. How large one may grow is
+    the job's `log_limit`."""
+
+    redact: Annotated[tuple[_NamePattern, ...], _split(",")] = Field(
+        ("*TOKEN", "*SECRET", "*PASSWORD", "*PASSWD", "*_PWD", "*_KEY"),
+        **_allowed("names of variables, `*` and `?` in them for anything, separated by commas; `none`"),
+    )
+    """The values of these variables of a command (six characters or more) are `***` in what Redis and the worker's
+    own output have of what it writes. In log files they stand as they are."""
+
+    user: Annotated[UserRule, _LOWER] = Field("prefer", **_allowed("`prefer` or `require`"))
+    """What becomes of a job that names a user whom the worker may not become: it runs as the worker's own, with a
+    warning, or it fails."""
 
     notify_url: Annotated[str, AfterValidator(_http_scheme)] | None = Field(
         None, repr=False, **_allowed("`https://` or `http://`")

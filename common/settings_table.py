@@ -13,6 +13,7 @@ _FOUND_OUT = {
     "namespace": "the pod's",
     "worker_slots": "the CPU quota, at least 4",
     "metrics_host": "all",
+    "log_keep_bytes": "`256MiB`",
 }
 
 _HEAD = """# Settings

@@ -55,6 +55,11 @@ def test_the_names_and_defaults_of_the_interface():
         "worker_ttl_seconds": 15,
         "worker_output": "json",
         "log_dir": Path("/var/log/kuber-cron"),
+        "log_keep_runs": 100,
+        "log_keep_days": 30,
+        "log_keep_bytes": 256 * 1024 * 1024,
+        "redact": ("*TOKEN", "*SECRET", "*PASSWORD", "*PASSWD", "*_PWD", "*_KEY"),
+        "user": "prefer",
         "notify_url": None,
         "notify_url_file": None,
         "notify_form": "json",
@@ -80,6 +85,17 @@ def test_lists_are_split_and_blanks_do_not_count():
 @pytest.mark.parametrize(("text", "value"), [("1", True), ("0", False), ("true", True), ("no", False)])
 def test_switches(text, value):
     assert load({"INSECURE": text}).insecure is value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("256MiB", 256 * 1024 * 1024), ("10MB", 10_000_000), ("4096", 4096), ("0", 0)]
+)
+def test_sizes_are_written_as_in_job_files(text, value):
+    assert load({"LOG_KEEP_BYTES": text}).log_keep_bytes == value
+
+
+def test_what_is_no_size_no_name_and_no_rule_is_reported():
+    assert len(problems_of({"LOG_KEEP_BYTES": "much", "REDACT": "A B,C", "USER": "root"})) == 3
 
 
 @pytest.mark.parametrize("text", ["", "  "])

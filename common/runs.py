@@ -112,6 +112,13 @@ class Payload:
                     reason="version",
                     hint="update the workers",
                 )
+            if unknown := values.keys() - _FIELDS:
+                # Only a newer release writes what this one does not know: to be put back, never quarantined.
+                raise PayloadError(
+                    f"the payload has {min(unknown)!r}, which this worker's version does not know",
+                    reason="version",
+                    hint="update the workers",
+                )
             for name in ("scheduled_at", "not_after"):
                 if values[name] is not None:
                     values[name] = datetime.fromisoformat(values[name])
@@ -120,7 +127,8 @@ class Payload:
             raise PayloadError(f"payload cannot be read: {error}", reason="malformed") from error
 
 
-_FROM_JOB = frozenset(f.name for f in fields(Payload)) & frozenset(f.name for f in fields(Job))
+_FIELDS = frozenset(f.name for f in fields(Payload))
+_FROM_JOB = _FIELDS & frozenset(f.name for f in fields(Job))
 
 
 def origin_of(job: Job) -> str:

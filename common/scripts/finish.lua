@@ -25,16 +25,16 @@ end
 NOW = {iso = ARGV[7], seconds = ARGV[8]}
 KEEP.history, KEEP.ttl, BY = tonumber(ARGV[13]), tonumber(ARGV[12]), worker
 
+-- A run that is to be stopped or replaced is not attempted again, whatever ended this attempt.
+local is_stopped = stop and stop ~= ''
 forget_execution(run, execution, origin, worker)
-if action == 'return' then
+if action == 'return' and not is_stopped then
   redis.call('HSET', key, 'execution', '', 'ended_execution', execution, 'status', 'queued')
   redis.call('HINCRBY', key, 'attempt', -1)
   redis.call('LPUSH', queue_key(origin), run)
   return 'DONE'
 end
 redis.call('XADD', P .. ':results:' .. run, 'MAXLEN', 10, '*', unpack(ARGV, 16))
--- A run that is to be stopped or replaced is not attempted again, whatever ended this attempt.
-local is_stopped = stop and stop ~= ''
 if is_stopped and action ~= 'finish' then action = 'stop' end
 if is_stopped and action == 'stop' and stop == 'replaced' then outcome = 'replaced' end
 redis.call('HSET', key, 'execution', '', 'ended_execution', execution, 'ended_at', ARGV[7], 'outcome', outcome,

@@ -145,12 +145,13 @@ def test_what_is_no_run_is_put_aside_and_the_worker_goes_on(redis_client, redis_
     assert redis_client.ttl(KEYS.own("aside:text")) > 0
 
 
+@pytest.mark.parametrize("newer", [{"version": 99}, {"a_field_of_tomorrow": None}])
 def test_a_payload_of_a_newer_version_is_put_back_and_the_worker_claims_nothing_more(
-    redis_client, redis_url, tmp_path
+    redis_client, redis_url, tmp_path, newer
 ):
     run = push_held(redis_client, "newer", signing_key=None)
     body, signature = arguments(redis_client, run)[2]
-    forge(redis_client, run, args=[json.dumps(json.loads(body) | {"version": 99}), signature])
+    forge(redis_client, run, args=[json.dumps(json.loads(body) | newer), signature])
     redis_client.hset(KEYS.run(run), "origin", "default")
     with worker(redis_url, tmp_path) as made:
         assert made.checks()["worker"]() == "ok"

@@ -141,7 +141,9 @@ class ScriptsMachine(RuleBasedStateMachine):
         self.world.leader.tidy()
         self._applied()
         self._is_swept()
-        assert [worker.ledger.unstarted() for worker in self.world.workers] == claimed, "a live worker's claims"
+        assert [worker.ledger.unstarted() for worker in self.world.workers] == claimed, (
+            "a live worker's claims"
+        )
 
     @rule(i=NUMBERS)
     def pause_or_resume(self, i: int) -> None:

@@ -28,6 +28,8 @@ log = structlog.get_logger(__name__)
 _LOOK = 200  # entries of one log in one look: more than a second's worth for any schedule
 _BATCH = 100  # logs read in one round trip
 _UNTOLD = frozenset({"suspended", "replaced"})  # somebody's wish, not a miss
+_MISSED = frozenset({"skipped", "ended", "error"})
+_QUEUED = frozenset({"queued", "released"})
 _FACTS = ("attempt", "at", "started_at", "worker_name", "stop")
 
 
@@ -112,12 +114,13 @@ class Teller:
                 continue
             if answer:
                 self._told[job.id] = text(answer[0][0])
-            yield [Logged.from_fields(fields) for _, fields in reversed(answer)]
+            found = (Logged.from_fields(fields) for _, fields in reversed(answer))
+            yield [one for one in found if one is not None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logged:
-    """One entry of a decision log, as far as it matters here. ``reason`` is empty for what was not missed."""
+    """One entry of a decision log. ``reason`` is empty where its instant was queued, which ends a streak."""
 
     reason: str
     first: int
@@ -126,20 +129,19 @@ class Logged:
     epoch: int
 
     @classmethod
-    def from_fields(cls, fields: Mapping[bytes, bytes]) -> "Logged":
-        """The entry as the scripts write it."""
+    def from_fields(cls, fields: Mapping[bytes, bytes]) -> "Logged | None":
+        """The entry as the scripts write it; None for one that says neither, as that a run is held."""
         told = {text(name): text(value) for name, value in fields.items()}
-        is_missed = told.get("decision") in {"skipped", "ended", "error"}
+        decision = told.get("decision", "")
+        if decision not in _MISSED | _QUEUED:
+            return None
         first, last, count, epoch = (
             int(float(told.get(name) or 0)) for name in ("first", "last", "count", "epoch")
         )
-        reason = "error" if told.get("decision") == "error" else told.get("reason", "")
+        # An error's reason is Redis' own words, which are for the log.
+        reason = decision if decision == "error" else told.get("reason", "")
         return cls(
-            reason=reason if is_missed else "",
-            first=first,
-            last=last,
-            count=count,
-            epoch=epoch,
+            reason=reason if decision in _MISSED else "", first=first, last=last, count=count, epoch=epoch
         )
 
 

@@ -447,13 +447,14 @@ def test_missed_instants_are_told_with_reason_and_count(receiving, messengers, r
 def test_a_run_that_its_predecessor_has_cost_is_told_as_missed(receiving, messengers, redis_client):
     first, second = timed("first"), timed("second", after=["first"], notify="missed")
     desk, hand, made = Desk(redis_client, first, second), Hand(redis_client), messengers()
-    desk.minutes(0, 1)
-    run = hand.take()
-    hand.end(run, "fail")
+    desk.decide(minute(0))
+    for number in (1, 2):
+        desk.decide(minute(number))
+        hand.end(hand.take(), "fail")
     told_by(desk, made)
     eventually(lambda: count(made, "sent", "missed") == 1)
     told = receiving.received[0].json
-    assert (told["job"], told["reason"], told["count"]) == ("second", "predecessor", 1)
+    assert (told["job"], told["reason"], told["count"]) == ("second", "predecessor", 2)
 
 
 def test_what_is_suspended_unwanted_or_of_another_leaders_term_is_not_told(

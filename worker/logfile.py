@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 LOG_TAIL_BYTES = 32 * 1024  # of a file that overflows, its last part; a quarter of a smaller limit
+_MARKER_BYTES = 64  # at most: the line that says what is missing
 _FILE_MODE = 0o640
 _DIRECTORY_MODE = 0o750
 
@@ -135,21 +136,45 @@ class LogFile:
     def _finish(self, tail: bytes) -> None:
         """Put the end of the output where the limit leaves room for it, after a line about what is missing.
 
-        The end may have to be completed by what the file holds already. It is written over the file's own last
-        part before the file is cut, so a full disk has to give no more than that line's room.
+        On a disk that has no room left, over the file's own last part: the end is where the error is.
         """
-        keep = min(self._written, self._limit - self._tail_limit)
-        start = max(keep, self._written + self._over - self._tail_limit)
+        size = self._tail_limit
+        if self.warning is None and self._put(tail, min(self._written, self._limit - size), size):
+            return
+        size = min(size, self._written - _MARKER_BYTES)
+        if size > 0:
+            self._put(tail, self._written - size - _MARKER_BYTES, size)
+        else:
+            self.dropped_bytes = self._over
+
+    def _put(self, tail: bytes, keep: int, size: int) -> bool:
+        """The file has its first ``keep`` bytes, the line, and the last ``size`` of all; False: there is no room.
+
+        The end may have to be completed by what the file holds already, and stands partly in its place, so what
+        makes the file longer is written first: if that fails, nothing is lost.
+        """
+        start = max(keep, self._written + self._over - size)
+        end = tail[len(tail) - min(size, len(tail)) :]
         if start < self._written:
-            tail = os.pread(self._fd, self._written - start, start) + tail
+            end = os.pread(self._fd, self._written - start, start) + end
         dropped = start - keep
-        marker = b"\n[kuber-cron: %d bytes dropped here]\n" % dropped if dropped else b""
-        data, at = marker + tail, keep
+        block = (b"\n[kuber-cron: %d bytes dropped here]\n" % dropped if dropped else b"") + end
+        inside = min(len(block), self._written - keep)
+        try:
+            self._write_at(block[inside:], keep + inside)
+        except OSError as error:
+            self._warn(error)
+            os.ftruncate(self._fd, self._written)
+            return False
+        self._write_at(block[:inside], keep)
+        os.ftruncate(self._fd, keep + len(block))
+        self.dropped_bytes = dropped
+        return True
+
+    def _write_at(self, data: bytes, at: int) -> None:
         while data:
             done = os.pwrite(self._fd, data, at)
             data, at = data[done:], at + done
-        os.ftruncate(self._fd, at)
-        self.dropped_bytes = dropped
 
     def _warn(self, error: OSError) -> None:
         if self.warning is None:

@@ -12,36 +12,74 @@ from waiting import eventually
 from kuber_cron.worker.output import JsonLines
 
 FLOOD = """
-import json, sys
+import json, os, sys, threading
 sys.path[:0] = {path!r}
 import resource
 from pathlib import Path
 from supervising import Supervised
-with Supervised() as commands:
-    commands.run("true", log_path=Path({log!r}))
-    before = int(Path("/proc/self/statm").read_text().split()[1])
-    ended = commands.run("head -c 200000000 /dev/zero; echo the end", log_path=Path({log!r}), log_limit_bytes=1_000_000)
-    after = int(Path("/proc/self/statm").read_text().split()[1])
+from kuber_cron.cli.relay import Relay, sinks_for
+def high_water():
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
+read, write = os.pipe()
+threading.Thread(target=lambda: [None for _ in iter(lambda: os.read(read, 1 << 16), b"")], daemon=True).start()
+relay = Relay(write)
+with Supervised(sinks=lambda launch: sinks_for(relay, "json", launch)) as commands:
+    options = {{"log_path": Path({log!r}), "log_limit_bytes": 1_000_000, "hidden": (b"a-secret-value",)}}
+    commands.run("head -c 100000 /dev/zero; sleep 0.1", **options)
+    before = high_water()
+    ended = commands.run("yes | head -c {size}; echo the end", **options)
+    after = high_water()
 print(json.dumps({{
-    "grown": (after - before) * resource.getpagesize(), "kind": ended.outcome.kind,
+    "grown": after - before, "kind": ended.outcome.kind, "warnings": ended.warnings,
     "total": ended.captured.total_bytes, "dropped": ended.captured.dropped_bytes, "tail": ended.captured.tail[-8:],
 }}))
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_two_hundred_megabytes_leave_memory_and_log_bounded_and_the_end_is_kept(tmp_path):
+@pytest.mark.parametrize("size", [200_000_000, pytest.param(2_000_000_000, marks=pytest.mark.slow)])
+def test_a_flood_leaves_memory_and_log_bounded_and_its_end_is_kept(tmp_path, size):
     log = tmp_path / "x.log"
-    program = FLOOD.format(path=sys.path, log=str(log))
+    program = FLOOD.format(path=sys.path, log=str(log), size=size)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=100
+    )
+    told = json.loads(done.stdout)
+    assert (told["kind"], told["total"], told["tail"]) == ("success", size + 8, "the end\n")
+    assert told["grown"] < 10_000_000
+    assert log.stat().st_size <= 1_000_000 + 100
+    assert log.read_bytes().endswith(b"the end\n")
+    assert told["dropped"] == size + 8 - 1_000_000
+
+
+FULL = """
+import json, resource, sys
+sys.path[:0] = {path!r}
+from pathlib import Path
+from supervising import Supervised
+resource.setrlimit(resource.RLIMIT_FSIZE, (65_536, 65_536))
+with Supervised() as commands:
+    ended = commands.run("yes | head -c 1000000; echo the end", log_path=Path({log!r}), log_limit_bytes=300_000)
+captured = ended.captured
+print(json.dumps([ended.outcome.kind, captured.dropped_bytes, captured.refused_bytes, ended.warnings, captured.tail[-8:]]))
+"""
+
+
+def test_a_disk_that_fills_up_keeps_what_it_took_and_the_rest_is_counted_as_its_fault(tmp_path):
+    log = tmp_path / "x.log"
+    program = FULL.format(path=sys.path, log=str(log))  # a process of its own, for the limit is a process's
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )
-    told = json.loads(done.stdout)
-    assert (told["kind"], told["total"], told["tail"]) == ("success", 200_000_008, "the end\n")
-    assert told["grown"] < 2_000_000
-    assert log.stat().st_size <= 1_000_000 + 100
-    assert log.read_bytes().endswith(b"the end\n")
-    assert told["dropped"] == 200_000_008 - 1_000_000
+    kind, dropped, refused, (warning,), tail = json.loads(done.stdout)
+    assert (kind, tail) == ("success", "the end\n")
+    content = log.read_bytes()
+    assert len(content) <= 65_536
+    assert content.startswith(b"y\n" * 10_000)
+    assert content.endswith(b"y\ny\nthe end\n")  # over what was there: the end is where the error is
+    assert b"[kuber-cron: %d bytes dropped here]" % dropped in content
+    assert refused == dropped - (1_000_008 - 300_000)
+    assert "File too large" in warning
 
 
 def test_a_log_can_be_followed_while_the_command_runs(tmp_path):

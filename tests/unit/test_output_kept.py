@@ -1,12 +1,15 @@
 """What is kept of an output: head and tail, lines as JSON, a bounded log file."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kuber_cron.worker import logfile
 from kuber_cron.worker.excerpt import HEAD_BYTES, TAIL_BYTES
 from kuber_cron.worker.logfile import LogFile, Tail, path_of
 from kuber_cron.worker.output import MAX_LINE_BYTES, JsonLines, Output
@@ -128,6 +131,36 @@ def test_a_full_disk_costs_what_it_costs_and_is_told_once():
     file = logged(full, [b"abc", b"def"], 100)
     assert file.dropped_bytes == 6
     assert "No space left" in file.warning
+
+
+@given(
+    chunks=st.lists(st.binary(min_size=1, max_size=90), max_size=12),
+    limit=st.integers(0, 600),
+    room=st.integers(0, 300),
+)
+def test_whatever_the_disk_takes_the_file_holds_both_ends_and_the_exact_gap(log_path, chunks, limit, room):
+    whole, write, pwrite = b"".join(chunks), os.write, os.pwrite
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logfile.os, "write", lambda fd, data: _write(write, fd, data, room))
+        patch.setattr(logfile.os, "pwrite", lambda fd, data, at: _write(pwrite, fd, data, room, at))
+        file = logged(log_path, chunks, limit)
+    content = log_path.read_bytes()
+    assert len(content) <= max(room, 0)
+    before, _, after = content.partition(b"\n[kuber-cron: %d bytes dropped here]\n" % file.dropped_bytes)
+    assert whole.startswith(before)
+    assert whole.endswith(after)
+    assert len(before) + len(after) + file.dropped_bytes == len(whole)
+    assert 0 <= file.refused_bytes <= file.dropped_bytes
+    assert file.refused_bytes == 0 or file.warning is not None
+
+
+def _write(write, fd, data, room, at=None):
+    """As on a disk that has so much room for the file."""
+    place = os.lseek(fd, 0, os.SEEK_CUR) if at is None else at
+    data = data[: max(0, room - place)]
+    if not data:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    return write(fd, data) if at is None else write(fd, data, at)
 
 
 def test_a_log_file_is_not_written_through_a_link(tmp_path):

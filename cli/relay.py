@@ -17,7 +17,7 @@ from kuber_cron.worker.command import Launch
 from kuber_cron.worker.excerpt import Stream
 from kuber_cron.worker.output import JsonLines, Sink
 
-_LIMIT_BYTES = 8 * 1024 * 1024  # some seconds of a chatty command; log files have all of it
+_LIMIT_BYTES = 4 * 1024 * 1024  # some seconds of a chatty command; log files have all of it
 _SHARE = 2  # so much of it is one command's at most, divided by this
 
 

@@ -19,6 +19,7 @@ def main() -> int:
     parser.add_argument("--election", choices=("redis", "kubernetes"), default="redis")
     parser.add_argument("--faults", type=int, help="how many; default: about six a minute")
     parser.add_argument("--fast", action="store_true", help="the minute tier's durations: 3/2/0.5, ttl 4")
+    parser.add_argument("--only", metavar="KIND,KIND", default="", help="these kinds of faults alone")
     parser.add_argument("--report", type=Path, help="write the report here too")
     parser.add_argument(
         "--keep", action="store_true", help="keep everything that a clean run left behind too"
@@ -40,6 +41,7 @@ def main() -> int:
         name=asked.election,
         times=FAST if asked.fast else REAL,
         faults=asked.faults,
+        only=tuple(filter(None, asked.only.split(","))),
         keep=asked.keep,
     )
     if asked.report is not None:

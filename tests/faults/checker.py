@@ -14,6 +14,8 @@ from tests.faults.history import BY_THE_LEADER, DECIDING, LOSSES, Entry, Fault, 
 
 # Invariant 6: where nothing is wrong, an instant is decided within this of it.
 QUIET_SECONDS = 1.0
+# A scheduler looks at its files each second; one that was just paused or starved has looked a little earlier.
+STALE_SECONDS = 10.0
 
 
 def check(history: History) -> list[Violation]:
@@ -129,12 +131,18 @@ def _segments(job: Job, log: Sequence[Entry], history: History) -> tuple[list[_S
 
 
 def _best(job: Job, segment: _Segment, until: float) -> tuple[list[int], list[Violation]]:
-    """The segment judged by each schedule that the job has had, and the verdict of the one that fits best.
+    """The segment judged by each schedule that it may have been decided by, and the verdict that fits best.
 
     The log does not say by which schedule a stretch was decided; replicas see an edit at different times, so a
-    new leader may for a second decide by the older one.
+    new leader may for a moment decide by the one of before.
     """
-    verdicts = [_judged(job, segment, until, seconds) for seconds in sorted({p.seconds for p in job.periods})]
+    ends = [*(period.at for period in job.periods[1:]), float("inf")]
+    possible = {
+        period.seconds
+        for period, end in zip(job.periods, ends, strict=True)
+        if period.at <= segment.start + 1 and segment.start - STALE_SECONDS <= end
+    } or {period.seconds for period in job.periods}
+    verdicts = [_judged(job, segment, until, seconds) for seconds in sorted(possible)]
     return min(verdicts, key=lambda verdict: len(verdict[1]))
 
 

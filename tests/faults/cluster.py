@@ -77,6 +77,7 @@ class Setup:
 
     Attributes:
         scheduler: The command of a scheduler; the naive one is another.
+        spoil: Does something to the copy of the package that the processes run, to see whether it is found out.
         kubeconfig: For ``kubernetes``: made for one scheduler's own way to the API server, by a function of its port.
     """
 
@@ -91,6 +92,7 @@ class Setup:
     variables: Mapping[str, str] = field(default_factory=dict)
     api_port: int = 0
     kubeconfig: Callable[[Path, int], Path] | None = None
+    spoil: Callable[[Path], None] = lambda _: None
 
 
 class Member:
@@ -209,6 +211,7 @@ class Cluster:
                 self.directory / "code" / "kuber_cron",
                 ignore=shutil.ignore_patterns("__pycache__"),
             )
+            self.setup.spoil(self.directory / "code" / "kuber_cron")
             self.proxies = stack.enter_context(Proxies())
             stack.callback(self.server.close)
             self.server.start()

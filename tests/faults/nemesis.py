@@ -221,13 +221,36 @@ class Nemesis:
         began = time.time()
         _bend(member.redis, what)
         self._wait(step)
-        member.redis.heal()
+        member.redis.heal(late_seconds=step.pick % 4 * 0.5)
         gentle = what in {"delay", "throttle"}
         self._note(
             step, whom, began,
             recovery=(2.0 if gentle else self._takeover) if whom == "leader" else None,
             overlaps=whom == "worker" and not gentle,
         )  # fmt: skip
+
+    def _late_requests(self, step: Step) -> None:
+        """What the leader has sent arrives when another has led for a while: only the fence can tell.
+
+        Its way to the API server is cut meanwhile too, or it would go on leading without Redis for 10 s.
+        """
+        leader = self._cluster.leader()
+        if leader is None:
+            return
+        began = time.time()
+        leader.redis.hold_requests()
+        if leader.api is not None:
+            leader.api.hang()
+        give_up_at = time.monotonic() + self._takeover + 2.0
+        while time.monotonic() < give_up_at and not any(
+            m.health().get("leader") for m in self._cluster.of("scheduler") if m is not leader
+        ):
+            self._pause.wait(0.1)
+        self._pause.wait(1.0 + step.pick % 10 / 10)
+        leader.redis.heal()
+        if leader.api is not None:
+            leader.api.heal()
+        self._note(step, "leader", began, recovery=self._takeover)
 
     def _to_all_ways(self, step: Step) -> None:
         began = time.time()
@@ -363,6 +386,7 @@ KINDS: dict[str, tuple[_Act, str]] = {
     **{f"{what} everyone": (Nemesis._to_all_ways, "redis") for what in ("refuse", "cut")},
     **{f"redis {what}": (Nemesis._to_redis, "redis") for what in ("STOP", "KILL", "out of memory", "CLIENT KILL", "SCRIPT FLUSH")},
     **{f"config {what}": (Nemesis._to_config, "config") for what in ("broken", "changed", "shrinking")},
+    "late requests": (Nemesis._late_requests, "scheduler"),
     "scaling workers": (Nemesis._scale, "worker"),
     "rolling the schedulers": (Nemesis._roll, "scheduler"),
 }  # fmt: skip

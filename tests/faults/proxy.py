@@ -1,8 +1,9 @@
 """TCP proxies between each process and what it talks to, which cut, hold, slow down or refuse at will.
 
 All of them live on one event loop in a thread of its own; the nemesis calls from its threads. Held bytes are
-delivered when the proxy is healed, as TCP itself does after a partition: what was sent before a pause arrives
-after it. Where replies were held, connections are cut at the end, so that their senders never learn.
+delivered when the proxy is healed, as TCP itself does after a partition: what was sent before it arrives
+after it, and, as a sender backs off, later than what a new connection sends. Where replies were held, connections
+are cut at the end, so that their senders never learn.
 """
 
 import asyncio
@@ -55,6 +56,21 @@ class Proxies:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_PATIENCE_SECONDS)
 
 
+class _Pair:
+    """Two connections made into one, with a gate each way."""
+
+    def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
+        self.ends = (client, server)
+        self.up, self.down = asyncio.Event(), asyncio.Event()
+        self.up.set()
+        self.down.set()
+
+    def open(self) -> None:
+        """Both ways are free."""
+        self.up.set()
+        self.down.set()
+
+
 class Proxy:
     """One listening port of 127.0.0.1. Passes everything until told otherwise.
 
@@ -67,13 +83,12 @@ class Proxy:
         self.upstream = upstream
         self.port = 0
         self._server: asyncio.Server | None = None
-        self._connections: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
+        self._pairs: set[_Pair] = set()
         self._delay = 0.0
         self._rate = 0.0
         self._replies_held = False
-        self._up, self._down = asyncio.Event(), asyncio.Event()
-        self._up.set()
-        self._down.set()
+        self._door = asyncio.Event()
+        self._door.set()
         proxies.call(self._listen())
 
     # --- what the nemesis does ---------------------------------------------------------------------
@@ -89,30 +104,29 @@ class Proxy:
 
     def hang(self) -> None:
         """Nothing passes either way: a partition. What is sent meanwhile arrives after ``heal``."""
-        self._do(self._up.clear)
-        self._do(self._down.clear)
+        self._do(self._shut_requests)
+        self._do(self._shut_replies)
 
     def hold_requests(self) -> None:
         """Requests arrive only after ``heal``, replies pass."""
-        self._do(self._up.clear)
+        self._do(self._shut_requests)
 
     def lose_replies(self) -> None:
         """Requests arrive, their replies never do."""
         self._replies_held = True
-        self._do(self._down.clear)
+        self._do(self._shut_replies)
 
     def slow(self, *, delay_seconds: float = 0.0, bytes_per_second: float = 0.0) -> None:
         """Each piece takes longer, or as long as its size says (0: as quick as can be)."""
         self._delay, self._rate = delay_seconds, bytes_per_second
 
-    def heal(self) -> None:
-        """As good as new."""
+    def heal(self, *, late_seconds: float = 0.0) -> None:
+        """As good as new; what was held arrives so much later, when new connections have been at work."""
         self._delay = self._rate = 0.0
         if self._replies_held:
             self._replies_held = False
             self._do(self._cut)
-        self._do(self._up.set)
-        self._do(self._down.set)
+        self._do(lambda: self._open(late_seconds))
         if self._server is None:
             self._proxies.call(self._listen())
 
@@ -139,30 +153,47 @@ class Proxy:
             self._server = None
 
     def _cut(self) -> None:
-        for pair in list(self._connections):
-            for writer in pair:
+        for pair in list(self._pairs):
+            for writer in pair.ends:
                 writer.transport.abort()
+
+    def _shut_requests(self) -> None:
+        self._door.clear()
+        for pair in self._pairs:
+            pair.up.clear()
+
+    def _shut_replies(self) -> None:
+        for pair in self._pairs:
+            pair.down.clear()
+
+    def _open(self, late_seconds: float) -> None:
+        self._door.set()
+        loop = asyncio.get_running_loop()
+        for pair in self._pairs:
+            loop.call_later(late_seconds, pair.open)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await self._up.wait()
+            await self._door.wait()
             server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.upstream)
         except OSError:
             writer.transport.abort()  # a reset: nobody is there
             return
-        pair = (writer, server_writer)
-        self._connections.add(pair)
+        pair = _Pair(writer, server_writer)
+        if self._replies_held:
+            pair.down.clear()
+        self._pairs.add(pair)
         try:
             pumps = (
-                asyncio.ensure_future(self._pump(reader, server_writer, self._up)),
-                asyncio.ensure_future(self._pump(server_reader, writer, self._down)),
+                asyncio.ensure_future(self._pump(reader, server_writer, pair.up)),
+                asyncio.ensure_future(self._pump(server_reader, writer, pair.down)),
             )
             _, left = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
             for pump in left:
                 pump.cancel()
         finally:
-            self._connections.discard(pair)
-            for end in pair:
+            self._pairs.discard(pair)
+            for end in pair.ends:
                 end.transport.abort()
 
     async def _pump(

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,12 +42,20 @@ class Result:
 
 
 def steps_for(
-    seed: int, minutes: float, election: str, times: Times, faults: int | None = None
+    seed: int,
+    minutes: float,
+    election: str,
+    times: Times,
+    *,
+    faults: int | None = None,
+    only: Sequence[str] = (),
 ) -> tuple[Step, ...]:
-    """The schedule of a run: about six faults a minute."""
+    """The schedule of a run: about six faults a minute, of every kind or ``only`` of some."""
     wanted = faults if faults is not None else max(1, round(minutes * 6.2))
     seconds = minutes * 60 - QUIET_SECONDS
-    return plan(seed, kinds(election), seconds=seconds, faults=wanted, longest=max(4.0, 1.4 * times.ttl))
+    return plan(
+        seed, only or kinds(election), seconds=seconds, faults=wanted, longest=max(4.0, 1.4 * times.ttl)
+    )
 
 
 def run(
@@ -114,13 +122,14 @@ def long_run(
     name: str,
     times: Times = REAL,
     faults: int | None = None,
+    only: Sequence[str] = (),
     keep: bool = False,
 ) -> Result:
     """A run in a temporary directory, which is kept where something was wrong."""
     directory = Path(tempfile.mkdtemp(prefix=f"faults-{seed}-"))
     with election(name) as (usual, api):
         setup = replace(usual, times=times)
-        steps = steps_for(seed, minutes, name, times, faults)
+        steps = steps_for(seed, minutes, name, times, faults=faults, only=only)
         result = run(directory, seed=seed, minutes=minutes, setup=setup, steps=steps, api=api)
     if result.is_clean and not keep:
         shutil.rmtree(directory)

@@ -99,6 +99,15 @@ def an_edit_loses_the_seconds_around_it(history, rng):
     return instead(history, moved, first=moved.first + 4, last=moved.last + 4)
 
 
+def every_other_instant_is_left_out(history, rng):
+    # As if the edit to every other second had been there from the beginning.
+    moved = next(e for e in history.entries if e.job == "edited" and e.reason == "edited")
+    early = [
+        e for e in history.entries if e.job == "edited" and e.first % 2 and START + 2 < e.first < moved.first
+    ]
+    return replace(history, entries=tuple(e for e in history.entries if e not in early))
+
+
 def a_cursor_is_gone(history, rng):
     entry = a_queued(history, rng)
     return and_then(
@@ -298,6 +307,7 @@ MISTAKES: dict[Mistake, str] = {
     a_skip_counts_more_than_it_spans: "lost",
     an_instant_is_invented: "invented",
     an_edit_loses_the_seconds_around_it: "lost",
+    every_other_instant_is_left_out: "lost",
     a_cursor_is_gone: "lost",
     a_run_has_another_instants_id: "invented",
     epochs_are_swapped: "epoch",

@@ -78,6 +78,16 @@ def test_what_is_sent_into_a_hang_arrives_after_it(proxy, connection, echo):
     assert connection.recv(65536) == b"late"
 
 
+def test_what_was_held_may_arrive_after_what_is_sent_anew(proxy, connection, echo):
+    proxy.hold_requests()
+    connection.sendall(b"old")
+    proxy.heal(late_seconds=0.3)
+    with socket.create_connection(("127.0.0.1", proxy.port), 5) as again:
+        assert said(again, b"new") == b"new"
+    assert connection.recv(65536) == b"old"
+    assert echo.heard == [b"hello", b"new", b"old"]
+
+
 def test_lost_replies_are_lost_though_the_request_was_heard(proxy, connection, echo):
     proxy.lose_replies()
     connection.sendall(b"done")

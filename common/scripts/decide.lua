@@ -81,14 +81,20 @@ local function latest_of(job, first)
     if outcome ~= '' or redis.call('EXISTS', run_key(run)) == 0 then return 'failed' end
     return 'open', run
   end
+  local ended = {}
   for _, found in ipairs(redis.call('XREVRANGE', K .. 'log:' .. job, '+', '-', 'COUNT', 50)) do
     local entry = {}
     for i = 1, #found[2], 2 do entry[found[2][i]] = found[2][i + 1] end
+    if entry.decision == 'ended' then ended[entry.run] = true end
     if tonumber(entry.first) <= tonumber(first) then
       if entry.decision == 'skipped' or entry.decision == 'error' then return 'failed' end
       if entry.decision == 'queued' or entry.decision == 'held' or entry.decision == 'known' then
         local status = redis.call('HGET', run_key(entry.run), 'status')
-        if not status then return 'none' end
+        if not status then
+          -- Deleted before its end, it has not succeeded; of one that had ended nobody knows any more.
+          local is_removed = ended[entry.run] or redis.call('HEXISTS', K .. 'open', entry.run) == 1
+          return is_removed and 'failed' or 'none'
+        end
         if status == 'finished' then return 'success' end
         if is_final(status) then return 'failed' end
         return 'open', entry.run

@@ -24,6 +24,8 @@ class Facts:
         minutes: For each job, how many minutes lie between its instants.
         limits: How many of each group may run at once.
         deleted: Runs whose hash somebody has deleted.
+        forgotten: Those of them that had ended before: where no other job came after theirs at the time, nobody can
+            tell any more how.
         unswept: Those of them that housekeeping has not looked at since.
         outcomes: How each run ended that has.
     """
@@ -32,6 +34,7 @@ class Facts:
     minutes: Mapping[str, int]
     limits: Mapping[str, int]
     deleted: set[str] = field(default_factory=set)
+    forgotten: set[str] = field(default_factory=set)
     unswept: set[str] = field(default_factory=set)
     outcomes: dict[str, str] = field(default_factory=dict)
 
@@ -251,6 +254,8 @@ def nothing_starts_before_its_predecessors_have_succeeded(now: Snapshot, facts: 
             continue
         for other in facts.jobs[fields["job"]].after:
             latest = _latest(now.log.get(other, []), int(fields["at"]))
+            if latest is not None and latest.run in facts.forgotten:
+                continue
             if latest is not None and (
                 latest.decision == "skipped" or facts.outcomes.get(latest.run) != "success"
             ):

@@ -401,6 +401,7 @@ class ScriptsMachine(RuleBasedStateMachine):
     def _deleted(self, before: Snapshot, runs: set[str]) -> None:
         self.facts.see(before)
         self.facts.deleted |= runs
+        self.facts.forgotten |= {run for run in runs if run in self.facts.outcomes}
         self.facts.unswept |= runs & before.own("open").keys()
 
 

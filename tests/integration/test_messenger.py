@@ -326,7 +326,7 @@ def test_a_job_that_fails_and_then_works_is_told_as_failure_and_recovery(
     first, _, last = (arrived.json for arrived in receiving.received)
     assert (first["outcome"], first["exit_code"], first["output"]) == ("failed", 3, "trying\n")
     assert (first["team"], first["description"], first["attempt"]) == ("ops", "does not always", 1)
-    assert first["duration_seconds"] > 0
+    assert 0 <= first["duration_seconds"] < 5
     assert first["scheduled_at"] < first["started_at"] <= first["ended_at"]
     assert (last["job"], last["run"], last["outcome"]) == ("flaky", recovering, "success")
 

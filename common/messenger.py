@@ -190,7 +190,7 @@ class Messenger:
 
     def _post(self, letter: Letter[Message]) -> "Answer":
         if self._courier is None:
-            from kuber_cron.common.courier import Courier  # urllib3 costs 6 MB, and most workers tell nobody
+            from kuber_cron.common.courier import Courier  # urllib3, and most workers tell nobody
 
             self._courier = Courier()
         now, seconds = self._clock.now(), self._timeout_seconds

@@ -27,6 +27,7 @@ class Facts:
         forgotten: Those of them that had ended before: where no other job came after theirs at the time, nobody can
             tell any more how.
         unswept: Those of them that housekeeping has not looked at since.
+        requeued: Runs that somebody has queued again after their end, which is nobody's decision and no overlap.
         outcomes: How each run ended that has.
     """
 
@@ -36,6 +37,7 @@ class Facts:
     deleted: set[str] = field(default_factory=set)
     forgotten: set[str] = field(default_factory=set)
     unswept: set[str] = field(default_factory=set)
+    requeued: set[str] = field(default_factory=set)
     outcomes: dict[str, str] = field(default_factory=dict)
 
     def see(self, now: Snapshot) -> None:
@@ -82,7 +84,7 @@ def _walk(entries: list[Entry], step: int) -> Generator[str, None, int | None]:
                 yield f"{entry} decides an instant again"
             seen.update(due)
             cursor = entry.last
-        elif entry.decision not in {"released", "ended"}:
+        elif entry.decision not in {"released", "ended", "requeued"}:
             yield f"{entry} was not to happen"
     return cursor
 
@@ -95,7 +97,7 @@ def epochs_never_go_back_and_have_one_holder(now: Snapshot, facts: Facts) -> Ite
         if epochs != sorted(epochs):
             yield f"the epochs of {entries[0].job} go back: {epochs}"
     for entry in decisions:
-        if entry.decision in {"released", "ended"}:
+        if entry.decision in {"released", "ended", "requeued"}:
             continue  # by a worker or by housekeeping
         if holders.setdefault(entry.epoch, entry.by) != entry.by:
             yield f"epoch {entry.epoch} was led by {holders[entry.epoch]} and {entry.by}"
@@ -166,6 +168,8 @@ def runs_are_whole(now: Snapshot, facts: Facts) -> Iterator[str]:
     for run, fields in now.runs.items():
         if not fields["created_at"] or not fields["job"]:
             yield f"of {run} there is a piece: {fields}"
+        if run in facts.requeued:
+            continue
         spent = sum(int(fields[name] or 0) for name in ("retried", "lost", "interrupted"))
         attempts = int(fields["attempt"] or 0)
         if fields["status"] in UNFINISHED and attempts != spent + (fields["status"] == "started"):
@@ -184,7 +188,7 @@ def open_and_active_hold_the_unfinished_runs(now: Snapshot, facts: Facts) -> Ite
         ("open", set(now.own("open"))),
         ("active", {run for runs in now.named(f"{OWN}active:").values() for run in runs}),
     ):
-        for run in now.unfinished.keys() - found:
+        for run in now.unfinished.keys() - found - facts.requeued:
             yield f"{run} is unfinished and not in {name}"
         for run in found - now.unfinished.keys() - facts.unswept:
             yield f"{run} is in {name} and over"
@@ -217,7 +221,11 @@ def what_waits_and_what_is_waited_for_know_each_other(now: Snapshot, facts: Fact
 def overlap_is_as_the_job_says(now: Snapshot, facts: Facts) -> Iterator[str]:
     gates = now.named(f"{OWN}gates:")
     for name, job in facts.jobs.items():
-        mine = {run: fields for run, fields in now.unfinished.items() if fields["job"] == name}
+        mine = {
+            run: fields
+            for run, fields in now.unfinished.items()
+            if fields["job"] == name and run not in facts.requeued
+        }
         if job.concurrency == "forbid" and len(mine) > 1:
             yield f"{name} forbids overlap: {sorted(mine)}"
         if job.concurrency == "queue":
@@ -250,7 +258,7 @@ def groups_keep_to_their_limit(now: Snapshot, facts: Facts) -> Iterator[str]:
 
 def nothing_starts_before_its_predecessors_have_succeeded(now: Snapshot, facts: Facts) -> Iterator[str]:
     for run, fields in now.runs.items():
-        if fields["status"] in {"deferred", "canceled"}:
+        if fields["status"] in {"deferred", "canceled"} or run in facts.requeued:
             continue
         for other in facts.jobs[fields["job"]].after:
             latest = _latest(now.log.get(other, []), int(fields["at"]))

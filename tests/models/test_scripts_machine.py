@@ -12,7 +12,7 @@ from models.machine import CASTS, ScriptsMachine
 from kuber_cron.common import store
 
 PROFILE = settings(
-    max_examples=4,
+    max_examples=8,
     stateful_step_count=40,
     derandomize=True,  # the same histories each time: a failure in CI is one here
     deadline=None,

@@ -95,6 +95,11 @@ class Setup:
     spoil: Callable[[Path], None] = lambda _: None
 
 
+def _is_of_workers(client: redis.Redis, key: str) -> bool:
+    """Whether it is RQ's list of workers, and names none whose own key has expired."""
+    return key.startswith("rq:workers") and all(client.exists(name) for name in client.smembers(key))  # type: ignore[union-attr] # not asynchronous
+
+
 class Member:
     """One process that should run, its proxies, and how it fared."""
 
@@ -192,7 +197,9 @@ class Cluster:
             directory / "redis", fsync=setup.fsync, environ={MARK: f"{self.mark}-redis"}
         )
         self.jobs = JobFile(directory, setup.specs)
-        self.recorder = Recorder(self.server, [spec.id for spec in setup.specs])
+        self.recorder = Recorder(
+            self.server, [spec.id for spec in setup.specs], setup.times.takeover(setup.election)
+        )
         self.members: list[Member] = []
         self.hung: list[str] = []
         self._early: dict[tuple[str, int], int] = {}
@@ -413,7 +420,11 @@ class Cluster:
             self.recorder.sample(client)
             missed = {str(name): int(count) for name, count in client.hgetall("rq:kuber-cron:missed").items()}
             through = client.hget("rq:kuber-cron:fence", "through")
-            keys = [str(key) for key in client.keys("*") if client.ttl(key) == -1]
+            keys = [
+                str(key)
+                for key in client.keys("*")
+                if client.ttl(key) == -1 and not _is_of_workers(client, key)
+            ]
         self.recorder.stop()
         recorder = self.recorder
         return History(

@@ -341,12 +341,15 @@ class Nemesis:
     def _to_config(self, step: Step) -> None:
         jobs = self._cluster.jobs
         began = time.time()
+        before = {member.pid for member in self._cluster.of("scheduler")}
         match step.kind:
             case "config broken":
                 jobs.break_it()
                 self._wait(step)
                 jobs.write()
-                recovery = None
+                # Who was there before has its last good jobs; a scheduler that starts meanwhile has none to keep.
+                has_started = {member.pid for member in self._cluster.of("scheduler")} - before
+                recovery = 3.0 if has_started else None
             case "config changed":
                 jobs.edit("edited", 2 if step.pick % 2 else 1)
                 recovery = 3.0
@@ -356,6 +359,7 @@ class Nemesis:
                 jobs.write()
                 recovery = 3.0
         self._note(step, "config", began, recovery=recovery)
+        self._pause.wait(3.0)  # all have read it before it changes again
 
 
 def _bend(proxy: Proxy, what: str) -> None:

@@ -64,9 +64,10 @@ _HELD = re.compile(rb'"HSET" "rq:job:([^"]*)" "status" "deferred"')
 class Recorder:
     """Takes everything down from ``start`` to ``stop``."""
 
-    def __init__(self, server: RedisServer, jobs: Sequence[str]) -> None:
+    def __init__(self, server: RedisServer, jobs: Sequence[str], takeover_seconds: float) -> None:
         self._server = server
         self._streams = {f"rq:kuber-cron:log:{job}": "0-0" for job in jobs}
+        self._takeover = takeover_seconds
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._tailed = threading.Event()
@@ -229,6 +230,10 @@ class Recorder:
             over = time.monotonic() - before - step
             if over > _STALL_SECONDS:
                 now = time.time()
+                # A leader that could not run for a while has not renewed its lease either.
+                recovery = 1.0 if over < 1.0 else self._takeover
                 self.stalls.append(
-                    Fault(kind="machine stalled", hits="machine", began=now - over, ended=now, recovery=1.0)
+                    Fault(
+                        kind="machine stalled", hits="machine", began=now - over, ended=now, recovery=recovery
+                    )
                 )

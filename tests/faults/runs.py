@@ -95,6 +95,7 @@ def _ended(seen: _Seen, run: str, job: Job | None) -> Iterator[Violation]:
     if job is not None:
         yield from _budget(final, job)
         yield from _promptness(seen, final, job)
+        yield from _patience(seen, final, job)
 
 
 def _promptness(seen: _Seen, final: Final, job: Job) -> Iterator[Violation]:
@@ -108,6 +109,16 @@ def _promptness(seen: _Seen, final: Final, job: Job) -> Iterator[Violation]:
         fault.began <= ended and began <= fault.ended + calm for fault in seen.history.faults
     ):
         yield Violation("slow", f"{final.run} took {ended - began:.1f} s from its decision to its end")
+
+
+def _patience(seen: _Seen, final: Final, job: Job) -> Iterator[Violation]:
+    """The budget for lost workers is for several of them: one that is cut off must not use all of it up in a moment."""
+    began = [line.at for line in seen.starts.get(final.run, ())]
+    if final.outcome == "lost" and job.max_lost and began and max(began) - min(began) < seen.history.ttl:
+        seconds = max(began) - min(began)
+        yield Violation(
+            "worn out", f"{final.run} was given up as lost: {final.attempt} attempts within {seconds:.1f} s"
+        )
 
 
 def _has_succeeded(seen: _Seen, final: Final) -> bool:
@@ -125,11 +136,17 @@ def _budget(final: Final, job: Job) -> Iterator[Violation]:
 
 
 def attempts_of(final: Final) -> int:
-    """How many attempts a run has had by its own accounts: one, and one for each that was queued again."""
-    last_one_was_lost = final.outcome == "lost" and final.status == "failed"
-    last_one_was_interrupted = final.outcome == "interrupted" and final.status == "failed"
-    again = final.retried + final.lost + final.interrupted
-    return 1 + again - last_one_was_lost - (last_one_was_interrupted and final.interrupted > 0)
+    """How many attempts a run may have had by its own accounts: one, and one for each that was queued again.
+
+    Of a run that was given up as lost, the last loss is on the account where the leader found it, and not where the
+    worker itself told of it; there this is one too many.
+    """
+    return 1 + final.retried + final.lost + final.interrupted
+
+
+def pushes_of(final: Final) -> int:
+    """How many pushes a run may have had: one for each attempt, and one if it ended while it waited for another."""
+    return final.attempt + (final.status == "canceled")
 
 
 def _commands(seen: _Seen) -> Iterator[Violation]:
@@ -161,7 +178,7 @@ def _pushes(seen: _Seen) -> Iterator[Violation]:
     pushed = Counter(push.run for push in seen.history.pushes if not push.returned)
     for run in sorted(set(pushed) & set(seen.finals)):
         final = seen.finals[run]
-        owed = attempts_of(final)
+        owed = pushes_of(final)
         if pushed[run] > owed:
             yield Violation("doubled", f"{run} was pushed {pushed[run]} times, {owed} were owed")
     last_heard = max(push.at for push in seen.history.pushes)
@@ -172,8 +189,8 @@ def _pushes(seen: _Seen) -> Iterator[Violation]:
         ended = max((line.at for line in seen.ends.get(run, ())), default=at)
         if any(span.began <= ended and at <= span.ended for span in seen.history.unheard) or at > last_heard:
             continue  # MONITOR may have missed one; the upper bound above holds anyway
-        if pushed[run] < attempts_of(final):
-            yield Violation("lost", f"{run} was pushed {pushed[run]} times, {attempts_of(final)} were owed")
+        if pushed[run] < pushes_of(final):
+            yield Violation("lost", f"{run} was pushed {pushed[run]} times, {pushes_of(final)} were owed")
 
 
 # --- overlap, groups, chains ------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.faults import checker
 from tests.faults.good import START, good
-from tests.faults.history import Entry, Fault, Final, History, Line, Push, Sighting, Span, stamp
+from tests.faults.history import Entry, Fault, History, Line, Push, Sighting, Span, stamp
 
 SEEDS = st.integers(0, 10**6)
 
@@ -421,13 +421,18 @@ def test_what_is_counted_is_lost_doubled_limbo_and_all_else():
     assert counts["limbo"] == 1
 
 
-def test_a_lost_attempt_that_ended_the_run_is_on_its_account():
-    from tests.faults.runs import attempts_of
-
-    run = {"run": "r", "job": "j"}
-    assert attempts_of(Final(**run, status="failed", outcome="lost", attempt=4, lost=4)) == 4
-    assert attempts_of(Final(**run, status="finished", outcome="success", attempt=4, lost=3)) == 4
-    assert attempts_of(Final(**run, status="failed", outcome="failed", attempt=3, retried=2)) == 3
+@pytest.mark.parametrize("lost", [3, 4])
+def test_the_loss_that_ended_a_run_may_be_on_its_account_or_not(lost):
+    history = good()
+    final = next(f for f in history.finals if f.job == "tick" and f.attempt == 1)
+    start = next(line for line in history.lines if line.run == final.run)
+    again = [replace(start, attempt=number, at=start.at + 5 * number, pid=number) for number in (2, 3, 4)]
+    pushes = [Push(run=final.run, at=line.at) for line in again]
+    given_up = with_final(history, final, status="failed", outcome="lost", attempt=4, lost=lost)
+    told = replace(given_up, lines=(*history.lines, *again), pushes=(*history.pushes, *pushes))
+    assert checker.check(told) == []
+    at_once = tuple(replace(line, at=start.at + line.attempt / 10) for line in again)
+    assert kinds(replace(told, lines=(*history.lines, *at_once))) == {"worn out"}
 
 
 def test_a_claim_that_came_back_is_no_attempt():

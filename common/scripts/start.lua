@@ -38,6 +38,19 @@ if h.status ~= 'queued' then return {'DROPPED', 'status is ' .. h.status} end
 -- Whoever can write to Redis can push an id again; a success is not repeated by that.
 if h.outcome == 'success' then return {'DROPPED', 'has succeeded'} end
 
+-- A run that has ended and is queued again was requeued by a person, in rq-dashboard or by `rq requeue`.
+if h.job and h.attempt and redis.call('HEXISTS', K .. 'open', run) == 0 then
+  redis.call('HSET', key, 'stop', '', 'manual', '1')
+  log_decision(h.job, KEEP.log, {'decision', 'requeued', 'first', h.at or '0', 'last', h.at or '0', 'count', 1,
+    'reason', 'manual', 'run', run, 'epoch', redis.call('HGET', K .. 'fence', 'epoch') or '0', 'by', worker})
+end
+
+-- Also before it may have to wait for its group: what is held has to be found if somebody deletes it.
+if h.job then
+  redis.call('ZADD', K .. 'active:' .. h.job, h.at or '0', run)
+  redis.call('HSET', K .. 'open', run, h.group or '')
+end
+
 if h.group and h.group ~= '' then
   local members = K .. 'group:' .. h.group
   local limit = tonumber(redis.call('HGET', K .. 'groups', h.group) or '1')
@@ -47,13 +60,6 @@ if h.group and h.group ~= '' then
     return {'HELD', h.group}
   end
   redis.call('SADD', members, run)
-end
-
--- A run that has ended and is queued again was requeued by a person, in rq-dashboard or by `rq requeue`.
-if h.job and h.attempt and redis.call('HEXISTS', K .. 'open', run) == 0 then
-  redis.call('HSET', key, 'stop', '', 'manual', '1')
-  log_decision(h.job, KEEP.log, {'decision', 'requeued', 'first', h.at or '0', 'last', h.at or '0', 'count', 1,
-    'reason', 'manual', 'run', run, 'epoch', redis.call('HGET', K .. 'fence', 'epoch') or '0', 'by', worker})
 end
 
 local attempt = tonumber(h.attempt or '0') + 1
@@ -68,8 +74,4 @@ redis.call('PEXPIRE', execution_key, ttl)
 redis.call('ZADD', P .. ':wip:' .. h.origin, '+inf', run .. ':' .. execution)
 redis.call('ZADD', P .. ':executions:' .. run, '+inf', execution)
 redis.call('SADD', P .. ':worker:' .. worker .. ':executions', run .. ':' .. execution)
-if h.job then
-  redis.call('ZADD', K .. 'active:' .. h.job, h.at or '0', run)
-  redis.call('HSET', K .. 'open', run, h.group or '')
-end
 return started(attempt, h.recovering or '')

@@ -188,8 +188,10 @@ def open_and_active_hold_the_unfinished_runs(now: Snapshot, facts: Facts) -> Ite
         ("open", set(now.own("open"))),
         ("active", {run for runs in now.named(f"{OWN}active:").values() for run in runs}),
     ):
-        for run in now.unfinished.keys() - found - facts.requeued:
-            yield f"{run} is unfinished and not in {name}"
+        for run in now.unfinished.keys() - found:
+            # What a person has queued again counts from the moment at which a worker meets it.
+            if run not in facts.requeued or now.unfinished[run]["status"] != "queued":
+                yield f"{run} is unfinished and not in {name}"
         for run in found - now.unfinished.keys() - facts.unswept:
             yield f"{run} is in {name} and over"
 

@@ -1,6 +1,7 @@
 """Workers that are paused, cut off, killed or out of Redis: every run still ends where it should."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -204,3 +205,34 @@ def test_an_end_sent_twice_is_one_end(redis_client, ledger):
     assert words == ["DONE", "REPEATED", "REPEATED"]
     assert redis_client.xlen(f"rq:results:{run}") == 1
     assert redis_client.lrange(KEYS.own("history:job"), 0, -1) == [run.encode()]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_two_hundred_runs_that_arrive_within_20_ms_of_a_sigterm_are_executed_once(
+    redis_client, redis_url, tmp_path, processes
+):
+    proof, rng, runs = tmp_path / "proof", random.Random(5), []
+    redis_client.config_set("save", "")
+    for batch in range(20):
+        queues = [f"q{batch}-{number}" for number in range(10)]
+        made = [processes(redis_url, "--queues", queue) for queue in queues]
+        eventually(
+            lambda queues=queues: all(redis_client.scard(f"rq:workers:{queue}") for queue in queues), 60
+        )
+        for queue, process in zip(queues, made, strict=True):
+            definition = job("once", f"echo $KUBER_CRON_RUN_ID >> {proof}", queue=queue)
+            offset = rng.uniform(-0.02, 0.02)
+            if offset < 0:
+                process.send_signal(signal.SIGTERM)
+                threading.Event().wait(-offset)
+                runs.append(push(redis_client, definition))
+            else:
+                runs.append(push(redis_client, definition))
+                threading.Event().wait(offset)
+                process.send_signal(signal.SIGTERM)
+        assert [process.wait(30) for process in made] == [0] * 10
+        with worker(redis_url, tmp_path / "logs", queues=queues):
+            assert all(ended(redis_client, run).is_finished for run in runs[-10:])
+    assert sorted(run for (run,) in attempts(proof)) == sorted(runs)
+    assert len(runs) == 200

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from tests.faults import checker, report, runner
-from tests.faults.cluster import FAST, REAL
 from tests.faults.history import History
+from tests.faults.setup import FAST, REAL
 
 
 def main() -> int:

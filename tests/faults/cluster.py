@@ -5,8 +5,6 @@ its environment that its commands inherit, by which what is left over at the end
 """
 
 import contextlib
-import http.client
-import json
 import os
 import re
 import secrets
@@ -16,28 +14,25 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 import redis
-from tests.cli_process import environment
 from tests.faults.history import History, Span
-from tests.faults.jobs import JobFile, Spec, boot_offset, read_lines, select
-from tests.faults.ports import free_port
-from tests.faults.proxy import Proxies, Proxy
+from tests.faults.jobs import JobFile, boot_offset, read_lines
+from tests.faults.member import Member, Role
+from tests.faults.proxy import Proxies
 from tests.faults.recorder import Recorder
 from tests.faults.redis_server import RedisServer
+from tests.faults.setup import Setup
 from tests.waiting import eventually
 
 import kuber_cron
 
 MARK = "FAULTS_RUN"
-Role = Literal["scheduler", "worker"]
-_BACK_OFF_SECONDS = 1.0
 _RESTARTS_SECONDS = 0.2
 # The leader reads the counters that it exports a little more often than this.
 OBSERVED_SECONDS = 6.5
@@ -50,140 +45,9 @@ _STAYS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Times:
-    """The durations of a run. ``lease`` and its kin are the Lease's; the election in Redis has 5 s of its own."""
-
-    lease: float = 3.0
-    renew: float = 2.0
-    retry: float = 0.5
-    ttl: float = 4.0
-    grace: float = 4.0
-
-    def takeover(self, election: str) -> float:
-        """Within so many seconds after a leader's end another decides (invariant 6)."""
-        if election == "redis":
-            return 5.0 + 1.2 + 2.0
-        return self.lease + 1.2 * self.retry + 2.0
-
-
-FAST = Times()
-REAL = Times(lease=15.0, renew=10.0, retry=2.0, ttl=15.0, grace=10.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setup:
-    """What a run is made of.
-
-    Attributes:
-        scheduler: The command of a scheduler; the naive one is another.
-        spoil: Does something to the copy of the package that the processes run, to see whether it is found out.
-        kubeconfig: For ``kubernetes``: made for one scheduler's own way to the API server, by a function of its port.
-    """
-
-    election: str = "redis"
-    times: Times = FAST
-    schedulers: int = 3
-    workers: int = 2
-    slots: int = 16
-    specs: Sequence[Spec] = field(default_factory=select)
-    fsync: str = "always"
-    scheduler: Sequence[str] = (sys.executable, "-m", "kuber_cron", "scheduler")
-    variables: Mapping[str, str] = field(default_factory=dict)
-    api_port: int = 0
-    kubeconfig: Callable[[Path, int], Path] | None = None
-    spoil: Callable[[Path], None] = lambda _: None
-
-
 def _is_of_workers(client: redis.Redis, key: str) -> bool:
     """Whether it is RQ's list of workers, and names none whose own key has expired."""
     return key.startswith("rq:workers") and all(client.exists(name) for name in client.smembers(key))  # type: ignore[union-attr] # not asynchronous
-
-
-class Member:
-    """One process that should run, its proxies, and how it fared."""
-
-    def __init__(self, name: str, role: Role, cluster: "Cluster") -> None:
-        self.name = name
-        self.role = role
-        self.redis: Proxy = cluster.proxies.proxy(cluster.server.port)
-        self.api: Proxy | None = None
-        self.port = free_port()
-        self.log = cluster.directory / f"{name}.log"
-        self.wanted = True
-        self.paused = False
-        self.unasked_ends: list[int] = []
-        self.process: subprocess.Popen[bytes] | None = None
-        self.not_before = 0.0
-        self.extra: dict[str, str] = {}
-        self._asked = False
-        self._cluster = cluster
-        if cluster.setup.api_port and role == "scheduler":
-            self.api = cluster.proxies.proxy(cluster.setup.api_port)
-
-    @property
-    def pid(self) -> int:
-        """Its process id, 0 while there is none."""
-        return self.process.pid if self.process is not None else 0
-
-    def start(self) -> None:
-        """A new process."""
-        self._asked = self.paused = False
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self._cluster.command(self.role),
-                cwd=self._cluster.directory,
-                env=environment(**{**self._cluster.variables(self), **self.extra}),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                start_new_session=True,
-            )
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send it a signal, if it is there."""
-        process = self.process
-        if process is None or process.poll() is not None:
-            return
-        self._asked = self._asked or number in {signal.SIGKILL, signal.SIGTERM}
-        self.paused = number == signal.SIGSTOP or (self.paused and number != signal.SIGCONT)
-        process.send_signal(number)
-
-    def look(self, now: float) -> None:
-        """Start it again if it has ended and should run."""
-        if self.process is not None and (status := self.process.poll()) is not None:
-            if not self._asked:
-                self.unasked_ends.append(status)
-            self.process = None
-            self.not_before = max(self.not_before, now + _BACK_OFF_SECONDS)
-        if self.process is None and self.wanted and now >= self.not_before:
-            self.start()
-
-    def health(self, path: str = "/livez") -> dict[str, object]:
-        """What it says of itself, empty where it says nothing."""
-        text = self.get(path)
-        with contextlib.suppress(ValueError):
-            found: dict[str, object] = json.loads(text)
-            return found
-        return {}
-
-    def get(self, path: str, seconds: float = 0.5) -> str:
-        """The page at ``path``, empty where there is none in time."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
-        try:
-            connection.request("GET", path)
-            return connection.getresponse().read().decode()
-        except (OSError, http.client.HTTPException):
-            return ""
-        finally:
-            connection.close()
-
-    def descriptors(self) -> int:
-        """How many it has open."""
-        try:
-            return sum(1 for _ in Path(f"/proc/{self.pid}/fd").iterdir())
-        except OSError:
-            return 0
 
 
 class Cluster:

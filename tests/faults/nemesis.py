@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 
 import redis
 from tests.apiserver import ApiServer
-from tests.faults.cluster import Cluster, Member
+from tests.faults.cluster import Cluster
 from tests.faults.history import Fault
+from tests.faults.member import Member
 from tests.faults.proxy import Proxy
 
 

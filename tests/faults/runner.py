@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 
 from tests.apiserver import ApiServer
 from tests.faults import checker, report
-from tests.faults.cluster import REAL, Cluster, Setup, Times
+from tests.faults.cluster import Cluster
 from tests.faults.history import History, Violation
 from tests.faults.jobs import IN_FORCE
 from tests.faults.nemesis import Nemesis, Step, kinds, later, plan
 from tests.faults.report import Run
+from tests.faults.setup import REAL, Setup, Times
 from tests.waiting import eventually
 
 # The cluster is left alone for so long first: what is wrong without a fault is wrong for another reason.

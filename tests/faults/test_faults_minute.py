@@ -2,7 +2,7 @@
 
 import pytest
 from tests.faults import runner
-from tests.faults.cluster import FAST
+from tests.faults.setup import FAST
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from tests.faults import checker
-from tests.faults.cluster import Cluster, Setup
+from tests.faults.cluster import Cluster
 from tests.faults.history import Fault, History
 from tests.faults.jobs import Spec
+from tests.faults.setup import Setup
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 from tests.faults import checker
-from tests.faults.cluster import Cluster, Setup
+from tests.faults.cluster import Cluster
 from tests.faults.history import History
 from tests.faults.jobs import Spec
 from tests.faults.nemesis import Nemesis, Step
+from tests.faults.setup import Setup
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 
 import pytest
 from tests.faults import checker
-from tests.faults.cluster import Cluster, Setup
+from tests.faults.cluster import Cluster
 from tests.faults.history import Fault
 from tests.faults.jobs import Spec
 from tests.faults.redis_server import RedisServer
+from tests.faults.setup import Setup
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]

@@ -6,6 +6,7 @@ Everything lies under RQ's own prefix (``rq`` for the default instance), our own
 ========================  ======  =====================================================================
 ``fence``                 hash    ``epoch holder cluster seen through server``: who may decide, and how much was
 ``lease``                 string  ``holder:epoch`` with a ttl, where no Kubernetes Lease is used
+``boot``                  string  the boot whose ``@reboot`` jobs have been decided
 ``cursor``                hash    job → its last decided instant with the schedule and zone it was made with
 ``log:<job>``             stream  one entry per decision, bounded
 ``missed``, ``lost``      hash    counters that the leader exports; they survive it

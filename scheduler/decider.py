@@ -221,7 +221,7 @@ class Decider:
             for verdict in applied:
                 self._on_verdict(verdict, catalog)
         if self._boot.is_new and catalog.version and not self._troubled:
-            self._store.client.set(self._store.keys.own("boot"), self._boot.token)
+            self._dispatcher.boot_is_over(term, self._boot.token)
             self._boot = Boot(self._boot.token, is_new=False)
         return self._rest(catalog)
 

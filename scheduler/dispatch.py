@@ -108,6 +108,18 @@ class Dispatcher:
         """
         self._send((), None, term, now)
 
+    def boot_is_over(self, term: Term, token: str) -> None:
+        """No later leader decides the ``@reboot`` jobs of this boot again.
+
+        Raises:
+            FencedError, StateLostError, RedisUnreachableError: As ``apply``.
+        """
+        try:
+            reply = [text(part) for part in self._store.call("boot", term.epoch, term.lease, token)]
+        except RedisError as error:
+            raise RedisUnreachableError(f"the end of a boot got no answer: {error}") from error
+        refuse(reply, term)
+
     def item(self, decision: Decision, entry: Entry | None) -> Item:
         """The decision ready to be sent. ``entry`` is its job; only a removed job has none."""
         fields: tuple[Value, ...] = ()

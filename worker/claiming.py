@@ -35,6 +35,7 @@ log = structlog.get_logger(__name__)
 _BLOCK_SECONDS = 0.5
 _BLOCK_SECONDS_OF_SEVERAL = 0.2
 _AFTER_ERROR_SECONDS = 0.5
+_CUT_OFF_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +72,7 @@ class Claimer:
         metrics: WorkerMetrics,
         measures: JobMeasures,
         is_suspended: Callable[[], bool],
+        is_cut_off: Callable[[], bool],
         start: Callable[[Launch], bool],
         started: Callable[[Held], None],
         ended: Callable[[Ended], None],
@@ -87,6 +89,7 @@ class Claimer:
             metrics: Where runs that cannot be read are counted.
             measures: Where started attempts are counted.
             is_suspended: Whether somebody has said ``rq suspend``.
+            is_cut_off: Whether heartbeats have not been acknowledged for so long that commands are being ended.
             start: The supervisor's.
             started: Told of attempts that it has accepted.
             ended: Told of attempts that never ran.
@@ -101,6 +104,7 @@ class Claimer:
         self._metrics = metrics
         self._measures = measures
         self._is_suspended = is_suspended
+        self._is_cut_off = is_cut_off
         self._start = start
         self._tell_started = started
         self._tell_ended = ended
@@ -115,11 +119,18 @@ class Claimer:
                 free = self._slots.await_free(draining.is_set)
                 if draining.is_set():
                     return
+                if self._is_cut_off():
+                    # Each run would be ended at once, and start after start would spend what it may be lost.
+                    draining.wait(_CUT_OFF_SECONDS)
+                    continue
                 found = self._ledger.unstarted()[:free] if doubtful else []
                 doubtful = False
                 for run in found or self._next_runs(free, draining):
                     if draining.is_set():
                         return  # what is claimed and not begun goes back to its queue when we leave
+                    if self._is_cut_off():
+                        doubtful = True  # it stays in the claim list meanwhile
+                        break
                     self._begin(run, draining)
             except RedisError as error:
                 # A claim or a start may have happened without our hearing of it: the claim list knows.

@@ -65,6 +65,10 @@ class Pulse:
         """How long ago the last acknowledged heartbeat was sent."""
         return self._clock.elapsed() - self._acked_at
 
+    def is_cut_off(self) -> bool:
+        """Whether commands are being ended for want of an acknowledged heartbeat: nothing may be started then."""
+        return self.silent_seconds() >= self._ttl / 2
+
     def run(self, done: threading.Event) -> None:
         """Beat until ``done``."""
         while not done.is_set():
@@ -119,10 +123,10 @@ class Pulse:
 
     def fence(self) -> None:
         """TERM for every command once half the ttl has passed in silence, KILL two seconds before its end."""
-        silent = self.silent_seconds()
-        if silent < self._ttl / 2:
+        if not self.is_cut_off():
             self._fenced.clear()
             return
+        silent = self.silent_seconds()
         grace = max(0.0, self._ttl - _RESERVE_SECONDS - silent)
         for one in self._slots.all():
             if one.execution in self._fenced or one.payload is None:

@@ -95,8 +95,8 @@ class Worker:
         self.name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
         turns = Turns(options.queues)
         self._queues = turns.queues
-        self._ends = self._ledger(connect("claiming"))
-        self._beats = self._ledger(connect("claiming"))
+        self._ends = self._ledger(connect("deciding"))
+        self._beats = self._ledger(connect("deciding"))
         self._registration = rq_worker.Registration(
             self._queues, self.name, connect("rq"), options.ttl_seconds
         )
@@ -129,7 +129,7 @@ class Worker:
             clock=clock,
         )
         self._claimer = Claimer(
-            self._ledger(connect("claiming")),
+            self._ledger(connect("deciding")),
             waiting=connect("claiming"),
             turns=turns,
             slots=self._slots,
@@ -144,6 +144,7 @@ class Worker:
             metrics=metrics,
             measures=measures,
             is_suspended=self._registration.is_suspended,
+            is_cut_off=self._is_cut_off,
             start=self._supervisor.start,
             started=teller.started,
             ended=self._reporter.tell,
@@ -248,6 +249,9 @@ class Worker:
     def _files_in_use(self) -> set[Path]:
         paths = (one.launch.log_path for one in self._supervisor.running())
         return {path for path in paths if path is not None}
+
+    def _is_cut_off(self) -> bool:
+        return self._pulse.is_cut_off()
 
     def _has_no_commands_left(self) -> bool:
         return self._draining.is_set() and not self._threads["supervisor"].is_alive()

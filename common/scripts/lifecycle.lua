@@ -156,7 +156,7 @@ local function release(run, todo)
   local status, deadline, job, at =
     unpack(redis.call('HMGET', run_key(run), 'status', 'deadline_at', 'job', 'at'))
   if status ~= 'deferred' then return end
-  if deadline and tonumber(NOW.seconds) > tonumber(deadline) then
+  if deadline and now_ms() > tonumber(deadline) * 1000 then
     return end_unstarted(run, 'deadline', todo)
   end
   if not push(run) then return end

@@ -36,7 +36,10 @@ if redis.call('LREM', ARGV[8], 0, run) == 0 then return {'DROPPED', 'not claimed
 if not h.status then return {'DROPPED', 'removed'} end
 if h.status ~= 'queued' then return {'DROPPED', 'status is ' .. h.status} end
 -- Whoever can write to Redis can push an id again; a success is not repeated by that.
-if h.outcome == 'success' then return {'DROPPED', 'has succeeded'} end
+if h.outcome == 'success' then
+  redis.call('HSET', key, 'status', 'finished')
+  return {'DROPPED', 'has succeeded'}
+end
 
 -- A run that has ended and is queued again was requeued by a person, in rq-dashboard or by `rq requeue`.
 if h.job and h.attempt and redis.call('HEXISTS', K .. 'open', run) == 0 then

@@ -122,6 +122,7 @@ def test_a_run_that_has_succeeded_is_not_run_by_pushing_it_again(
     assert ended(redis_client, push(redis_client, job("good"), signing_key=KEY)).is_finished
     eventually(lambda: redis_client.llen(KEYS.queue("default")) == 0)
     assert proof.read_text() == "x\n"
+    assert status(redis_client, run) == "finished"
 
 
 def test_either_of_two_keys_is_accepted_during_a_rotation(redis_client, redis_url, tmp_path):

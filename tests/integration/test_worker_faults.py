@@ -167,6 +167,34 @@ def test_a_worker_that_is_cut_off_ends_its_command_before_another_may_start_it(r
                 os.kill(pid, signal.SIGCONT)
 
 
+@pytest.mark.slow
+def test_a_worker_whose_heartbeats_hang_starts_nothing_that_it_would_end_at_once(redis_server, tmp_path):
+    """Claims may work again before a heartbeat that hangs is given up: start after start was wasted so."""
+    server = redis_server(tmp_path / "redis")
+    with (
+        redis.Redis.from_url(server.url, protocol=2) as client,
+        worker(server.url, tmp_path / "logs", ttl_seconds=TTL, grace_seconds=1.0) as made,
+    ):
+        heart = made._beats._store
+        hangs = threading.Event()
+        call = heart.call
+
+        def beat(*arguments):
+            if hangs.is_set():
+                raise redis.TimeoutError("it hangs")
+            return call(*arguments)
+
+        heart.call = beat
+        hangs.set()
+        eventually(made._pulse.is_cut_off, 10)
+        run = push(client, job("patient", "true", max_lost=0))
+        threading.Event().wait(1.5)
+        assert status(client, run) == "queued"
+        hangs.clear()
+        assert ended(client, run).is_finished
+        assert client.hget(KEYS.run(run), "attempt") == b"1"
+
+
 @pytest.fixture
 def ledger(redis_client):
     made = Ledger(Store(redis_client, KEYS), worker="w", ttl_seconds=15)

@@ -109,8 +109,8 @@ SLOW = {
     ),
     "a deadline is forgotten": Mistake(
         "removals and deadlines",
-        "if deadline and tonumber(NOW.seconds)",
-        "if false and tonumber(NOW.seconds)",
+        "if deadline and now_ms()",
+        "if false and now_ms()",
     ),
     "a removal cancels what was to run": Mistake(
         "overlap", "redis.call('HGET', run_key(old.run), 'on_remove') == 'cancel'", "true"

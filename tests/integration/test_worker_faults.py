@@ -264,3 +264,21 @@ def test_two_hundred_runs_that_arrive_within_20_ms_of_a_sigterm_are_executed_onc
             assert all(ended(redis_client, run).is_finished for run in runs[-10:])
     assert sorted(run for (run,) in attempts(proof)) == sorted(runs)
     assert len(runs) == 200
+
+
+def test_a_worker_outlives_a_redis_that_is_out_of_memory_and_loses_no_outcome(redis_server, tmp_path):
+    server = redis_server(tmp_path / "redis")
+    with redis.Redis.from_url(server.url, protocol=2) as client:
+        go = tmp_path / "go"
+        run = push(client, job("patient", f"until [ -e {go} ]; do sleep 0.05; done"))
+        with worker(server.url, tmp_path / "logs") as made:
+            eventually(made.running)
+            waiting = push(client, job("next", queue="elsewhere"))
+            client.config_set("maxmemory", 1)
+            go.touch()
+            # The end script frees before it writes, and Redis lets a script that has written go on.
+            assert ended(client, run).is_finished
+            eventually(lambda: not made.running())
+            client.config_set("maxmemory", 0)
+            client.rpush(KEYS.queue("default"), waiting)
+            assert ended(client, waiting).is_finished

@@ -171,6 +171,9 @@ local function enqueue(item)
   return 'QUEUED', item.run
 end
 
+-- The keys of a job that have no expiry while it is in the files.
+local REMEMBERED = {'log:', 'stats:', 'history:', 'past:'}
+
 local function cancel(job)
   local todo = {}
   for _, old in ipairs(live_runs(job)) do
@@ -232,12 +235,17 @@ local function decide(item)
     cursors[item.job] = ''
     record(item, 'dropped', item.reason)
     cancel(item.job)
+    -- What is remembered of a job that is gone outlives it as long as its failed runs do.
+    for _, name in ipairs(REMEMBERED) do redis.call('EXPIRE', K .. name .. item.job, KEEP.ttl) end
     return 'DROPPED', ''
   end
   redis.call('HSET', K .. 'cursor', item.job, item.cursor)
   item.has_moved = true
   cursors[item.job] = item.cursor
   if item.kind == 'move' then
+    if item.believed == '' then
+      for _, name in ipairs(REMEMBERED) do redis.call('PERSIST', K .. name .. item.job) end
+    end
     record(item, 'moved', item.reason)
     return 'MOVE', ''
   end

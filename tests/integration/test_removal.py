@@ -1,7 +1,7 @@
 """What becomes of a job that leaves the files, and of one that is edited (spec: reliability.md §5)."""
 
 import pytest
-from tests.deciding import T0, Hand, desks, job, minute
+from tests.deciding import KEYS, T0, Hand, desks, job, minute
 
 
 @pytest.fixture
@@ -127,6 +127,18 @@ def in_four_states(desk, hand, on_remove):
     made.decide(minute(4))
     made.edit()
     return made
+
+
+def test_what_is_remembered_of_a_removed_job_expires_unless_it_comes_back(desk, hand):
+    made = desk(job())
+    made.minutes(0, 2)
+    hand.work()
+    remembered = [KEYS.own(f"{name}:job") for name in ("log", "stats", "history")]
+    gone(made, 5)
+    assert all(made.client.ttl(key) > 0 for key in remembered)
+    made.edit(job())
+    made.decide(minute(9))
+    assert [made.client.ttl(key) for key in remembered] == [-1, -1, -1]
 
 
 def test_on_remove_run_leaves_every_run(desk, hand):

@@ -28,6 +28,7 @@ Everything lies under RQ's own prefix (``rq`` for the default instance), our own
 ``claims``                set     workers that have, or may have, a claim list
 ``claims:<worker>``       list    run ids that a worker has claimed and not yet started
 ``alive:<worker>``        string  a worker's liveness, with its ttl
+``seen:<worker>``         string  its last heartbeat; the claim list is looked after for a day after it
 ``output:<execution>``    string  what a running attempt has said so far, with a ttl
 ========================  ======  =====================================================================
 

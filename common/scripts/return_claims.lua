@@ -18,7 +18,8 @@ for i = 4, #ARGV do
         redis.call('RPOP', claims)
       end
     end
-    redis.call('SREM', K .. 'claims', worker)
+    -- A claim that was sent before the worker died may still arrive: its list is looked at for a day more.
+    if redis.call('EXISTS', K .. 'seen:' .. worker) == 0 then redis.call('SREM', K .. 'claims', worker) end
   end
 end
 return out

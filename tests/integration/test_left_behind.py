@@ -1,0 +1,102 @@
+"""What a dead or cut-off worker leaves behind: claims in nobody's care, commands that go on."""
+
+import os
+import signal
+import subprocess
+
+import pytest
+from tests.deciding import KEYS, T0, Hand, desks, job
+from waiting import eventually
+from working import ended, push, worker
+
+from kuber_cron.worker.command import EXECUTION
+
+
+@pytest.fixture
+def desk(redis_client):
+    with desks(redis_client) as make:
+        yield make
+
+
+@pytest.fixture
+def hand(redis_client):
+    return Hand(redis_client)
+
+
+def test_a_worker_that_comes_back_after_its_claims_were_returned_is_looked_after_again(desk, hand):
+    made = desk(job())
+    made.minutes(0, 2)
+    hand.die()
+    made.client.delete(KEYS.own("seen:hand"))  # a day has passed
+    made.tidy()
+    assert made.client.smembers(KEYS.own("claims")) == set()
+    hand.ledger.beat([], T0)
+    assert hand.claim() == made.run(1)
+    hand.die()
+    made.tidy()
+    assert made.queued() == [made.run(1), made.run(2)]
+
+
+def test_a_claim_that_arrives_after_its_worker_was_given_up_is_returned_too(desk, hand):
+    made = desk(job())
+    made.minutes(0, 1)
+    hand.die()
+    made.tidy()
+    assert hand.claim() == made.run(1)  # sent before, and held up on its way
+    made.tidy()
+    assert made.queued() == [made.run(1)]
+
+
+@pytest.fixture
+def straggler():
+    """A command that has outlived its worker, in a session of its own; made with its execution's id."""
+    made = []
+
+    def start(execution):
+        process = subprocess.Popen(
+            ["sleep", "60"], env=os.environ | {EXECUTION: execution}, start_new_session=True
+        )
+        made.append(process)
+        return process
+
+    yield start
+    for process in made:
+        process.kill()
+        process.wait()
+
+
+def test_a_worker_that_takes_a_lost_run_kills_what_goes_on_of_its_earlier_attempt_first(
+    desk, hand, redis_url, tmp_path, straggler
+):
+    made = desk(job(command="true"))
+    made.minutes(0, 1)
+    run = hand.take()
+    mine, anothers = straggler(hand.running[run]), straggler("another")
+    hand.die()
+    made.tidy()
+    with worker(redis_url, tmp_path):
+        assert ended(made.client, run).is_finished
+    assert mine.wait(5) == -signal.SIGKILL
+    assert anothers.poll() is None
+
+
+def test_what_an_attempt_left_that_ended_by_itself_goes_on(desk, hand, redis_url, tmp_path, straggler):
+    made = desk(job(command="true"))
+    made.minutes(0, 1)
+    run = hand.take()
+    daemon = straggler(hand.running[run])
+    # Such a result has a value; what the leader finds lost has none.
+    result = {"execution_id": hand.running[run], "return_value": "bnVsbA=="}
+    made.client.xadd(f"rq:results:{run}", result)
+    hand.end(run, "requeue", "interrupted")
+    with worker(redis_url, tmp_path):
+        assert ended(made.client, run).is_finished
+    assert daemon.poll() is None
+
+
+def test_an_id_that_is_not_to_be_started_is_dropped_and_counted(redis_client, redis_url, tmp_path):
+    run = push(redis_client, job(command="true"))
+    with worker(redis_url, tmp_path) as made:
+        assert ended(redis_client, run).is_finished
+        redis_client.rpush("rq:queue:default", run)
+        eventually(lambda: made.registry.get_sample_value("cron_claims_dropped_total") == 1)

@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 from kuber_cron.common.clock import Clock
 from kuber_cron.common.errors import PayloadError
 from kuber_cron.common.measures import JobMeasures
-from kuber_cron.worker import launching, rq_worker
+from kuber_cron.worker import launching, rq_worker, stragglers
 from kuber_cron.worker.command import Ended, Launch
 from kuber_cron.worker.held import Held, Slots
 from kuber_cron.worker.ledger import HELD, Ledger, Started
@@ -161,7 +161,7 @@ class Claimer:
         if started is None:
             return
         try:
-            payload = rq_worker.read(started.data, self._conditions.keys_for_signatures)
+            payload = rq_worker.read(started.data, self._conditions.keys_for_signatures, run)
             launch = launching.launch(
                 payload,
                 execution,
@@ -174,16 +174,18 @@ class Claimer:
         except PayloadError as error:
             self._refuse(Held(run, execution, started, None, error))
             return
-        except ValueError as error:
+        except (ValueError, TypeError, AttributeError) as error:  # a payload whose values are of other types
             self._refuse(Held(run, execution, started, None, PayloadError(str(error), reason="malformed")))
             return
         held = Held(run, execution, started, payload)
         self._slots.put(held)
+        if started.recovered:
+            self._sweep(run, draining)
         if started.queued_at is not None:
             waited = (self._clock.now() - started.queued_at).total_seconds()
             self._measures.start_latency.labels(payload.origin).observe(max(0.0, waited))
-        self._measures.attempt_started(payload.job, recovered=started.recovered)
         if self._start(launch):
+            self._measures.attempt_started(payload.job, recovered=started.recovered)
             self._tell_started(held)
         else:
             self._never_ran(launch, Outcome(kind="interrupted"), "the worker drains")
@@ -200,11 +202,27 @@ class Claimer:
                 continue
             if isinstance(answer, Started):
                 return answer
+            is_held = answer.text.startswith(HELD)
             if answer.reason is not None:
                 self._metrics.quarantined.labels(answer.reason).inc()
-            say = log.info if answer.text.startswith(HELD) else log.warning
+            elif not is_held:
+                self._metrics.dropped.inc()
+            say = log.info if is_held else log.warning
             say("claimed run not started", run=run, reason=answer.text)
             return None
+
+    def _sweep(self, run: str, draining: threading.Event) -> None:
+        """Nothing of the run's lost attempts goes on here: their worker may have died and left them."""
+        while True:
+            try:
+                lost = self._ledger.lost_executions(run)
+                break
+            except RedisError as error:
+                log.warning("earlier attempts are not known, asking again", run=run, error=str(error))
+                if draining.wait(_AFTER_ERROR_SECONDS):
+                    return  # it will not be started either
+        if killed := stragglers.sweep(lost):
+            log.warning("processes of a lost attempt were killed", run=run, processes=killed)
 
     def _refuse(self, held: Held) -> None:
         error = held.problem

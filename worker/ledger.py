@@ -7,7 +7,7 @@ execution id, a claim that was moved stays in this worker's own claim list until
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from redis import Redis
 
@@ -82,8 +82,7 @@ class Ledger:
 
     def announce(self, now: datetime) -> None:
         """The worker is alive and may have claims; to be called before the first claim."""
-        self._store.call("heartbeat", self._worker, self._ttl_ms, _iso(now), now.timestamp())
-        self._store.client.sadd(self._store.keys.own("claims"), self._worker)
+        self.beat((), now)
 
     def retire(self) -> None:
         """Nothing is claimed any more: what was not started is back in its queue, and no trace of us is left."""
@@ -96,7 +95,9 @@ class Ledger:
                     pipe.lpush(self._store.keys.queue(origin), run)
                 pipe.execute()
         client.srem(self._store.keys.own("claims"), self._worker)
-        client.delete(self._claims, self._store.keys.own(f"alive:{self._worker}"))
+        client.delete(
+            self._claims, *(self._store.keys.own(f"{key}:{self._worker}") for key in ("alive", "seen"))
+        )
 
     def unstarted(self) -> list[str]:
         """What lies in the claim list, newest first; also what an unanswered claim has moved there."""
@@ -169,6 +170,16 @@ class Ledger:
         )
         return outcome if last == execution and status in _OVER else None
 
+    def lost_executions(self, run: str) -> list[str]:
+        """The run's executions that the leader has found lost: nobody knows whether their processes ended."""
+        entries: Any = self._store.client.xrange(f"{self._store.keys.prefix}:results:{run}")
+        # What a worker has told of an attempt's end has a value, and it has seen to the processes itself.
+        return [
+            text(fields[b"execution_id"])
+            for _, fields in entries
+            if b"execution_id" in fields and b"return_value" not in fields
+        ]
+
     def beat(self, running: Iterable[tuple[str, str]], now: datetime) -> list[Pulse]:
         """One heartbeat for the worker and these (run, execution) pairs; what each of them is told."""
         pairs = [part for pair in running for part in pair]
@@ -178,9 +189,10 @@ class Ledger:
 
 def _instant(iso: str) -> datetime | None:
     try:
-        return datetime.fromisoformat(iso)
+        instant = datetime.fromisoformat(iso)
     except ValueError:
         return None
+    return instant if instant.tzinfo is not None else None  # not RQ's form: nobody knows what is meant
 
 
 def _pulse(word: str) -> Pulse:

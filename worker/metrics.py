@@ -15,6 +15,11 @@ class WorkerMetrics:
         self.quarantined = Counter(
             "cron_quarantined", "Runs that could not be read or verified", ["reason"], registry=registry
         )
+        self.dropped = Counter(
+            "cron_claims_dropped",
+            "Claimed ids that were not started: deleted, ended or taken meanwhile",
+            registry=registry,
+        )
         self.errors = Counter(
             "cron_worker_errors", "Turns of the worker's loops that failed unexpectedly", registry=registry
         )

@@ -41,6 +41,8 @@ class Registration(BaseWorker):
     """This worker's entry among RQ's workers: ``rq info`` and rq-dashboard show it as any other."""
 
     def __init__(self, queues: Sequence[str], name: str, connection: "Redis", ttl_seconds: float) -> None:
+        options = connection.connection_pool.connection_kwargs
+        patience = options.get("socket_timeout")
         super().__init__(
             list(queues),
             name=name,
@@ -48,6 +50,8 @@ class Registration(BaseWorker):
             worker_ttl=max(1, round(ttl_seconds)),
             serializer=JSONSerializer,
         )
+        # RQ has raised it for a blocking dequeue that is never called: a hanging answer would hold up the heartbeats.
+        options["socket_timeout"] = patience
 
     def enter(self) -> None:
         """Rq lists the worker from now on."""
@@ -125,13 +129,17 @@ def arguments(data: bytes) -> object:
     return args
 
 
-def read(data: bytes, keys: Sequence[bytes]) -> runs.Payload:
-    """The payload in RQ's ``data`` field, verified.
+def read(data: bytes, keys: Sequence[bytes], run: str) -> runs.Payload:
+    """The payload in RQ's ``data`` field of this run, verified.
 
     Raises:
-        PayloadError: As ``runs.decode``.
+        PayloadError: As ``runs.decode``; ``signature`` also where it was made for another run, whose command whoever
+            can write to Redis could otherwise have executed again under a new name.
     """
-    return runs.decode(arguments(data), keys)
+    payload = runs.decode(arguments(data), keys)
+    if payload.run != run:
+        raise PayloadError(f"the payload was made for run {payload.run}", reason="signature")
+    return payload
 
 
 def result_fields(

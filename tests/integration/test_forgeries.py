@@ -99,6 +99,18 @@ def test_a_job_of_a_foreign_function_is_refused(redis_client, signing_worker, pr
     refused(redis_client, signing_worker, run, proof, "malformed")
 
 
+def test_what_was_signed_for_one_run_is_refused_under_the_name_of_another(
+    redis_client, signing_worker, proof
+):
+    signed = push(redis_client, job("signed", f"echo x >> {proof}"), signing_key=KEY)
+    assert ended(redis_client, signed).is_finished
+    proof.unlink()
+    run = push_held(redis_client, "copied")
+    redis_client.hset(KEYS.run(run), "data", redis_client.hget(KEYS.run(signed), "data"))
+    redis_client.rpush(KEYS.queue("default"), run)
+    refused(redis_client, signing_worker, run, proof, "signature")
+
+
 def test_a_pickle_is_refused_unopened(redis_client, signing_worker, proof):
     class Trap:
         def __reduce__(self):

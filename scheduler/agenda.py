@@ -4,6 +4,9 @@ import heapq
 from collections.abc import Iterator
 from datetime import datetime
 
+# So many replaced appointments are kept in any case.
+_SPARE = 100
+
 
 class Agenda:
     """Appointments by job. Not safe for several threads; the deciding loop owns it."""
@@ -19,6 +22,10 @@ class Agenda:
             return
         self._at[job] = at
         heapq.heappush(self._heap, (at, job))
+        if len(self._heap) > 2 * len(self._at) + _SPARE:
+            # Appointments that were replaced before they came: a job that is put off again and again leaves many.
+            self._heap = [(then, name) for name, then in self._at.items()]
+            heapq.heapify(self._heap)
 
     def clear(self) -> None:
         """Forget all appointments."""

@@ -38,6 +38,7 @@ SOON_SECONDS = 0.25
 # A job's removal counts once the files have been as they are for this long: replicas see an edit up to two
 # minutes apart, and one that does not know a job yet must not forget it for the others.
 REMOVAL_SECONDS = 180.0
+_SAID_AGAIN = timedelta(seconds=60)
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -73,6 +74,7 @@ class Decider:
         self._troubled: set[str] = set()
         self._as_of: dict[str, datetime] = {}  # when a job was planned that has to wait for its predecessors
         self._repairing: dict[str, str] = {}
+        self._failing: dict[str, tuple[str, datetime]] = {}  # each job's failure as last said, and when
         self._removed: set[str] = set()
         self._boot = Boot(boot_token, is_new=False)
         self._epoch: int | None = None
@@ -220,7 +222,7 @@ class Decider:
             # Telling comes last: ten thousand log lines between the batches would make the last ones late.
             for verdict in applied:
                 self._on_verdict(verdict, catalog)
-        if self._boot.is_new and catalog.version and not self._troubled:
+        if self._boot.is_new and catalog.version and not self._troubled and not self._as_of:
             self._dispatcher.boot_is_over(term, self._boot.token)
             self._boot = Boot(self._boot.token, is_new=False)
         return self._rest(catalog)
@@ -329,6 +331,7 @@ class Decider:
         if verdict.applied:
             self._troubled.discard(job)
             self._repairing.pop(job, None)
+            self._failing.pop(job, None)
             if decision.kind == "drop":
                 self._cursors.pop(job, None)
             else:
@@ -348,13 +351,21 @@ class Decider:
                 raise _gone_back(job)
             self._cursors[job] = verdict.detail
         elif verdict.word == "ERROR":
-            log.error("a decision failed", job=job, at=decision.last.isoformat(), error=verdict.detail)
+            self._say_failed(decision, verdict.detail)
             # The cursor may stand before or behind it: what Redis holds is read before the next try.
             self._read_cursor(job)
         elif verdict.word == "WAITS" and verdict.detail not in self._troubled:
             # Nothing that we know of is wrong with the predecessor: another leader must have moved it.
             self._read_cursor(verdict.detail)
             self._agenda.put(verdict.detail, self._clock.now())
+
+    def _say_failed(self, decision: Decision, error: str) -> None:
+        """It is tried four times a second; the same of one job is said once a minute."""
+        said, at = self._failing.get(decision.job, ("", _NEVER))
+        now = self._clock.now()
+        if error != said or now - at >= _SAID_AGAIN:
+            self._failing[decision.job] = error, now
+            log.error("a decision failed", job=decision.job, at=decision.last.isoformat(), error=error)
 
     def _read_cursor(self, job: str) -> None:
         known = self._cursors.get(job, "")

@@ -229,6 +229,19 @@ def test_a_reboot_job_runs_once_however_often_leaders_change(desk):
     assert made.words("then") == ["held"]
 
 
+def test_a_boot_lasts_until_its_jobs_that_wait_for_a_predecessor_are_decided(desk):
+    before = job("a", jitter=50)
+    seen(desk, before)
+    # The next boot, within the predecessor's jitter: its instant has come and is not due yet.
+    made = desk(before, job("boot", "@reboot", after=["a"]), boot_token="second", holder="next")
+    made.lead(2)
+    due = minute(1) + made.catalog.entries["a"].delay
+    made.decide(due - timedelta(seconds=1))
+    assert made.words("boot") == []
+    made.decide(due)
+    assert made.words("boot") == ["held"]
+
+
 def test_a_paused_job_is_skipped_also_where_its_decision_was_made_ahead(desk):
     made = seen(desk)
     made.decide(minute(1))

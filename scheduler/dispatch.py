@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from kuber_cron.common.errors import FencedError, RedisUnreachableError, StateLostError, TermOverError
 from kuber_cron.common.store import FAILURE_TTL_SECONDS, HISTORY_LIMIT, LOG_LIMIT, Store, Value, pack, text
@@ -117,7 +117,7 @@ class Dispatcher:
         try:
             reply = [text(part) for part in self._store.call("boot", term.epoch, term.lease, token)]
         except RedisError as error:
-            raise RedisUnreachableError(f"the end of a boot got no answer: {error}") from error
+            raise _unapplied("the end of a boot", error) from error
         refuse(reply, term)
 
     def item(self, decision: Decision, entry: Entry | None) -> Item:
@@ -206,10 +206,16 @@ class Dispatcher:
         try:
             reply = [text(part) for part in self._store.call_packed("decide", head, packed, count)]
         except RedisError as error:
-            raise RedisUnreachableError(f"a batch of decisions got no answer: {error}") from error
+            raise _unapplied("a batch of decisions", error) from error
         refuse(reply, term)
         self.through = int(reply[1])
         return reply[2:]
+
+
+def _unapplied(what: str, error: RedisError) -> RedisUnreachableError:
+    if isinstance(error, ResponseError):
+        return RedisUnreachableError(f"Redis has refused {what}: {error}")
+    return RedisUnreachableError(f"{what} got no answer: {error}")
 
 
 def refuse(reply: Sequence[str], term: Term) -> None:

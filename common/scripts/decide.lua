@@ -38,9 +38,10 @@ local function is_paused(job)
 end
 
 local function record(item, decision, reason)
-  if decision ~= 'moved' and decision ~= 'dropped' then through = through + tonumber(item.n) end
   redis.call('XADD', item.log_key, 'MAXLEN', '~', limit, '*', 'decision', decision, 'first', item.first,
     'last', item.last, 'count', item.n, 'reason', reason, 'run', item.run, 'epoch', ARGV[2], 'by', holder)
+  if decision ~= 'moved' and decision ~= 'dropped' then through = through + tonumber(item.n) end
+  item.told = decision
 end
 
 -- What later occurrences of its dependents will ask about this one. `outcome` is '' while the run is open.
@@ -65,8 +66,8 @@ end
 
 -- The run exists: it was queued before Redis lost the cursor that said so, or somebody made it by hand.
 local function known(item)
-  record(item, 'known', 'the run exists')
   local status, outcome = unpack(redis.call('HMGET', item.run_key, 'status', 'outcome'))
+  record(item, 'known', 'the run exists')
   note_past(item, is_final(status) and (outcome or 'failed') or '')
   return 'KNOWN', item.run
 end
@@ -154,7 +155,6 @@ local function enqueue(item)
   end
   if policy.group then redis.call('HSET', K .. 'groups', policy.group, policy.limit) end
   record(item, #gates > 0 and 'held' or 'queued', '')
-  item.is_recorded = true
   redis.call('HSET', item.run_key, 'enqueued_at', NOW.iso, 'order', through,
     unpack(ARGV, item.fields_from, item.fields_to))
   if policy.front then redis.call('HSET', item.run_key, 'front', '1') end
@@ -231,10 +231,10 @@ local function decide(item)
   local wrong = wrong_kind(item)
   if wrong then return 'ERROR', wrong end
   if item.kind == 'drop' then
+    cancel(item.job)  -- first: if it fails, all of the removal is tried again
     redis.call('HDEL', K .. 'cursor', item.job)
     cursors[item.job] = ''
     record(item, 'dropped', item.reason)
-    cancel(item.job)
     -- What is remembered of a job that is gone outlives it as long as its failed runs do.
     for _, name in ipairs(REMEMBERED) do redis.call('EXPIRE', K .. name .. item.job, KEEP.ttl) end
     return 'DROPPED', ''
@@ -260,7 +260,8 @@ end
 -- fail in turn.
 local function undo(item, reason)
   if not item.has_moved then return end
-  if item.is_recorded then
+  local has_run = item.told == 'queued' or item.told == 'held'
+  if has_run then
     local gates = redis.pcall('HKEYS', K .. 'gates:' .. item.run)
     for _, other in ipairs(gates) do redis.pcall('SREM', K .. 'gated:' .. other, item.run) end
     for _, command in ipairs({{'DEL', item.run_key}, {'ZREM', item.active_key, item.run},
@@ -269,7 +270,9 @@ local function undo(item, reason)
                               {'ZREM', P .. ':deferred:' .. item.queue, item.run}}) do
       redis.pcall(unpack(command))
     end
-    redis.pcall('HINCRBY', K .. 'missed', item.job .. '|error', 1)
+  end
+  if item.kind ~= 'move' and (has_run or not item.told) then
+    redis.pcall('HINCRBY', K .. 'missed', item.job .. '|error', item.n)
   end
   pcall(log_decision, item.job, limit, {'decision', 'error', 'first', item.first, 'last', item.last,
     'count', item.n, 'reason', reason, 'run', item.run, 'epoch', ARGV[2], 'by', holder})

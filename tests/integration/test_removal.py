@@ -153,7 +153,7 @@ def test_on_remove_cancel_ends_what_does_not_run_and_what_waits_for_it(desk, han
     gone(made, 4)
     assert [made.status(n) for n in (1, 2, 3, 4)] == ["started", "canceled", "canceled", "canceled"]
     assert [made.status(n, "after") for n in (1, 2, 3, 4)] == ["deferred", "canceled", "canceled", "canceled"]
-    assert made.words()[-3:] == ["ended removed"] * 3
+    assert made.words()[-4:] == [*["ended removed"] * 3, "dropped removed"]
     assert made.queued() == []
     assert hand.start(made.run(3)) == "status is canceled"
     hand.end(made.run(1))

@@ -7,10 +7,11 @@ import pytest
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from structlog.testing import capture_logs
 from tests.deciding import KEYS, T0, Desk, Hand, assert_sound, desks, job, minute, statuses
 from tests.waiting import eventually
 
-from kuber_cron.common.errors import FencedError, StateLostError, TermOverError
+from kuber_cron.common.errors import FencedError, RedisUnreachableError, StateLostError, TermOverError
 from kuber_cron.common.store import Keys
 from kuber_cron.scheduler.dispatch import BATCH
 
@@ -241,6 +242,64 @@ def test_an_error_after_the_cursor_has_moved_is_the_occurrences_outcome_in_the_l
     made.client.delete("rq:deferred:default")
     made.decide(minute(3))
     assert made.words("b")[4:] == ["held"]
+
+
+@pytest.mark.parametrize("policy", [{"concurrency": "forbid"}, {"concurrency": "replace"}, {}])
+def test_an_instant_that_could_not_be_judged_is_an_error_in_the_log_once_and_counts_as_missed(desk, policy):
+    made = seen(desk, job(**policy))
+    made.decide(minute(1))
+    # What the script meets is the run before this one, or what somebody has put in its own place.
+    broken = KEYS.run(made.run(1 if policy else 2))
+    if policy:
+        made.client.rename(broken, "aside")
+    made.client.set(broken, "not a hash")
+    made.decide(minute(2))
+    assert [word.split()[0] for word in made.words()] == ["moved", "queued", "error"]
+    assert made.missed() == {"job|error": 1}
+    made.client.delete(broken)
+    if policy:
+        made.client.rename("aside", broken)
+
+
+def test_a_removal_that_cannot_cancel_is_no_loss_of_state_and_is_tried_again(desk):
+    made = seen(desk, job(on_remove="cancel"))
+    made.minutes(1, 2)
+    broken = KEYS.run(made.run(1))
+    made.client.rename(broken, "aside")
+    made.client.set(broken, "not a hash")
+    made.edit(settled_seconds=1000.0)
+    made.decide(minute(2.1))
+    assert made.cursor()
+    made.client.rename("aside", broken)
+    made.decide(minute(2.2))
+    assert made.state_lost == 0
+    assert (made.status(1), made.status(2)) == ("canceled", "canceled")
+    assert made.words()[-3:] == ["ended removed", "ended removed", "dropped removed"]
+
+
+def test_what_redis_refuses_is_not_called_unanswered(desk):
+    made = seen(desk)
+    made.client.set(KEYS.own("open"), "not a hash")
+    with pytest.raises(RedisUnreachableError, match="has refused a batch of decisions: WRONGKIND"):
+        made.decide(minute(1))
+    made.client.delete(KEYS.own("open"))
+
+
+def test_a_decision_that_fails_again_and_again_is_told_once_a_minute_and_anew_after_a_success(desk):
+    made = seen(desk)
+
+    def told(*instants):
+        made.client.rename(KEYS.own("log:job"), "aside")
+        made.client.set(KEYS.own("log:job"), "not a stream")
+        with capture_logs() as said:
+            for number in instants:
+                made.decide(minute(number))
+        made.client.rename("aside", KEYS.own("log:job"))
+        made.decide(minute(instants[-1] + 0.1))
+        return [line["event"] for line in said].count("a decision failed")
+
+    assert told(1.0, 1.01, 1.02, 1.5) == 1
+    assert told(2.0, 2.01, 2.9, 3.01, 3.02) == 2
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@
 -- ARGV: prefix.   Answers a sentence for each refusal.
 local out = {}
 local name = 'kuber-cron-probe'
-local function try(...)
-  local answer = redis.pcall(...)
-  if type(answer) == 'table' and answer['err'] then out[#out + 1] = select(1, ...) .. ' ' .. select(2, ...) .. ': ' .. answer['err'] end
+local function try(command, key, ...)
+  local answer = redis.pcall(command, key, ...)
+  if type(answer) == 'table' and answer['err'] then out[#out + 1] = command .. ' ' .. key .. ': ' .. answer['err'] end
 end
 
 local hash, list, set = K .. name, queue_key(name), K .. name .. ':set'
@@ -63,6 +63,7 @@ try('ZPOPMIN', sorted)
 try('XADD', P .. ':results:' .. name, '*', 'a', '1')
 try('HSET', P .. ':execution:' .. name, 'a', '1')
 try('SADD', P .. ':worker:' .. name .. ':executions', 'a')
-try('DEL', hash, list, set, run_key(name), sorted, K .. 'claims:' .. name, K .. 'alive:' .. name, K .. 'log:' .. name,
+try('RENAME', hash, K .. 'aside:' .. name)
+try('DEL', K .. 'aside:' .. name, list, set, run_key(name), sorted, K .. 'claims:' .. name, K .. 'alive:' .. name, K .. 'log:' .. name,
     P .. ':results:' .. name, P .. ':execution:' .. name, P .. ':worker:' .. name .. ':executions')
 return out

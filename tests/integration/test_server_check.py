@@ -1,6 +1,8 @@
 """Which real servers are refused, which are warned about, and why."""
 
 import dataclasses
+import re
+from importlib import resources
 
 import pytest
 import redis
@@ -191,6 +193,15 @@ def test_a_hole_in_the_acl_is_refused_by_name_before_anything_depends_on_it(as_u
     with pytest.raises(RedisRefusedError, match=named) as raised:
         check_access(as_user(*RULES, *hole))
     assert "~rq:*" in (raised.value.hint or "")
+
+
+def test_the_probe_tries_every_command_that_the_scripts_use():
+    folder = resources.files("kuber_cron.common.scripts")
+    scripts = {path.name: path.read_text() for path in folder.iterdir() if path.name.endswith(".lua")}
+    probe = scripts.pop("probe.lua")
+    used = {word for text in scripts.values() for word in re.findall(r"redis\.p?call\('([A-Z]+)'", text)}
+    # Without TIME, which has no key, the first script of all fails and says so.
+    assert used - {"TIME"} - set(re.findall(r"try\('([A-Z]+)'", probe)) == set()
 
 
 def test_the_probe_leaves_no_key_behind(redis_client):

@@ -2,6 +2,7 @@
 -- dead workers are taken from them, claims of dead workers go back to the queue's head.
 -- ARGV: prefix, epoch, lease, origin, now_iso, now_seconds, reap (1 or 0), failure_ttl, keep, limit,
 --       nfields and the fields of RQ's result for a lost attempt as name, value pairs.
+-- now_seconds is Redis' time as the leader knows it: a call that comes later than 2 s after it reaps nothing.
 -- Answers {'OK', what, run, job, ...} with what = retried | lost_again | lost_failed, or FENCED, LOST.
 local epoch, lease, origin, now, reap = tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[6]), ARGV[7] == '1'
 local refused = fenced(epoch, lease)
@@ -9,6 +10,8 @@ if refused then return refused end
 if not is_kind(queue_key(origin), 'list') then
   return redis.error_reply('WRONGKIND ' .. queue_key(origin) .. ' is not a list')
 end
+-- Whoever sent this has long given it up, and every execution's key may have expired while Redis stood still.
+if now_ms() / 1000 - now > 2 then reap = false end
 local limit, out = tonumber(ARGV[10]), {'OK'}
 NOW = {iso = ARGV[5], seconds = ARGV[6]}
 KEEP.history, KEEP.ttl, BY = tonumber(ARGV[9]), tonumber(ARGV[8]), 'housekeeping'

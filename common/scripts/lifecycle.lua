@@ -126,9 +126,10 @@ local function end_unstarted(run, reason, todo)
   redis.call('DEL', K .. 'gates:' .. run)
   redis.call('ZREM', K .. 'held', run)
   if exists then
-    redis.call('LREM', queue_key(origin), 1, run)
-    redis.call('ZREM', P .. ':scheduled:' .. origin, run)
-    redis.call('ZREM', P .. ':deferred:' .. origin, run)
+    -- A place of the wrong kind does not hold the run, and must not keep it from ending: it could be queued later.
+    redis.pcall('LREM', queue_key(origin), 1, run)
+    redis.pcall('ZREM', P .. ':scheduled:' .. origin, run)
+    redis.pcall('ZREM', P .. ':deferred:' .. origin, run)
     redis.call('HSET', run_key(run), 'status', 'canceled', 'execution', '', 'ended_at', NOW.iso, 'outcome', reason)
     redis.call('EXPIRE', run_key(run), KEEP.ttl)
     redis.call('EXPIRE', P .. ':results:' .. run, KEEP.ttl)

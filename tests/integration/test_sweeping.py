@@ -188,6 +188,17 @@ def test_a_lost_run_is_queued_again_until_its_budget_is_spent(desk):
     assert made.client.hget(KEYS.own("lost"), "job") == b"3"
 
 
+def test_a_look_for_dead_workers_that_arrives_late_takes_no_run_away(desk, hand):
+    made = desk(job())
+    made.minutes(0, 1)
+    hand.take()
+    hand.die()
+    # Sent before Redis stood still, executed after it: by then every execution's key has expired.
+    assert made.tidy(seconds_ahead=-20) == []
+    assert made.status(1) == "started"
+    assert [one.what for one in made.tidy()] == ["lost_again"]
+
+
 def test_a_late_end_of_a_run_that_was_given_to_another_changes_nothing(desk, hand):
     made = desk(job())
     made.minutes(0, 1)
@@ -235,18 +246,26 @@ def test_a_queue_of_the_wrong_kind_does_not_keep_the_others_from_being_put_in_or
     assert made.queued("aa") == [made.run(1, "a")]
 
 
-def test_a_claim_whose_queue_is_of_the_wrong_kind_stays_claimed(desk, hand):
-    made = desk(job("a"))
+@pytest.mark.parametrize("broken", ["rq:queue:default", "rq:job:a-20260301T000200Z"])
+def test_a_claim_whose_queue_or_run_is_of_the_wrong_kind_stays_claimed(desk, hand, broken):
+    made = desk(job("a"), job("b", queue="bb"))
+    other = Hand(made.client, "other")
     made.minutes(0, 2)
     hand.claim()
     hand.claim()
+    other.claim("bb")
     hand.die()
-    made.client.set("rq:queue:default", "not a list")
-    with pytest.raises(redis.ResponseError):
-        made.tidy()
-    made.client.delete("rq:queue:default")
+    other.die()
+    if made.client.exists(broken):
+        made.client.rename(broken, "aside")
+    made.client.set(broken, "of the wrong kind")
+    assert [one.run for one in made.tidy()] == [made.run(1, "b")]
+    made.client.delete(broken)
+    if made.client.exists("aside"):
+        made.client.rename("aside", broken)
     made.tidy()
     assert made.queued() == [made.run(1, "a"), made.run(2, "a")]
+    assert made.queued("bb") == [made.run(1, "b"), made.run(2, "b")]
 
 
 def test_an_end_that_cannot_requeue_its_run_writes_nothing_and_may_be_repeated(desk, hand):
@@ -273,6 +292,19 @@ def test_a_run_that_cannot_be_released_stays_held_until_its_queue_is_mended(desk
     made.client.delete("rq:queue:bb")
     assert [one.what for one in made.tidy(rounds=2)] == ["opened"]
     assert made.queued("bb") == [made.run(1, "b")]
+
+
+def test_a_held_run_whose_queue_is_no_list_ends_with_its_predecessor_all_the_same(desk, hand):
+    made = desk(job("a"), job("b", after=["a"], queue="bb"), job("c", after=["a"]))
+    made.minutes(0, 1)
+    run = hand.take()
+    made.client.set("rq:queue:bb", "not a list")
+    assert hand.end(run, "fail") == "DONE"
+    assert (made.status(1, "b"), made.status(1, "c")) == ("canceled", "canceled")
+    made.client.delete("rq:queue:bb")
+    made.tidy(rounds=2)
+    assert made.queued("bb") == []
+    assert made.words("b")[-1] == "ended predecessor"
 
 
 def test_a_held_run_of_a_group_whose_queue_is_mended_is_served(desk, hand):

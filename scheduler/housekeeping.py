@@ -29,8 +29,8 @@ _MOVES = 500
 # that somebody deleted is noticed within 10 s.
 _SWEPT = 1000
 _SWEEP_ROUNDS = 8
-# RQ's lists of workers are tidied once a minute or so.
-_BURY_ROUNDS = 60
+# RQ's lists of workers are tidied every few seconds: they have no expiry of their own.
+_BURY_ROUNDS = 5
 _RQ_FAILED = "2"  # rq.results.Result.Type.FAILED
 
 

@@ -50,15 +50,17 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', wip, '+inf', '+inf')) do
       forget_execution(run, execution, origin, worker or '')
       redis.call('XADD', P .. ':results:' .. run, 'MAXLEN', 10, '*', 'worker_name', worker or '',
                  'execution_id', execution, 'execution_ended_at', ARGV[6], unpack(ARGV, 12, 11 + tonumber(ARGV[11])))
-      redis.call('HSET', key, 'execution', '', 'lost', lost, 'outcome', 'lost', 'ended_at', ARGV[5])
+      -- What was to be stopped or replaced is not started again, and has ended as that.
+      local is_stopped = stop and stop ~= ''
+      local outcome = not is_stopped and 'lost' or stop == 'replaced' and 'replaced' or 'stopped'
+      redis.call('HSET', key, 'execution', '', 'lost', lost, 'outcome', outcome, 'ended_at', ARGV[5])
       redis.call('HINCRBY', K .. 'lost', job, 1)
-      -- What was to be stopped or replaced is not started again.
-      if lost > tonumber(max_lost or '3') or (stop and stop ~= '') then
-        redis.call('HSET', key, 'status', 'failed')
+      if lost > tonumber(max_lost or '3') or is_stopped then
+        redis.call('HSET', key, 'status', is_stopped and 'stopped' or 'failed')
         redis.call('ZADD', P .. ':failed:' .. origin, now + tonumber(ARGV[8]), run)
         redis.call('EXPIRE', key, ARGV[8])
         redis.call('EXPIRE', P .. ':results:' .. run, ARGV[8])
-        finish(run, job, stop == 'replaced' and 'replaced' or 'lost', ARGV[6], '')
+        finish(run, job, outcome, ARGV[6], '')
         tell('lost_failed', run, job)
       else
         redis.call('HSET', key, 'status', 'queued', 'recovering', 'lost')

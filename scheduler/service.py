@@ -8,13 +8,13 @@ What it does *not* guarantee: that a run starts. It guarantees that every instan
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from kuber_cron.common.clock import Clock
 from kuber_cron.common.errors import (
@@ -35,6 +35,7 @@ from kuber_cron.scheduler.gaps import Gaps
 from kuber_cron.scheduler.housekeeping import ROUND_SECONDS, Housekeeper, Tidied
 from kuber_cron.scheduler.metrics import SchedulerMetrics, State
 from kuber_cron.scheduler.payloads import Builder
+from kuber_cron.scheduler.planner import Entry
 from kuber_cron.scheduler.server_clock import ServerClock
 from kuber_cron.scheduler.telling import Teller
 from kuber_cron.scheduler.terms import Election, Term
@@ -168,7 +169,7 @@ class Scheduler:
             try:
                 seconds = self._turn()
             except (RedisUnreachableError, RedisError) as error:
-                log.warning("redis does not answer: nothing is decided meanwhile", error=str(error))
+                log.warning("nothing is decided: redis does not answer, or refuses", error=str(error))
                 self._metrics.update(redis_up=False)
                 seconds = self._doubt()
             except TermOverError as error:
@@ -253,19 +254,28 @@ class Scheduler:
                 entries = self._watcher.current.entries
                 self._metrics.update(gaps=gaps.after_a_slice(entries, self._server_clock.now()))
                 if self._clock.elapsed() >= observe_from:
-                    observation = observer.observe(self._tidy_store, list(entries))
-                    self._metrics.update(observation=observation, redis_up=True)
-                    self._teller.observed(observation.missed, term, entries)
+                    self._observe(term, entries)
                     observe_from = self._clock.elapsed() + observer.OBSERVE_SECONDS
             except RedisError as error:
+                # Also where it refuses (out of memory, say): heartbeats may have been refused like this call.
                 self._housekeeper.redis_was_away()
-                log.warning("housekeeping rests: redis does not answer", error=str(error))
+                log.warning("housekeeping rests: redis does not answer, or refuses", error=str(error))
             except KuberCronError as error:
                 log.warning("housekeeping stops", reason=error.message)
             except Exception:
                 # One run that cannot be put in order must not keep the others from it.
                 log.exception("a round of housekeeping failed")
                 self._metrics.loop_errors.inc()
+
+    def _observe(self, term: Term, entries: Mapping[str, Entry]) -> None:
+        try:
+            observation = observer.observe(self._tidy_store, list(entries))
+        except ResponseError as error:
+            # What cannot be read (WAIT or INFO closed, one key that is not ours) must not keep runs from being reaped.
+            log.warning("redis refuses to be observed: its metrics stand still", error=str(error))
+            return
+        self._metrics.update(observation=observation, redis_up=True)
+        self._teller.observed(observation.missed, term, entries)
 
     def _tell(self, tidied: Tidied, term: Term) -> None:
         if tidied.what in {"retried", "opened", "served"}:

@@ -15,6 +15,7 @@ from kuber_cron.common import connections
 from kuber_cron.common.clock import SystemClock
 from kuber_cron.common.errors import RedisUnreachableError, StateLostError, TermOverError
 from kuber_cron.common.measures import JobMeasures
+from kuber_cron.scheduler import observer
 from kuber_cron.scheduler.catalog import Watcher
 from kuber_cron.scheduler.metrics import SchedulerMetrics
 from kuber_cron.scheduler.server_clock import ServerClock
@@ -386,3 +387,17 @@ def test_the_service_counts_a_loss_once_and_goes_on(service, redis_client):
     eventually(lambda: decided() > before)
     assert service.registry.get_sample_value("cron_state_lost_total") == 1
     assert len(service._lease.given_up) == 1
+
+
+def test_a_redis_that_refuses_to_be_observed_keeps_nobodys_run_from_being_reaped(service, monkeypatch):
+    asked = []
+
+    def refuse(*_):
+        asked.append(service)
+        raise redis.ResponseError("unknown command 'WAIT'")
+
+    monkeypatch.setattr(observer, "OBSERVE_SECONDS", 0.0)
+    monkeypatch.setattr(observer, "observe", refuse)
+    reaps_from = service._housekeeper._reap_from
+    eventually(lambda: len(asked) >= 2)
+    assert service._housekeeper._reap_from == reaps_from

@@ -37,6 +37,10 @@ class Ear:
                 if not done.is_set():
                     log.warning("not listening for commands", error=str(error))
                 done.wait(_AFTER_ERROR_SECONDS)
+            except Exception:
+                # RQ's stop command is heard here alone: the loop has to go on.
+                log.exception("listening for commands failed")
+                done.wait(_AFTER_ERROR_SECONDS)
 
     def _listen(self, done: threading.Event) -> None:
         with self._client.pubsub(ignore_subscribe_messages=True) as pubsub:  # type: ignore[no-untyped-call] # redis-py types it not

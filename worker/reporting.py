@@ -1,6 +1,7 @@
 """Reporting: how attempts ended goes to Redis, in the order in which they did, until Redis has taken it.
 
-Outcomes wait in memory while Redis is away. What this does *not* guarantee: that a run is not repeated by another
+Outcomes wait in memory while Redis is away. One that Redis refuses (a key of the wrong kind, say) is set aside and asked
+for again, and holds up no other. What this does *not* guarantee: that a run is not repeated by another
 worker when this one was cut off for longer than its ttl; the answer LATE then says so, and nothing is counted.
 """
 
@@ -10,10 +11,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 import structlog
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from kuber_cron.common import retry
 from kuber_cron.common.clock import Clock
@@ -83,6 +84,11 @@ class Reporter:
         self._may_give_up = may_give_up
         self._teller = teller
         self._ended: SimpleQueue[Ended | None] = SimpleQueue()
+        self._refused: deque[Ended] = deque()  # by Redis; to be told again, all of them at once
+        self._again_at = 0.0
+        self._is_last = False
+        self._flush_until: float | None = None
+        self._gave_up = False
         self._pause = threading.Event()
         self._recent: deque[Recent] = deque(maxlen=_RECENT)
         self._totals = Totals(0, 0, 0.0)
@@ -106,20 +112,42 @@ class Reporter:
 
     def run(self) -> None:
         """Record ends until ``finish``."""
-        while (ended := self._ended.get()) is not None:
+        while (ended := self._next()) is not None:
             try:
-                self._report(ended)
+                if not self._report(ended):
+                    self._refused.append(ended)
+                    self._again_at = self._clock.elapsed() + _AFTER_ERROR_SECONDS
+                    continue
             except Exception:
                 # The other outcomes must still be recorded; this run's execution expires and is taken back.
                 self._metrics.errors.inc()
                 log.exception("an outcome could not be recorded", run=ended.launch.run_id)
             self._slots.free(ended.launch.execution_id)
 
-    def _report(self, ended: Ended) -> None:
+    def _next(self) -> Ended | None:
+        """What is to be recorded now; None when all is, and nothing more will come."""
+        while True:
+            if self._refused and (wait := self._again_at - self._clock.elapsed()) <= 0:
+                return self._refused.popleft()
+            if self._is_last:
+                if not self._refused:
+                    return None
+                self._pause.wait(wait)
+                continue
+            try:
+                ended = self._ended.get(timeout=wait if self._refused else None)
+            except Empty:
+                continue
+            if ended is not None:
+                return ended
+            self._is_last = True
+
+    def _report(self, ended: Ended) -> bool:
+        """Whether it is done with; False where Redis refuses it for now."""
         held = self._slots.get(ended.launch.execution_id)
         if held is None:
             raise KeyError(ended.launch.execution_id)
-        action, delay = self._action(held, ended.outcome)
+        action, delay = self._action(held, ended)
         ending = Ending(
             action=action,
             outcome=ended.outcome.kind,
@@ -133,15 +161,21 @@ class Reporter:
             ),
         )
         verdict = self._recorded(held, ending)
-        if held.payload is not None:
+        if verdict is None:
+            return False
+        if held.payload is not None and ending.action != "return":
             self._count(held, ended, ending, verdict)
         self._teller.ended(held, ended, verdict=verdict, is_final=ending.action in FINAL)
+        return True
 
-    def _action(self, held: Held, outcome: Outcome) -> tuple[Action, float]:
+    def _action(self, held: Held, ended: Ended) -> tuple[Action, float]:
+        outcome = ended.outcome
         if held.problem is not None:
             return ("return" if held.problem.reason == "version" else "quarantine"), 0.0
         if held.payload is None:
             raise ValueError(held.run)
+        if outcome.kind == "interrupted" and ended.pid is None:
+            return "return", 0.0  # we drained before it ran: no attempt, also for a job that has only one
         decision = retry.decide(
             retry.Policy.of(held.payload),
             outcome.kind,
@@ -151,10 +185,12 @@ class Reporter:
         )
         return launching.action(decision, outcome)
 
-    def _recorded(self, held: Held, ending: Ending) -> str:
-        """The end script's answer, asked for until there is one or nobody waits for it any more."""
-        flush_until: float | None = None
-        while True:
+    def _recorded(self, held: Held, ending: Ending) -> str | None:
+        """The end script's answer, asked for until there is one or nobody waits for it any more.
+
+        None where Redis refuses this one, so that the others go on.
+        """
+        while not self._gave_up:
             try:
                 return self._ledger.end(
                     held.run,
@@ -165,12 +201,23 @@ class Reporter:
                 )
             except RedisError as error:
                 log.warning("an outcome waits for redis", run=held.run, error=str(error))
-                if self._may_give_up():
-                    now = self._clock.elapsed()
-                    flush_until = flush_until or now + _FLUSH_SECONDS
-                    if now >= flush_until:
-                        return "UNSENT"
+                is_refused = isinstance(error, ResponseError)
+                if self._is_too_late():
+                    self._gave_up = not is_refused  # Redis is away: nor are the others asked for
+                    return "UNSENT"
+                if is_refused:
+                    return None
                 self._pause.wait(_AFTER_ERROR_SECONDS)
+        return "UNSENT"
+
+    def _is_too_late(self) -> bool:
+        """Whether Redis has had its time for all outcomes together, counted from the first that it did not take."""
+        if not self._may_give_up():
+            return False
+        now = self._clock.elapsed()
+        if self._flush_until is None:
+            self._flush_until = now + _FLUSH_SECONDS
+        return now >= self._flush_until
 
     def _count(self, held: Held, ended: Ended, ending: Ending, verdict: str) -> None:
         outcome, job = ended.outcome, held.job

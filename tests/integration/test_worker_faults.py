@@ -266,6 +266,20 @@ def test_two_hundred_runs_that_arrive_within_20_ms_of_a_sigterm_are_executed_onc
     assert len(runs) == 200
 
 
+def test_an_outcome_that_redis_refuses_holds_up_no_other(redis_client, redis_url, tmp_path):
+    go = tmp_path / "go"
+    stuck = push(redis_client, job("stuck", f"until [ -e {go} ]; do sleep 0.05; done"))
+    with worker(redis_url, tmp_path / "logs") as made:
+        eventually(made.running)
+        redis_client.set(f"rq:results:{stuck}", "no stream")
+        go.touch()
+        eventually(lambda: not made.running())
+        assert ended(redis_client, push(redis_client, job("other"))).is_finished
+        assert status(redis_client, stuck) == "started"
+        redis_client.delete(f"rq:results:{stuck}")
+        assert ended(redis_client, stuck).is_finished
+
+
 def test_a_worker_outlives_a_redis_that_is_out_of_memory_and_loses_no_outcome(redis_server, tmp_path):
     server = redis_server(tmp_path / "redis")
     with redis.Redis.from_url(server.url, protocol=2) as client:

@@ -174,6 +174,14 @@ class Attempt:
         self._reap()
         self._drain_pipes(now)
 
+    def unseen(self, now: float) -> None:
+        """What carries the attempt's id could not be looked for: again soon, for as long as it would be killed."""
+        if now < self._give_up_at:
+            self.wake_at = now + _LOOK_SECONDS[1]
+            return
+        self.warnings.append("processes that outlived the command could not be looked for")
+        self.swept((), now)
+
     def abandon(self) -> None:
         """Its processes are killed and its descriptors closed, after an error of ours."""
         signal_group(self.pid, signal.SIGKILL)

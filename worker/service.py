@@ -101,6 +101,7 @@ class Worker:
             self._queues, self.name, connect("rq"), options.ttl_seconds
         )
         self._draining = threading.Event()
+        self._reported = threading.Event()
         self._done = threading.Event()
         self._slots = Slots(options.slots)
         teller = Teller(messenger, self._ends, worker=self.name)
@@ -181,7 +182,7 @@ class Worker:
         loops: dict[str, Callable[[], None]] = {
             "supervisor": self._supervisor.run,
             "reporter": self._reporter.run,
-            "pulse": partial(self._pulse.run, self._done),
+            "pulse": partial(self._pulse.run, self._reported),
             "guard": partial(self._pulse.guard, self._done),
             "claimer": partial(self._claimer.run, self._draining),
             "ear": partial(self._ear.run, self._done),
@@ -231,7 +232,7 @@ class Worker:
 
     def checks(self) -> dict[str, Callable[[], str]]:
         """The health checks by name: ``ok``, or a sentence."""
-        return {"redis": self._check_redis, "worker": self._check_worker}
+        return {"redis": self._check_redis, "worker": self._check_worker, "loop": self._check_loop}
 
     # --- between the threads ---------------------------------------------------------------------
 
@@ -280,6 +281,8 @@ class Worker:
             self._threads[name].join()
         self._reporter.finish()
         self._threads["reporter"].join()
+        self._reported.set()
+        self._threads["pulse"].join(_JOIN_SECONDS)  # a heartbeat after the farewell would announce us again
         try:
             self._ends.retire()
             self._registration.leave()
@@ -294,6 +297,11 @@ class Worker:
     def _check_redis(self) -> str:
         silent = self._pulse.silent_seconds()
         return "ok" if silent < self._options.ttl_seconds else f"redis has not answered for {silent:.0f} s"
+
+    def _check_loop(self) -> str:
+        """A loop that has ended by an error is a bug: better restarted than half alive."""
+        dead = [name for name, thread in self._threads.items() if not thread.is_alive()]
+        return f"the {dead[0]} has ended" if dead and not self._draining.is_set() else "ok"
 
     def _check_worker(self) -> str:
         if self._draining.is_set():

@@ -190,7 +190,14 @@ class Supervisor:
         ]
         if not waiting:
             return
-        found = stragglers.find({attempt.launch.execution_id for attempt in waiting})
+        try:
+            found = stragglers.find({attempt.launch.execution_id for attempt in waiting})
+        except OSError as error:  # no descriptor left to look at processes with
+            self.errors += 1
+            log.warning("stragglers cannot be looked for", error=str(error))
+            for attempt in waiting:
+                self._guard(attempt.unseen, now)
+            return
         for attempt in waiting:
             mine = [pid for pid, owner in found.items() if owner == attempt.launch.execution_id]
             self._guard(partial(attempt.swept, mine), now)

@@ -1,5 +1,6 @@
 """Commands that we end: timeout, stop, replace, drain; and that nothing of them is left."""
 
+import errno
 import math
 import os
 import signal
@@ -14,7 +15,7 @@ import pytest
 from supervising import DEADLINE, Supervised
 from waiting import eventually
 
-from kuber_cron.worker import stragglers
+from kuber_cron.worker import attempt, stragglers
 from kuber_cron.worker.outcome import Outcome
 
 STUBBORN = "trap '' TERM; echo ready; while :; do sleep 60; done"
@@ -53,6 +54,34 @@ def commands():
 
 def remaining(launch):
     return stragglers.find({launch.execution_id})
+
+
+def test_the_loop_goes_on_when_there_is_no_descriptor_left_to_look_for_stragglers(monkeypatch):
+    find, tries = stragglers.find, []
+
+    def out_of_descriptors(wanted):
+        tries.append(wanted)
+        if len(tries) < 3:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return find(wanted)
+
+    monkeypatch.setattr(stragglers, "find", out_of_descriptors)
+    with Supervised() as commands:
+        ended = commands.run("exec sleep 60", timeout_seconds=0.1)
+        assert (ended.outcome.kind, ended.warnings) == ("timed_out", ())
+        assert commands.run("true").outcome.is_success
+
+
+def test_stragglers_that_can_never_be_looked_for_are_told_of(monkeypatch):
+    def out_of_descriptors(_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(stragglers, "find", out_of_descriptors)
+    monkeypatch.setattr(attempt, "_GIVE_UP_SECONDS", 0.3)
+    with Supervised() as commands:
+        ended = commands.run("exec sleep 60", timeout_seconds=0.1)
+    assert ended.outcome.kind == "timed_out"
+    assert ended.warnings == ("processes that outlived the command could not be looked for",)
 
 
 def test_a_timeout_ends_the_command(commands):

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 from waiting import eventually
 from working import KEYS, ended, job, push, status, worker
+
+from kuber_cron.common import connections
+from kuber_cron.worker.rq_worker import Registration
 
 
 def sample(made, name, **labels):
@@ -187,6 +191,22 @@ def test_a_run_taken_by_another_is_ended_here_and_its_outcome_is_not_recorded(
         eventually(lambda: not made.running())
         eventually(lambda: redis_client.hget(KEYS.own("counters"), "late") == b"1")
         assert status(redis_client, run) == "started"
+
+
+def test_rqs_worker_does_not_make_our_connection_wait_longer(redis_url):
+    with connections.open_client(redis_url, "rq") as client:
+        before = client.connection_pool.connection_kwargs["socket_timeout"]
+        made = Registration(["default"], "w", client, 15.0)
+        assert made.connection.connection_pool.connection_kwargs["socket_timeout"] == before
+
+
+def test_a_worker_whose_loop_has_ended_is_not_alive(redis_url, tmp_path):
+    with worker(redis_url, tmp_path) as made:
+        assert made.checks()["loop"]() == "ok"
+        made._threads["follower"] = over = threading.Thread(target=str)
+        over.start()
+        over.join()
+        assert made.checks()["loop"]() == "the follower has ended"
 
 
 def test_suspended_workers_claim_nothing_until_resumed(redis_client, redis_url, tmp_path):

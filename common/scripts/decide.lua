@@ -273,6 +273,7 @@ local function undo(item, reason)
   end
   if item.kind ~= 'move' and (has_run or not item.told) then
     redis.pcall('HINCRBY', K .. 'missed', item.job .. '|error', item.n)
+    pcall(note_past, item, 'error')
   end
   pcall(log_decision, item.job, limit, {'decision', 'error', 'first', item.first, 'last', item.last,
     'count', item.n, 'reason', reason, 'run', item.run, 'epoch', ARGV[2], 'by', holder})

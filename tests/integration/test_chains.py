@@ -3,7 +3,7 @@
 import pytest
 from rq.job import Job as RQJob
 from rq.serializers import JSONSerializer
-from tests.deciding import T0, Hand, desks, job, minute
+from tests.deciding import KEYS, T0, Hand, desks, job, minute
 
 from kuber_cron.common import runs
 
@@ -305,6 +305,17 @@ def test_a_dependent_that_was_away_for_a_while_is_not_judged_by_old_failures(des
     made.decide(minute(11))
     made.decide(minute(12))
     assert made.words("b")[-1] == "queued"
+
+
+def test_a_predecessor_that_could_not_be_judged_ends_its_dependents_too(desk, hand):
+    made = desk(job("a"), job("b", after=["a"]))
+    made.minutes(0, 1)
+    hand.work()
+    made.client.set(KEYS.run(made.run(2, "a")), "not a hash")
+    made.decide(minute(2))
+    assert made.words("a")[-1].startswith("error")
+    assert made.words("b")[-1] == "skipped predecessor"
+    made.client.delete(KEYS.run(made.run(2, "a")))
 
 
 def test_a_predecessor_that_could_not_be_written_ends_its_dependents_by_the_log_as_well(desk, hand):

@@ -224,13 +224,17 @@ def refuse(reply: Sequence[str], term: Term) -> None:
     Raises:
         FencedError, StateLostError: It is one.
     """
-    if reply[0] == "FENCED":
-        raise FencedError(f"epoch {term.epoch} is fenced by {reply[1]} {reply[2]}")
-    if reply[0] == "LOST":
-        known = f"epoch {term.epoch}" if reply[1] == "epoch" else "more decisions"
-        raise StateLostError(
-            f"Redis knows {reply[1]} {reply[2] or 'none'}, this leader {known}: writes were lost"
-        )
+    match reply[:3]:
+        case ["FENCED", "lease", _]:
+            raise FencedError(f"epoch {term.epoch} is fenced: the lease's key in Redis is not its own")
+        case ["FENCED", _, stored]:
+            raise FencedError(f"epoch {term.epoch} is fenced by epoch {stored}")
+        case ["LOST", "through", stored]:
+            raise StateLostError(f"Redis counts {stored} decisions, this leader knows more: writes were lost")
+        case ["LOST", _, stored]:
+            raise StateLostError(
+                f"Redis holds epoch {stored or 'none'}, this leader has epoch {term.epoch}: writes were lost"
+            )
 
 
 def policy_of(entry: Entry, decision: Decision) -> dict[str, Any]:

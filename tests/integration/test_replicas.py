@@ -270,7 +270,7 @@ def test_the_lease_key_of_another_term_fences_too(desk):
     made = seen(desk)
     made.client.set(KEYS.own("lease"), "somebody:1")
     made.term = replace(made.term, lease="desk:1")
-    with pytest.raises(FencedError):
+    with pytest.raises(FencedError, match="lease's key in Redis is not its own"):
         made.decide(minute(1))
     made.client.set(KEYS.own("lease"), "desk:1")
     made.decide(minute(1))

@@ -106,7 +106,7 @@ def test_a_smaller_or_absent_epoch_is_a_loss_of_state_and_nothing_is_written(des
     made.client.delete(KEYS.own("fence"))
     if change:
         made.client.hset(KEYS.own("fence"), mapping={**fence, **change})
-    with pytest.raises(StateLostError):
+    with pytest.raises(StateLostError, match=f"epoch {change['epoch'] if change else 'none'}, this leader"):
         made.decide(minute(1))
     assert made.queued() == []
     made.client.hset(KEYS.own("fence"), mapping=fence)
@@ -116,7 +116,7 @@ def test_fewer_decisions_than_this_leader_knows_of_are_a_loss_of_state(desk):
     made = seen(desk)
     made.minutes(1, 3)
     made.client.hset(KEYS.own("fence"), "through", 2)
-    with pytest.raises(StateLostError):
+    with pytest.raises(StateLostError, match="counts 2 decisions, this leader knows more"):
         made.decide(minute(4))
     assert len(made.queued()) == 3
     made.client.hset(KEYS.own("fence"), "through", 3)

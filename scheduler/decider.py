@@ -121,10 +121,11 @@ class Decider:
             if not is_readable(cursor):
                 log.error("a cursor cannot be read: the job starts anew", job=job, cursor=cursor)
         stored = text(self._store.client.get(self._store.keys.own("boot")))
+        self._note_server()
+        # Redis has told all: until here another try begins where this one did.
         self._boot = Boot(self._boot_token, is_new=stored != self._boot_token)
         self._epoch = self._compared_in = term.epoch
         self._memory, self._lost_in = Memory(), 0
-        self._note_server()
         self.reload(catalog)
         log.info("deciding", epoch=term.epoch, jobs=len(catalog.entries))
         return lost

@@ -224,6 +224,29 @@ def test_a_repair_that_failed_is_made_all_the_same(desk):
     assert made.words()[6:] == ["skipped state_lost", "queued"]
 
 
+@pytest.mark.parametrize("lookup", ["boot", "server"])
+def test_a_loss_is_counted_also_where_redis_goes_away_before_all_has_been_read(desk, monkeypatch, lookup):
+    made, kept = ten_minutes(desk, job())
+    kept.restore()
+    made.decider.forget()
+    away = [redis.ConnectionError("away")]
+
+    def once_away(usual):
+        def ask(*key):
+            if key[-1].endswith(lookup) and away:
+                raise away.pop()
+            return usual(*key)
+
+        return ask
+
+    for name in ("get", "hget"):
+        monkeypatch.setattr(made.client, name, once_away(getattr(made.client, name)))
+    with pytest.raises(redis.ConnectionError):
+        made.decide(minute(11))
+    made.decide(minute(11))
+    assert made.state_lost == 1
+
+
 def test_a_repaired_loss_is_not_found_again_in_the_same_term(desk):
     made, _ = ten_minutes(desk, job(on_state_loss="skip"))
     made.client.flushall()

@@ -1,8 +1,9 @@
 """Claiming: runs come from the queues into this worker's own claim list, are started, and handed to the supervisor.
 
 Everything here may be cut off between two calls. A claimed id stays in the claim list until its start script has
-taken it out; after any error the list is read, and what it holds is started or, when we leave, given back. A start is
-asked for with the same execution id until there is an answer, which is the same each time.
+taken it out; after any error, and every few seconds (a claim that was given up may still arrive), the list is read,
+and what it holds is started or, when we leave, given back. A start is asked for with the same execution id until there
+is an answer, which is the same each time.
 
 A run that cannot be read or verified goes to quarantine, and the worker goes on. One whose payload is of a newer
 version is put back, and the worker claims nothing more and is not ready: in a rolling update the newer workers take it.
@@ -36,6 +37,7 @@ _BLOCK_SECONDS = 0.5
 _BLOCK_SECONDS_OF_SEVERAL = 0.2
 _AFTER_ERROR_SECONDS = 0.5
 _CUT_OFF_SECONDS = 0.25
+_LOOK_SECONDS = 5.0  # at the claim list, though nothing seems to have gone wrong
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +115,7 @@ class Claimer:
 
     def run(self, draining: threading.Event) -> None:
         """Claim and start until ``draining``."""
-        doubtful = False
+        doubtful, look_at = False, 0.0
         while not draining.is_set():
             try:
                 free = self._slots.await_free(draining.is_set)
@@ -123,7 +125,11 @@ class Claimer:
                     # Each run would be ended at once, and start after start would spend what it may be lost.
                     draining.wait(_CUT_OFF_SECONDS)
                     continue
-                found = self._ledger.unstarted()[:free] if doubtful else []
+                if doubtful or self._clock.elapsed() >= look_at:
+                    found = self._ledger.unstarted()[::-1][:free]
+                    look_at = self._clock.elapsed() + _LOOK_SECONDS
+                else:
+                    found = []
                 doubtful = False
                 for run in found or self._next_runs(free, draining):
                     if draining.is_set():

@@ -9,6 +9,7 @@ from tests.deciding import KEYS, T0, Hand, desks, job
 from waiting import eventually
 from working import ended, push, worker
 
+from kuber_cron.worker import claiming
 from kuber_cron.worker.command import EXECUTION
 
 
@@ -92,6 +93,17 @@ def test_what_an_attempt_left_that_ended_by_itself_goes_on(desk, hand, redis_url
     with worker(redis_url, tmp_path):
         assert ended(made.client, run).is_finished
     assert daemon.poll() is None
+
+
+def test_a_claim_that_arrives_after_its_worker_has_given_it_up_is_started(
+    redis_client, redis_url, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(claiming, "_LOOK_SECONDS", 0.5)
+    with worker(redis_url, tmp_path) as made:
+        assert ended(redis_client, push(redis_client, job(command="true"))).is_finished
+        run = push(redis_client, job(command="true", queue="elsewhere"))
+        redis_client.lmove("rq:queue:elsewhere", KEYS.own(f"claims:{made.name}"), "LEFT", "RIGHT")
+        assert ended(redis_client, run).is_finished
 
 
 def test_an_id_that_is_not_to_be_started_is_dropped_and_counted(redis_client, redis_url, tmp_path):

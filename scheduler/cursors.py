@@ -33,3 +33,21 @@ class Cursor:
     def moved_to(self, at: datetime) -> "Cursor":
         """The same schedule, decided further."""
         return replace(self, at=at)
+
+
+def is_readable(cursor: str) -> bool:
+    """Whether a stored cursor was written by us; anything else is a fault to be named, not to be parsed."""
+    try:
+        Cursor.from_text(cursor)
+    except (ValueError, OverflowError, OSError):
+        return False
+    return True
+
+
+def has_gone_back(stored: str, known: str) -> bool:
+    """Whether what Redis holds now is smaller than what it has acknowledged, or gone; never if one is unreadable."""
+    if not stored:
+        return True
+    if not (is_readable(stored) and is_readable(known)):
+        return False
+    return Cursor.from_text(stored).at < Cursor.from_text(known).at

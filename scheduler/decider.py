@@ -24,8 +24,8 @@ from kuber_cron.scheduler import planner
 from kuber_cron.scheduler.agenda import Agenda
 from kuber_cron.scheduler.ahead import Ahead
 from kuber_cron.scheduler.catalog import Catalog
-from kuber_cron.scheduler.cursors import Cursor
-from kuber_cron.scheduler.dispatch import Dispatcher, Item, Verdict, is_readable
+from kuber_cron.scheduler.cursors import Cursor, has_gone_back, is_readable
+from kuber_cron.scheduler.dispatch import Dispatcher, Item, Verdict
 from kuber_cron.scheduler.memory import Memory
 from kuber_cron.scheduler.planner import Boot, Decision, Entry, Plan
 from kuber_cron.scheduler.server_clock import ServerClock
@@ -106,7 +106,9 @@ class Decider:
         self._cursors = self._dispatcher.cursors()
         remembered = {job: known for job, known in memory.cursors.items() if is_readable(known)}
         rolled_back = [
-            job for job, known in remembered.items() if job in catalog.entries and self._is_behind(job, known)
+            job
+            for job, known in remembered.items()
+            if job in catalog.entries and has_gone_back(self._cursors.get(job, ""), known)
         ]
         if rolled_back:
             log.error("cursors have gone back: redis has lost writes", jobs=len(rolled_back))
@@ -148,16 +150,6 @@ class Decider:
         except StateLostError:
             self._lost_in = term.epoch
             raise
-
-    def _is_behind(self, job: str, known: str) -> bool:
-        stored = self._cursors.get(job, "")
-        if not stored:
-            return True
-        return (
-            is_readable(stored)
-            and is_readable(known)
-            and Cursor.from_text(stored).at < Cursor.from_text(known).at
-        )
 
     def _note_server(self) -> None:
         """The server's run id is kept in the fence; a new one says that it was restarted, and has been compared."""
@@ -371,7 +363,7 @@ class Decider:
     def _read_cursor(self, job: str) -> None:
         known = self._cursors.get(job, "")
         self._cursors[job] = text(self._store.client.hget(self._store.keys.own("cursor"), job))
-        if is_readable(known) and self._is_behind(job, known):
+        if is_readable(known) and has_gone_back(self._cursors[job], known):
             self._cursors[job] = known
             raise _gone_back(job)
 
@@ -380,13 +372,7 @@ class Decider:
         known = self._cursors.get(decision.job, "")
         if known != decision.believed or not known:
             return False  # an earlier decision of the same batch was not applied
-        if not stored:
-            return True
-        return (
-            is_readable(stored)
-            and is_readable(known)
-            and Cursor.from_text(stored).at < Cursor.from_text(known).at
-        )
+        return has_gone_back(stored, known)
 
     def upcoming(self) -> dict[str, datetime]:
         """Each job's next appointment, a copy."""

@@ -15,7 +15,6 @@ from redis.exceptions import RedisError, ResponseError
 
 from kuber_cron.common.errors import FencedError, RedisUnreachableError, StateLostError, TermOverError
 from kuber_cron.common.store import FAILURE_TTL_SECONDS, HISTORY_LIMIT, LOG_LIMIT, Store, Value, pack, text
-from kuber_cron.scheduler.cursors import Cursor
 from kuber_cron.scheduler.payloads import Builder
 from kuber_cron.scheduler.planner import Decision, Entry
 from kuber_cron.scheduler.terms import Term
@@ -253,12 +252,3 @@ def policy_of(entry: Entry, decision: Decision) -> dict[str, Any]:
         if job.priority == "high":
             policy["front"] = True
     return policy
-
-
-def is_readable(cursor: str) -> bool:
-    """Whether a stored cursor was written by us; anything else is a fault to be named, not to be parsed."""
-    try:
-        Cursor.from_text(cursor)
-    except (ValueError, OverflowError, OSError):
-        return False
-    return True

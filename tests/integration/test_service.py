@@ -1,0 +1,110 @@
+"""The scheduler as a service: what its loops make of a loss of state, and of a Redis that refuses."""
+
+import pytest
+import redis
+from prometheus_client import CollectorRegistry
+from tests.deciding import KEYS
+from tests.waiting import eventually
+
+from kuber_cron.common import connections
+from kuber_cron.common.clock import SystemClock
+from kuber_cron.common.measures import JobMeasures
+from kuber_cron.scheduler import observer
+from kuber_cron.scheduler.catalog import Watcher
+from kuber_cron.scheduler.metrics import SchedulerMetrics
+from kuber_cron.scheduler.server_clock import ServerClock
+from kuber_cron.scheduler.service import Options, Scheduler
+from kuber_cron.scheduler.terms import Term
+
+
+class GivenTerm:
+    """An election that this process always wins, with the count of decisions that it was told."""
+
+    def __init__(self, client):
+        self._client = client
+        self.transitions = 0
+        self.given_up = []
+        self._through = 0
+        self._term = None
+        self._win()
+
+    def _win(self):
+        self.transitions += 1
+        epoch = int(self._client.hget(KEYS.own("fence"), "epoch") or self.transitions - 1) + 1
+        self._client.hset(KEYS.own("fence"), mapping={"epoch": epoch, "holder": "me"})
+        self._term = Term(epoch, "me", through=self._through)
+
+    def token(self):
+        return self._term
+
+    def decided(self, through):
+        self._through = through
+
+    def give_up(self, reason):
+        self.given_up.append(reason)
+        self._win()
+
+    def start(self):
+        pass
+
+    def stop(self):
+        pass
+
+    def await_quiet_moment(self):
+        pass
+
+    def checks(self):
+        return {}
+
+
+@pytest.fixture
+def service(redis_client, redis_url, tmp_path):
+    (tmp_path / "crontab").write_text("@every 1s true\n")
+    clock = SystemClock()
+    server_clock = ServerClock(clock)
+    seconds, micro = redis_client.time()
+    server_clock.measured(clock.elapsed(), clock.elapsed(), seconds + micro / 1e6)
+    registry = CollectorRegistry()
+    measures = JobMeasures(registry)
+    watcher = Watcher([tmp_path / "crontab"], clock=clock)
+    watcher.load()
+    made = Scheduler(
+        Options(keys=KEYS),
+        connect=lambda: connections.open_client(redis_url, "deciding"),
+        election=GivenTerm(redis_client),
+        server_clock=server_clock,
+        watcher=watcher,
+        clock=clock,
+        metrics=SchedulerMetrics(registry, measures),
+        measures=measures,
+    )
+    made.registry = registry
+    made.start()
+    yield made
+    made.stop()
+
+
+def test_the_service_counts_a_loss_once_and_goes_on(service, redis_client):
+    (name,) = service.upcoming() or eventually(service.upcoming)
+    decided = lambda: redis_client.xlen(KEYS.own(f"log:{name}"))  # noqa: E731 - for eventually
+    eventually(lambda: decided() > 1)
+    redis_client.hset(KEYS.own("fence"), "through", 0)
+    eventually(lambda: service.registry.get_sample_value("cron_state_lost_total") == 1)
+    before = decided()
+    eventually(lambda: decided() > before)
+    assert service.registry.get_sample_value("cron_state_lost_total") == 1
+    assert len(service._lease.given_up) == 1
+
+
+def test_a_redis_that_refuses_to_be_observed_keeps_nobodys_run_from_being_reaped(service, monkeypatch):
+    asked = []
+
+    def refuse(*_):
+        asked.append(service)
+        raise redis.ResponseError("unknown command 'WAIT'")
+
+    monkeypatch.setattr(observer, "OBSERVE_SECONDS", 0.0)
+    monkeypatch.setattr(observer, "observe", refuse)
+    reaps_from = service._housekeeper._reap_from
+    eventually(lambda: len(asked) >= 2)
+    assert service._housekeeper._reap_from == reaps_from

@@ -16,6 +16,7 @@ from kuber_cron.worker.output import Captured
 OWN_PREFIX = "KUBER_CRON_"
 EXECUTION = "KUBER_CRON_EXECUTION"
 """The variable by which an attempt's processes are known, wherever they went."""
+RUN = "KUBER_CRON_RUN_ID"
 
 _DEFAULT_PATH = "/usr/bin:/bin"  # crontab(5)
 
@@ -170,7 +171,7 @@ def environment(
         env["SHELL"] = shell
     env.update(own)
     env[f"{OWN_PREFIX}JOB"] = job
-    env[f"{OWN_PREFIX}RUN_ID"] = run_id
+    env[RUN] = run_id
     env[f"{OWN_PREFIX}ATTEMPT"] = str(attempt)
     env[EXECUTION] = execution_id
     if scheduled_at is not None:

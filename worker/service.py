@@ -2,7 +2,7 @@
 
 Eight threads, each with one thing to wait for: the supervisor's loop (processes), the claimer (queues), the reporter
 (ends to be recorded), the pulse (heartbeats) and its guard (the clock), the ear (RQ's commands), the follower (what
-commands say), the trimmer (old log files). They meet in ``Slots``: an attempt is in there from its start script
+commands say), the trimmer (old log files); a ninth clears up after an earlier worker and ends soon. They meet in ``Slots``: an attempt is in there from its start script
 until its end is recorded, and takes a slot as long.
 
 Outcomes wait in memory while Redis is away and are sent when it is back. What this does *not* guarantee: that
@@ -29,6 +29,7 @@ from kuber_cron.common.messenger import Messenger
 from kuber_cron.common.store import Keys, Store
 from kuber_cron.worker import rq_worker
 from kuber_cron.worker.claiming import Claimer, Conditions
+from kuber_cron.worker.clearing import Clearer
 from kuber_cron.worker.command import Ended, Launch, Running
 from kuber_cron.worker.ear import Ear
 from kuber_cron.worker.following import Follower
@@ -159,6 +160,7 @@ class Worker:
             tell_rq=self._tell_rq,
             metrics=metrics,
         )
+        self._clearer = Clearer(self._beats, clock=clock, ttl_seconds=options.ttl_seconds, metrics=metrics)
         self._ear = Ear(connect("general"), self._registration.channel, self._obey)
         self._threads: dict[str, threading.Thread] = {}
         metrics.busy_from(lambda: len(self._slots))
@@ -189,6 +191,9 @@ class Worker:
             "follower": partial(self._follower.run, self._done),
         }
         self._trimmer.start()
+        threading.Thread(
+            target=self._clearer.run, args=(self._draining,), name="worker-clearer", daemon=True
+        ).start()
         for name, loop in loops.items():
             thread = threading.Thread(target=loop, name=f"worker-{name}", daemon=True)
             self._threads[name] = thread

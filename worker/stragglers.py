@@ -17,7 +17,7 @@ from contextlib import suppress
 
 import psutil
 
-from kuber_cron.worker.command import EXECUTION
+from kuber_cron.worker.command import EXECUTION, RUN
 
 _MAX_PASSES = 50
 _PASS_SECONDS = 0.02
@@ -28,8 +28,17 @@ def find(execution_ids: Collection[str]) -> dict[int, str]:
     if not execution_ids:
         return {}
     wanted = set(execution_ids)
-    found = ((pid, _execution_of(pid)) for pid in _pids() if pid != os.getpid())
+    found = ((pid, _variable(pid, EXECUTION)) for pid in _pids() if pid != os.getpid())
     return {pid: execution for pid, execution in found if execution in wanted}
+
+
+def carried() -> set[tuple[str, str]]:
+    """The (run, execution) pairs of which living processes, this one excepted, say that they are of them."""
+    found = set()
+    for pid in _pids():
+        if pid != os.getpid() and (execution := _variable(pid, EXECUTION)):
+            found.add((_variable(pid, RUN) or "", execution))
+    return found
 
 
 def members(group: int, *, besides: int) -> list[int]:
@@ -52,7 +61,7 @@ def kill(pids: Iterable[int]) -> None:
 def sweep(execution_ids: Collection[str]) -> int:
     """Nothing of these attempts runs any more on this machine; how many processes had to be killed.
 
-    For a worker that starts, or that takes a lost run over. Looks again until nothing is found, for about a
+    For a worker that starts, and one that takes a lost run over. Looks again until nothing is found, for about a
     second: a process may fork between being seen and being killed.
     """
     killed: set[int] = set()
@@ -71,13 +80,13 @@ if sys.platform == "linux":
     def _pids() -> list[int]:
         return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - half the time of iterdir
 
-    def _execution_of(pid: int) -> str | None:
+    def _variable(pid: int, name: str) -> str | None:
         try:
             with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:  # noqa: PTH123 - read for each process
                 data = b"\0" + file.read()
         except OSError:  # ended, or another user's
             return None
-        _, found, rest = data.partition(b"\0" + EXECUTION.encode() + b"=")
+        _, found, rest = data.partition(b"\0" + name.encode() + b"=")
         return rest.partition(b"\0")[0].decode("utf-8", "surrogateescape") if found else None
 
     def _is_zombie(pid: int) -> bool:
@@ -89,9 +98,9 @@ else:
     def _pids() -> list[int]:
         return psutil.pids()
 
-    def _execution_of(pid: int) -> str | None:
+    def _variable(pid: int, name: str) -> str | None:
         try:
-            return psutil.Process(pid).environ().get(EXECUTION)
+            return psutil.Process(pid).environ().get(name)
         except (psutil.Error, OSError):
             return None
 

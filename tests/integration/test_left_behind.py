@@ -10,7 +10,7 @@ from waiting import eventually
 from working import ended, push, worker
 
 from kuber_cron.worker import claiming
-from kuber_cron.worker.command import EXECUTION
+from kuber_cron.worker.command import EXECUTION, RUN
 
 
 @pytest.fixture
@@ -53,9 +53,9 @@ def straggler():
     """A command that has outlived its worker, in a session of its own; made with its execution's id."""
     made = []
 
-    def start(execution):
+    def start(execution, run="another"):
         process = subprocess.Popen(
-            ["sleep", "60"], env=os.environ | {EXECUTION: execution}, start_new_session=True
+            ["sleep", "60"], env=os.environ | {EXECUTION: execution, RUN: run}, start_new_session=True
         )
         made.append(process)
         return process
@@ -81,11 +81,26 @@ def test_a_worker_that_takes_a_lost_run_kills_what_goes_on_of_its_earlier_attemp
     assert anothers.poll() is None
 
 
+def test_a_worker_that_starts_kills_what_an_earlier_one_left_of_runs_that_others_have_now(
+    desk, hand, redis_url, tmp_path, straggler
+):
+    made = desk(job(command="true"))
+    made.minutes(0, 1)
+    run = hand.take()
+    mine, anothers = straggler(hand.running[run], run), straggler("another", run)
+    with worker(redis_url, tmp_path, queues=["another"]):
+        hand.die()
+        made.tidy()
+        assert mine.wait(10) == -signal.SIGKILL
+    assert anothers.poll() is None
+    assert made.status(1) == "queued"
+
+
 def test_what_an_attempt_left_that_ended_by_itself_goes_on(desk, hand, redis_url, tmp_path, straggler):
     made = desk(job(command="true"))
     made.minutes(0, 1)
     run = hand.take()
-    daemon = straggler(hand.running[run])
+    daemon = straggler(hand.running[run], run)
     # Such a result has a value; what the leader finds lost has none.
     result = {"execution_id": hand.running[run], "return_value": "bnVsbA=="}
     made.client.xadd(f"rq:results:{run}", result)

@@ -85,19 +85,8 @@ class Ledger:
         self.beat((), now)
 
     def retire(self) -> None:
-        """Nothing is claimed any more: what was not started is back in its queue, and no trace of us is left."""
-        client = self._store.client
-        for run in self.unstarted():
-            origin = text(client.hget(self._store.keys.run(run), "origin"))
-            with client.pipeline() as pipe:
-                pipe.lrem(self._claims, 0, run)
-                if origin:
-                    pipe.lpush(self._store.keys.queue(origin), run)
-                pipe.execute()
-        client.srem(self._store.keys.own("claims"), self._worker)
-        client.delete(
-            self._claims, *(self._store.keys.own(f"{key}:{self._worker}") for key in ("alive", "seen"))
-        )
+        """Nothing is claimed any more, and what was not started is back in its queue."""
+        self._store.call("retire", self._worker)
 
     def unstarted(self) -> list[str]:
         """What lies in the claim list, newest first; also what an unanswered claim has moved there."""
@@ -170,14 +159,14 @@ class Ledger:
         )
         return outcome if last == execution and status in _OVER else None
 
-    def lost_executions(self, run: str) -> list[str]:
-        """The run's executions that the leader has found lost: nobody knows whether their processes ended."""
+    def executions(self, run: str, *, lost: bool = False) -> list[str]:
+        """The run's executions that have ended; ``lost``: only those whose end no worker has seen."""
         entries: Any = self._store.client.xrange(f"{self._store.keys.prefix}:results:{run}")
-        # What a worker has told of an attempt's end has a value, and it has seen to the processes itself.
+        # What a worker tells of an attempt's end has a value; the leader's entry of a loss has none.
         return [
             text(fields[b"execution_id"])
             for _, fields in entries
-            if b"execution_id" in fields and b"return_value" not in fields
+            if b"execution_id" in fields and not (lost and b"return_value" in fields)
         ]
 
     def beat(self, running: Iterable[tuple[str, str]], now: datetime) -> list[Pulse]:

@@ -213,6 +213,23 @@ local function finish(run, job, outcome, ended_at, duration)
   settle({{run = run, outcome = outcome}})
 end
 
+-- What was claimed and not started goes back to the heads of its queues, in its old order; put on `returned`. A run or
+-- a queue of the wrong kind keeps its claim as it is, and nobody else's.
+local function give_back(claims, returned)
+  while true do
+    local run = redis.call('LINDEX', claims, -1)
+    if not run or not is_kind(run_key(run), 'hash') then return end
+    local queue = queue_of(run)
+    if queue and redis.call('HGET', run_key(run), 'status') == 'queued' then
+      if not is_kind(queue, 'list') then return end
+      redis.call('LMOVE', claims, queue, 'RIGHT', 'LEFT')
+      returned[#returned + 1] = run
+    else
+      redis.call('RPOP', claims)
+    end
+  end
+end
+
 -- A run that nobody can read or verify is written down for a person to look at; the newest thousand are kept.
 local function quarantine(run, note)
   redis.call('XADD', K .. 'quarantine', 'MAXLEN', '~', 1000, '*', 'run', run, 'note', note, 'at', NOW.iso, 'by', BY)

@@ -176,6 +176,18 @@ def test_a_dead_workers_claims_go_back_to_the_head_in_their_order_and_cost_nothi
     assert made.client.hget(KEYS.run(made.run(1)), "attempt") == b"1"
 
 
+def test_a_claim_that_arrives_after_its_worker_has_retired_is_returned_too(desk, hand):
+    made = desk(job())
+    made.minutes(0, 3)
+    hand.claim()
+    hand.claim()
+    hand.ledger.retire()
+    assert made.queued() == [made.run(1), made.run(2), made.run(3)]
+    assert hand.claim() == made.run(1)  # sent before, and held up on its way
+    made.tidy()
+    assert made.queued() == [made.run(1), made.run(2), made.run(3)]
+
+
 def test_a_lost_run_is_queued_again_until_its_budget_is_spent(desk):
     made = desk(job(max_lost=2))
     made.minutes(0, 1)

@@ -7,7 +7,8 @@
        ▼                                                      │
     ENDING ──process ended, group empty, or KILL──► SWEEPING ─┘ nothing carries its id any more
 
-A process that ended by itself leaves its children alone: a daemon that a job starts goes on, as under every cron.
+A process that ended by itself leaves its children alone: a daemon that a job starts goes on, as under every cron, until
+the run is attempted again.
 One that we ended leaves nothing. While it is being ended the dead process stays a zombie, so that its number,
 which is the group's, cannot come to mean somebody else before the last signal is sent.
 """

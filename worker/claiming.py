@@ -185,7 +185,7 @@ class Claimer:
             return
         held = Held(run, execution, started, payload)
         self._slots.put(held)
-        if started.recovered:
+        if started.attempt > 1:
             self._sweep(run, draining)
         if started.queued_at is not None:
             waited = (self._clock.now() - started.queued_at).total_seconds()
@@ -218,17 +218,17 @@ class Claimer:
             return None
 
     def _sweep(self, run: str, draining: threading.Event) -> None:
-        """Nothing of the run's lost attempts goes on here: their worker may have died and left them."""
+        """Nothing of the run's earlier attempts goes on here: their worker has died, or they left a process behind."""
         while True:
             try:
-                lost = self._ledger.lost_executions(run)
+                earlier = self._ledger.executions(run)
                 break
             except RedisError as error:
                 log.warning("earlier attempts are not known, asking again", run=run, error=str(error))
                 if draining.wait(_AFTER_ERROR_SECONDS):
                     return  # it will not be started either
-        if killed := stragglers.sweep(lost):
-            log.warning("processes of a lost attempt were killed", run=run, processes=killed)
+        if killed := stragglers.sweep(earlier):
+            log.warning("processes of an earlier attempt were killed", run=run, processes=killed)
 
     def _refuse(self, held: Held) -> None:
         error = held.problem

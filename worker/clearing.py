@@ -57,6 +57,6 @@ class Clearer:
         carried = stragglers.carried()
         lost: set[str] = set()
         for run in {run for run, _ in carried}:
-            lost.update(self._ledger.lost_executions(run))
+            lost.update(self._ledger.executions(run, lost=True))
         if killed := stragglers.sweep(lost.intersection(execution for _, execution in carried)):
             log.warning("processes that an earlier worker left were killed", processes=killed)

@@ -7,9 +7,9 @@ import subprocess
 import pytest
 from tests.deciding import KEYS, T0, Hand, desks, job
 from waiting import eventually
-from working import ended, push, worker
+from working import ended, push, status, worker
 
-from kuber_cron.worker import claiming
+from kuber_cron.worker import claiming, stragglers
 from kuber_cron.worker.command import EXECUTION, RUN
 
 
@@ -96,18 +96,32 @@ def test_a_worker_that_starts_kills_what_an_earlier_one_left_of_runs_that_others
     assert made.status(1) == "queued"
 
 
-def test_what_an_attempt_left_that_ended_by_itself_goes_on(desk, hand, redis_url, tmp_path, straggler):
+def test_a_worker_that_starts_leaves_alone_what_an_attempt_left_that_ended_by_itself(
+    desk, hand, redis_url, tmp_path, straggler
+):
     made = desk(job(command="true"))
     made.minutes(0, 1)
     run = hand.take()
     daemon = straggler(hand.running[run], run)
     # Such a result has a value; what the leader finds lost has none.
-    result = {"execution_id": hand.running[run], "return_value": "bnVsbA=="}
-    made.client.xadd(f"rq:results:{run}", result)
-    hand.end(run, "requeue", "interrupted")
-    with worker(redis_url, tmp_path):
-        assert ended(made.client, run).is_finished
+    made.client.xadd(f"rq:results:{run}", {"execution_id": hand.running[run], "return_value": "bnVsbA=="})
+    hand.end(run)
+    with worker(redis_url, tmp_path) as made_worker:
+        made_worker._clearer.look()
     assert daemon.poll() is None
+
+
+def test_a_retry_begins_without_what_the_failed_attempt_left(redis_client, redis_url, tmp_path):
+    command = "if [ $KUBER_CRON_ATTEMPT = 1 ]; then setsid sleep 61 >/dev/null 2>&1 & exit 1; fi"
+    run = push(redis_client, job(command=command, retries=1))
+    with worker(redis_url, tmp_path):
+        eventually(lambda: status(redis_client, run) == "scheduled")
+        assert run in {of for of, _ in stragglers.carried()}
+        redis_client.zrem("rq:scheduled:default", run)
+        redis_client.hset(KEYS.run(run), "status", "queued")
+        redis_client.rpush(KEYS.queue("default"), run)
+        assert ended(redis_client, run).is_finished
+    assert run not in {of for of, _ in stragglers.carried()}
 
 
 def test_a_claim_that_arrives_after_its_worker_has_given_it_up_is_started(

@@ -103,7 +103,7 @@ def test_a_worker_that_wakes_after_its_run_was_taken_kills_its_command_and_recor
         eventually(lambda: ("2", "begins") in attempts(proof), 20)
         sleeper.send_signal(signal.SIGCONT)
         assert ended(redis_client, run, 30).is_finished
-    # The command of the first attempt was not stopped with its worker, and ends with the worker's waking.
+    # The command of the first attempt was not stopped with its worker: who took the run has ended it, on one machine.
     assert ("2", "ends") in attempts(proof)
     assert [word for attempt, word in attempts(proof) if attempt == "2"] == ["begins", "ends"]
     assert redis_client.hmget(KEYS.run(run), "attempt", "lost", "outcome") == [b"2", b"1", b"success"]

@@ -7,7 +7,8 @@ that was applied before its answer got lost is applied again. So each connection
                next tick, which knows how.
 ``claiming``   no retries, patient for as long as the blocking command waits: the worker's claims.
 ``general``    up to three retries within about 2 s: whatever may safely be sent twice.
-``rq``         for RQ's ``BaseWorker``, which raises its pool's timeout to 415 s: a pool that nobody else uses.
+``rq``         for RQ's ``BaseWorker``, which raises its pool's timeout to 415 s: a pool that nobody else uses. Answers
+               within 1.5 s, for the heartbeats wait for it.
 
 Each client has a pool of its own. Replies are bytes. RESP2, for its replies have the same shape on every server
 and it needs no HELLO. Maintenance notifications are off: they would stretch the timeouts at the server's word.
@@ -154,8 +155,8 @@ def _options(purpose: Purpose, block_seconds: float) -> dict[str, Any]:
         },
         "rq": {
             "retry": seldom,
-            "socket_timeout": 5.0,
-            "socket_connect_timeout": 2.0,
+            "socket_timeout": 1.5,
+            "socket_connect_timeout": 1.0,
             "health_check_interval": 15,
         },
     }

@@ -72,19 +72,20 @@ class Pulse:
     def run(self, done: threading.Event) -> None:
         """Beat until ``done``."""
         while not done.is_set():
-            seconds = self._ttl / 3
+            began, seconds = self._clock.elapsed(), self._ttl / 3
             try:
                 self.beat()
             except RedisError as error:
                 log.warning("heartbeat not acknowledged", error=str(error))
                 self._metrics.redis_is(up=False)
                 self._missed(error)
-                seconds = min(seconds, _RETRY_SECONDS)
+                began, seconds = self._clock.elapsed(), min(seconds, _RETRY_SECONDS)
             except Exception:
                 # Without heartbeats every run here would be taken away: the loop has to go on.
                 self._metrics.errors.inc()
                 log.exception("a heartbeat failed")
-            done.wait(seconds)
+            # From its beginning: what RQ is told may take a while, and must not delay the next heartbeat by it.
+            done.wait(max(0.0, seconds - (self._clock.elapsed() - began)))
 
     def guard(self, done: threading.Event) -> None:
         """End commands in time where heartbeats are not acknowledged, until ``done``."""

@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 
 # A ConfigMap's swap of ``..data`` is seen by content; kubelet itself takes up to a minute to make it.
 POLL_SECONDS = 1.0
+# Files in error are read again this often, unchanged or not: what failed may have been the reading.
+AGAIN_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,15 +134,19 @@ class Watcher:
 
     def _watch(self) -> None:
         while not self._stop.wait(POLL_SECONDS):
-            try:
-                if sources.fingerprint(self._paths) == self._fingerprint:
-                    continue
-                version = self.current.version
-                self.load()
-            except Exception:
-                # The watch must outlive whatever a file system does; the last good jobs stay in force.
-                self.current = replace(self.current, valid=False)
-                log.exception("the configuration could not be read: the last good jobs stay")
-                continue
-            if self.current.version != version:
-                self._on_change()
+            self.look()
+
+    def look(self) -> None:
+        """Load what has changed, and again what could not be loaded a minute ago."""
+        version = self.current.version
+        try:
+            is_due = not self.current.valid and self._clock.elapsed() - self._changed_at >= AGAIN_SECONDS
+            if not is_due and sources.fingerprint(self._paths) == self._fingerprint:
+                return
+            self.load()
+        except Exception:
+            # The watch must outlive whatever a file system does; the last good jobs stay in force.
+            self.current = replace(self.current, valid=False)
+            log.exception("the configuration could not be read: the last good jobs stay")
+        if self.current.version != version:
+            self._on_change()

@@ -75,6 +75,31 @@ def test_the_swap_of_a_config_map_is_a_change(tmp_path):
     assert sources.fingerprint([tmp_path]) != before
 
 
+def test_a_load_that_failed_is_tried_again_though_the_files_are_as_they_were(tmp_path, monkeypatch):
+    class Clock(SystemClock):
+        ahead = 0.0
+
+        def elapsed(self):
+            return super().elapsed() + self.ahead
+
+    clock, changes = Clock(), []
+    path = tmp_path / "crontab"
+    path.write_text(GOOD)
+    watcher = Watcher([path], clock=clock, on_change=lambda: changes.append(1))
+    watcher.load()
+    path.write_text(GOOD + "@daily true\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(sources, "load", lambda *_, **__: 1 / 0)
+        watcher.look()
+    assert (len(watcher.current.entries), watcher.current.valid) == (1, False)
+    watcher.look()
+    assert not watcher.current.valid
+    clock.ahead = 61.0
+    watcher.look()
+    assert (len(watcher.current.entries), watcher.current.valid) == (2, True)
+    assert changes == [1]
+
+
 def test_a_missing_path_is_named_with_the_remedy(tmp_path):
     with pytest.raises(sources.SourceError, match="does not exist") as caught:
         sources.load([tmp_path / "nothing"])

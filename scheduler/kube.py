@@ -40,6 +40,8 @@ _REASONS: Mapping[int, Reason] = {
 _SAID_LIMIT = 300
 # A holder that did not say for how long is given what Kubernetes' own electors take.
 _NO_DURATION_SECONDS = 15
+# Redis' and Lua's numbers are exact up to here; int() refuses much longer ones.
+_COUNT_DIGITS = 15
 
 Configure = Callable[[], client.Configuration]
 
@@ -231,13 +233,14 @@ def from_object(document: Mapping[str, Any]) -> Record:
     """The record in a Lease object. What others left out is read as empty."""
     meta, spec = document["metadata"], document.get("spec") or {}
     through = str((meta.get("annotations") or {}).get(THROUGH, ""))
+    is_count = through.isascii() and through.isdigit() and len(through) <= _COUNT_DIGITS
     return Record(
         holder=spec.get("holderIdentity") or "",
         duration_seconds=spec.get("leaseDurationSeconds") or _NO_DURATION_SECONDS,
         acquired_at=spec.get("acquireTime") or "",
         renewed_at=spec.get("renewTime") or "",
         transitions=spec.get("leaseTransitions") or 0,
-        through=int(through) if through.isascii() and through.isdigit() else 0,
+        through=int(through) if is_count else 0,
         version=meta.get("resourceVersion") or "",
     )
 

@@ -213,7 +213,7 @@ def test_a_record_survives_the_way_through_an_object(record):
     assert kube.from_object(written) == record
 
 
-@pytest.mark.parametrize("through", ["", "-1", "1.5", "many", "٣"])
+@pytest.mark.parametrize("through", ["", "-1", "1.5", "many", "٣", "9" * 5000])
 def test_an_annotation_that_is_no_count_counts_as_none(through):
     document = {"metadata": {"annotations": {kube.THROUGH: through}}, "spec": {}}
     assert kube.from_object(document).through == 0

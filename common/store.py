@@ -9,7 +9,8 @@ Everything lies under RQ's own prefix (``rq`` for the default instance), our own
 ``boot``                  string  the boot whose ``@reboot`` jobs have been decided
 ``cursor``                hash    job → its last decided instant with the schedule and zone it was made with
 ``log:<job>``             stream  one entry per decision, bounded
-``missed``, ``lost``      hash    counters that the leader exports; they survive it
+``missed``                hash    ``job|reason`` → instants not queued; the leader exports it, and it survives it
+``lost``, ``counters``    hash    attempts lost, by job; ends that came too ``late``: for people, not exported
 ``paused``                hash    job (or ``*``) → until, in milliseconds; 0 = until resumed
 ``open``                  hash    every run between decision and final end → its group, or nothing
 ``active:<job>``          zset    the same by job, by instant: what overlap is judged by

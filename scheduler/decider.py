@@ -66,9 +66,7 @@ class Decider:
         self._ahead = Ahead()
         self._cursors: dict[str, str] = {}
         self._memory = Memory()
-        self._lost_in = (
-            0  # the epoch in which Redis was last found to have lost writes, until that is dealt with
-        )
+        self._lost_in = 0  # the epoch in which Redis was found to have lost writes, until that is dealt with
         self._compared_in = 0  # the epoch whose record of the lease has been compared with Redis
         self._farthest = _NEVER
         self._troubled: set[str] = set()

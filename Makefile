@@ -59,8 +59,8 @@ bench: setup ## schedules, job files, commands, decisions and a worker measured,
 # -- checking ------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: setup ## the everyday tests, on real Redis and real processes (ARGS="-k name" for some)
-	@$(PYTEST) -m "$(EVERYDAY)" $(ARGS)
+test: setup ## the everyday tests, on real Redis and real processes (ARGS="-k name" for some, JOBS=0 one by one)
+	@$(PYTEST) -n $(or $(JOBS),3) -m "$(EVERYDAY)" $(ARGS)
 
 .PHONY: test-rest
 test-rest: setup tools ## the slow tests, and those that build, install and run the wheel

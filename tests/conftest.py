@@ -1,5 +1,6 @@
 """Fixtures of all tests: a real Redis server, and as many more as a test wants to kill."""
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,9 @@ import pytest
 import redis
 
 from kuber_cron.common.embedded import EmbeddedRedis
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and what they start inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 StartServer = Callable[..., EmbeddedRedis]
 

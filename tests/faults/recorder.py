@@ -59,6 +59,8 @@ _PUSHED = re.compile(rb'^\+(\d+\.\d+) \[\d+ (\S+)\] "([LR])PUSH" "rq:queue:[^"]*
 _CLAIM_OUT = re.compile(rb'"[RL]POP" "rq:kuber-cron:claims:')
 # A claimed run whose group has no room goes from the claims back to those that are held.
 _HELD = re.compile(rb'"HSET" "rq:job:([^"]*)" "status" "deferred"')
+# A drain came between its start script and its process: put back, and the attempt is none.
+_UNSTARTED = re.compile(rb'"HINCRBY" "rq:job:([^"]*)" "attempt" "-1"')
 
 
 class Recorder:
@@ -178,6 +180,9 @@ class Recorder:
             if held := _HELD.search(line, 0, 300):
                 if held[1] in self._pushed:
                     self._held_again.add(held[1])
+                continue
+            if unstarted := _UNSTARTED.search(line, 0, 300):
+                self._held_again.add(unstarted[1])
                 continue
             found = _PUSHED.match(line.rstrip()) if b"PUSH" in line[:80].upper() else None
             if found is None:

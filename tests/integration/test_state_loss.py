@@ -236,6 +236,19 @@ def test_a_loss_is_counted_also_where_redis_goes_away_before_all_has_been_read(d
     assert made.state_lost == 1
 
 
+def test_a_run_that_stood_in_its_queue_then_comes_back_with_it_as_documented(desk):
+    made = desk(job(execution="at_most_once"))
+    hand = Hand(made.client)
+    made.minutes(0, 1)
+    kept = Snapshot(made.client)
+    made.minutes(2, 3)
+    assert hand.work() == [made.run(1), made.run(2), made.run(3)]
+    kept.restore()
+    after_the_loss(made, 4)
+    assert hand.work() == [made.run(1), made.run(4)]
+    assert made.words()[2:] == ["skipped state_lost", "queued"]
+
+
 def test_a_repaired_loss_is_not_found_again_in_the_same_term(desk):
     made, _ = ten_minutes(desk, job(on_state_loss="skip"))
     made.client.flushall()

@@ -54,18 +54,21 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', wip, '+inf', '+inf')) do
       local is_stopped = stop and stop ~= ''
       local outcome = not is_stopped and 'lost' or stop == 'replaced' and 'replaced' or 'stopped'
       redis.call('HSET', key, 'execution', '', 'lost', lost, 'outcome', outcome, 'ended_at', ARGV[5])
-      redis.call('HINCRBY', K .. 'lost', job, 1)
+      -- Without a job it is somebody else's RQ job, which a worker has to put in quarantine yet.
+      if job then redis.call('HINCRBY', K .. 'lost', job, 1) end
       if lost > tonumber(max_lost or '3') or is_stopped then
         redis.call('HSET', key, 'status', is_stopped and 'stopped' or 'failed')
         redis.call('ZADD', P .. ':failed:' .. origin, now + tonumber(ARGV[8]), run)
         redis.call('EXPIRE', key, ARGV[8])
         redis.call('EXPIRE', P .. ':results:' .. run, ARGV[8])
-        finish(run, job, outcome, ARGV[6], '')
-        tell('lost_failed', run, job)
+        if job then
+          finish(run, job, outcome, ARGV[6], '')
+          tell('lost_failed', run, job)
+        end
       else
         redis.call('HSET', key, 'status', 'queued', 'recovering', 'lost')
         redis.call('LPUSH', queue_key(origin), run)
-        tell('lost_again', run, job)
+        if job then tell('lost_again', run, job) end
       end
     end
   end

@@ -5,6 +5,8 @@ import signal
 import subprocess
 
 import pytest
+from rq.queue import Queue
+from rq.serializers import JSONSerializer
 from tests.deciding import KEYS, T0, Hand, desks, job
 from waiting import eventually
 from working import ended, push, status, worker
@@ -141,3 +143,15 @@ def test_an_id_that_is_not_to_be_started_is_dropped_and_counted(redis_client, re
         assert ended(redis_client, run).is_finished
         redis_client.rpush("rq:queue:default", run)
         eventually(lambda: made.registry.get_sample_value("cron_claims_dropped_total") == 1)
+
+
+def test_a_foreign_job_that_is_lost_keeps_no_other_from_being_found(desk, hand):
+    made = desk(job(command="true", queue="default"))
+    theirs = Queue("default", connection=made.client, serializer=JSONSerializer).enqueue("os.getpid")
+    made.minutes(0, 1)
+    assert [hand.take(), hand.take()] == [theirs.id, made.run(1)]
+    hand.die()
+    made.tidy()
+    assert set(made.queued()) == {theirs.id, made.run(1)}
+    assert made.client.hgetall(KEYS.own("lost")) == {b"job": b"1"}
+    theirs.delete()

@@ -19,9 +19,10 @@ if owner ~= execution then
   return 'LATE'
 end
 origin = origin or 'default'
-if (action == 'requeue' or action == 'return') and not is_kind(queue_key(origin), 'list') then
-  return redis.error_reply('WRONGKIND ' .. queue_key(origin) .. ' is not a list')  -- nothing is written, ask again
-end
+-- Where the run goes has to be of its kind before anything is written; refused, the worker asks again.
+local place, kind = P .. (action == 'finish' and ':finished:' or action == 'retry' and ':scheduled:' or ':failed:') .. origin, 'zset'
+if action == 'requeue' or action == 'return' then place, kind = queue_key(origin), 'list' end
+if not is_kind(place, kind) then return redis.error_reply('WRONGKIND ' .. place .. ' is not a ' .. kind) end
 NOW = {iso = ARGV[7], seconds = ARGV[8]}
 KEEP.history, KEEP.ttl, BY = tonumber(ARGV[13]), tonumber(ARGV[12]), worker
 
@@ -43,6 +44,7 @@ if ARGV[14] ~= '0' then redis.call('HINCRBY', key, 'retried', ARGV[14]) end
 
 if action == 'retry' then
   redis.call('HSET', key, 'status', 'scheduled')
+  redis.call('SADD', P .. ':queues', queue_key(origin))  -- the leader moves due retries of the queues that RQ knows
   redis.call('ZADD', P .. ':scheduled:' .. origin, (now_ms() + tonumber(ARGV[10])) / 1000, run)
   return 'DONE'
 end

@@ -286,13 +286,12 @@ def metrics(history: History) -> Iterator[Violation]:
     """Invariant 8: the counters equal the log."""
     skipped: Counter[str] = Counter()
     attempted = {final.run for final in history.finals if final.attempt}
-    decided = {entry.run for entry in history.entries if entry.decision in {"queued", "held"}}
     for entry in history.entries:
         if entry.decision == "skipped":
             skipped[f"{entry.job}|{entry.reason}"] += entry.count
         elif entry.decision == "ended" and entry.reason != "replaced" and entry.run not in attempted:
             skipped[f"{entry.job}|{entry.reason}"] += 1
-        elif entry.decision == "error" and entry.run in decided:
+        elif entry.decision == "error" and entry.run:
             skipped[f"{entry.job}|error"] += 1
     for name in sorted(set(skipped) | set(history.missed)):
         if skipped[name] != history.missed.get(name, 0):

@@ -311,7 +311,7 @@ _REFUSALS: Sequence[_Translation] = (
     (
         (NoPermissionError,),
         "does not permit a command",
-        "extend the user's ACL: docs/operate.md lists what is needed",
+        "extend the user's ACL: ~rq:* &rq:* +@all -@dangerous +info +keys (or the instance's name for rq)",
     ),
     ((OutOfMemoryError,), "is out of memory", "raise its maxmemory, or let job histories be shorter"),
     ((ReadOnlyError,), "is a read-only replica", "give the primary's address, or a redis+sentinel:// URL"),

@@ -252,7 +252,7 @@ class Settings(BaseSettings):
 
     worker_output: Annotated[WorkerOutput, _LOWER] = Field("json", **_allowed("`json`, `raw` or `off`"))
     """What a worker writes of its commands' output to its own: a JSON object a line with job and run, the bare
-    lines, or nothing. The log files and `kuber-cron logs` have it in each case."""
+    lines, or nothing. The log files have it in each case."""
 
     log_dir: Path = Field(Path("/var/log/kuber-cron"), **_allowed("a directory"))
     """Where each run's output is kept. Under `kuber-cron run` the default is `.kuber-cron/logs`."""

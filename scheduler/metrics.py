@@ -119,6 +119,12 @@ class SchedulerMetrics(Collector):
         for (job, reason), count in _collapsed(seen.missed, self._measures).items():
             missed.add_metric([job, reason], count)
         yield missed
+        runs = CounterMetricFamily(
+            "cron_job_runs", "Runs that have ended for good, counted in Redis", labels=["job", "outcome"]
+        )
+        for (job, outcome), count in _collapsed(seen.ended, self._measures).items():
+            runs.add_metric([job, outcome], count)
+        yield runs
         depth = GaugeMetricFamily("cron_queue_depth", "Runs that wait in the queue", labels=["queue"])
         oldest = GaugeMetricFamily(
             "cron_queue_oldest_seconds", "How long the queue's head has waited", labels=["queue"]
@@ -158,9 +164,10 @@ def _gauge(name: str, text: str, value: float) -> Metric:
     return family
 
 
-def _collapsed(missed: Mapping[tuple[str, str], int], measures: JobMeasures) -> dict[tuple[str, str], int]:
+def _collapsed(counts: Mapping[tuple[str, str], int], measures: JobMeasures) -> dict[tuple[str, str], int]:
+    """The counts by job and word, those of jobs above the limit together."""
     out: dict[tuple[str, str], int] = {}
-    for (job, reason), count in missed.items():
+    for (job, reason), count in counts.items():
         key = (measures.labels.label(job), reason)
         out[key] = out.get(key, 0) + count
     return out

@@ -39,6 +39,7 @@ class Observation:
     jobs: Mapping[str, LastRun] = field(default_factory=dict)
     queues: Mapping[str, QueueState] = field(default_factory=dict)
     missed: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    ended: Mapping[tuple[str, str], int] = field(default_factory=dict)
     workers: int = 0
     memory_bytes: int | None = None
     memory_max_bytes: int | None = None
@@ -59,18 +60,20 @@ def observe(store: Store, jobs: Sequence[str]) -> Observation:
         for job in jobs:
             pipe.hmget(keys.own(f"stats:{job}"), "last_run_at", "last_success_at", "last_outcome")
         pipe.hgetall(keys.own("missed"))
+        pipe.hgetall(keys.own("ended"))
         pipe.scard(f"{keys.prefix}:workers")
         pipe.info("memory")
         pipe.info("stats")
         pipe.info("replication")
         pipe.smembers(f"{keys.prefix}:queues")
-        *stats, missed, workers, memory, counters, replication, queue_keys = pipe.execute()
+        *stats, missed, ended, workers, memory, counters, replication, queue_keys = pipe.execute()
     replicas = int(replication.get("connected_slaves", 0))
     names = sorted(text(key).removeprefix(prefix) for key in queue_keys)
     return Observation(
         jobs={job: _last_run(values) for job, values in zip(jobs, stats, strict=True)},
         queues=_queues(store, names),
         missed={_job_and_reason(text(name)): int(count) for name, count in missed.items()},
+        ended={_job_and_reason(text(name)): int(count) for name, count in ended.items()},
         workers=workers,
         memory_bytes=memory.get("used_memory"),
         memory_max_bytes=memory.get("maxmemory"),

@@ -33,13 +33,15 @@ def job(name: str = "job", command: Any = "true", **policy: Any) -> Job:
     return Job(**{"id": name, "schedule": "@every 1s", "command": command, **policy})
 
 
-def push(client: redis.Redis, definition: Job, *, signing_key: bytes | None = None) -> str:
-    """Queue one run of the job, as the deciding script would; its id."""
+def push(
+    client: redis.Redis, definition: Job, *, signing_key: bytes | None = None, queue: str | None = None
+) -> str:
+    """Queue one run of the job, as the deciding script would, or in another ``queue`` than its own; its id."""
     at = START + timedelta(seconds=next(_count))
     record = Builder(client, signing_key).record(definition, at, datetime.now(UTC))
     client.hset(KEYS.run(record.run), items=list(record.fields))
     client.sadd("rq:queues", KEYS.queue(record.origin))
-    client.rpush(KEYS.queue(record.origin), record.run)
+    client.rpush(KEYS.queue(queue or record.origin), record.run)
     return record.run
 
 

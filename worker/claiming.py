@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 from kuber_cron.common.clock import Clock
 from kuber_cron.common.errors import PayloadError
 from kuber_cron.common.measures import JobMeasures
+from kuber_cron.common.runs import Payload
 from kuber_cron.worker import launching, rq_worker, stragglers
 from kuber_cron.worker.command import Ended, Launch
 from kuber_cron.worker.held import Held, Slots
@@ -167,7 +168,7 @@ class Claimer:
         if started is None:
             return
         try:
-            payload = rq_worker.read(started.data, self._conditions.keys_for_signatures, run)
+            payload = self._read(started.data, run)
             launch = launching.launch(
                 payload,
                 execution,
@@ -195,6 +196,21 @@ class Claimer:
             self._tell_started(held)
         else:
             self._never_ran(launch, Outcome(kind="interrupted"), "the worker drains")
+
+    def _read(self, data: bytes, run: str) -> Payload:
+        """The run's payload, verified, and made for this worker.
+
+        Raises:
+            PayloadError: It is not.
+        """
+        payload = rq_worker.read(data, self._conditions.keys_for_signatures, run)
+        if payload.origin not in self._turns.queues:
+            # Signed for other workers: pushed here, it would run with what this one may do.
+            raise PayloadError(
+                f"the run was made for the queue {payload.origin}, which this worker does not serve",
+                reason="signature",
+            )
+        return payload
 
     def _started(self, run: str, execution: str, draining: threading.Event) -> Started | None:
         """The start script's answer, asked for until there is one: it is the same each time."""

@@ -130,7 +130,10 @@ class Ledger:
     def end(
         self, run: str, execution: str, ending: Ending, *, result_ttl_seconds: int, failure_ttl_seconds: int
     ) -> str:
-        """``DONE``, ``RECOVERED`` (a success after a failure), ``REPEATED`` (it had been recorded), or ``LATE``."""
+        """The script's word: ``DONE``, ``STOPPED``, ``RECOVERED``, ``REPEATED`` or ``LATE``.
+
+        STOPPED is over instead of attempted again, RECOVERED a success after a failure, REPEATED had been recorded.
+        """
         reply = self._store.call(
             "finish",
             run,

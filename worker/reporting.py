@@ -165,7 +165,9 @@ class Reporter:
             return False
         if held.payload is not None and ending.action != "return":
             self._count(held, ended, ending, verdict)
-        self._teller.ended(held, ended, verdict=verdict, is_final=ending.action in FINAL)
+        self._teller.ended(
+            held, ended, verdict=verdict, is_final=ending.action in FINAL or verdict == "STOPPED"
+        )
         return True
 
     def _action(self, held: Held, ended: Ended) -> tuple[Action, float]:
@@ -239,7 +241,7 @@ class Reporter:
             cpu_seconds=ended.cpu_seconds,
             max_rss_bytes=ended.max_rss_bytes,
         )
-        if ending.action == "retry":
+        if ending.action == "retry" and verdict != "STOPPED":
             self._measures.retry_queued(job)
             facts["retry_in_seconds"] = round(ending.delay_seconds, 1)
         before = self._totals
@@ -256,4 +258,4 @@ class Reporter:
         say = log.warning
         if outcome.is_success:
             say = log.debug if held.is_quiet else log.info
-        say("run ended" if ending.action in FINAL else "attempt ended", **facts)
+        say("run ended" if ending.action in FINAL or verdict == "STOPPED" else "attempt ended", **facts)

@@ -6,8 +6,9 @@
 --          quarantine: over, for nothing could be read or verified; `note` is the record, as JSON.
 -- retried  1 where the attempt spends one of the run's retries, else 0.
 -- outcome  for requeue: interrupted or lost, the account that pays.
--- Answers DONE, RECOVERED (a success, and a run of the job had failed since its last one), REPEATED (this execution
--- has ended before) or LATE (the run belongs to another attempt).
+-- Answers DONE, STOPPED (over instead of attempted again, for it was to be stopped or replaced), RECOVERED (a success,
+-- and a run of the job had failed since its last one), REPEATED (this execution has ended before) or LATE (the run
+-- belongs to another attempt).
 local run, execution, worker, action, outcome = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local key = run_key(run)
 local owner, origin, job, last, stop, recovered =
@@ -23,6 +24,9 @@ origin = origin or 'default'
 local place, kind = P .. (action == 'finish' and ':finished:' or action == 'retry' and ':scheduled:' or ':failed:') .. origin, 'zset'
 if action == 'requeue' or action == 'return' then place, kind = queue_key(origin), 'list' end
 if not is_kind(place, kind) then return redis.error_reply('WRONGKIND ' .. place .. ' is not a ' .. kind) end
+if not is_kind(P .. ':results:' .. run, 'stream') then
+  return redis.error_reply('WRONGKIND ' .. P .. ':results:' .. run .. ' is not a stream')
+end
 NOW = {iso = ARGV[7], seconds = ARGV[8]}
 KEEP.history, KEEP.ttl, BY = tonumber(ARGV[13]), tonumber(ARGV[12]), worker
 
@@ -36,11 +40,15 @@ if action == 'return' and not is_stopped then
   return 'DONE'
 end
 redis.call('XADD', P .. ':results:' .. run, 'MAXLEN', 10, '*', unpack(ARGV, 16))
-if is_stopped and action ~= 'finish' then action = 'stop' end
+local answer = 'DONE'
+if is_stopped and action ~= 'finish' then
+  if action ~= 'stop' then answer = 'STOPPED' end
+  action = 'stop'
+end
 if is_stopped and action == 'stop' and stop == 'replaced' then outcome = 'replaced' end
 redis.call('HSET', key, 'execution', '', 'ended_execution', execution, 'ended_at', ARGV[7], 'outcome', outcome,
            'recovering', '')
-if ARGV[14] ~= '0' then redis.call('HINCRBY', key, 'retried', ARGV[14]) end
+if ARGV[14] ~= '0' and answer ~= 'STOPPED' then redis.call('HINCRBY', key, 'retried', ARGV[14]) end
 
 if action == 'retry' then
   redis.call('HSET', key, 'status', 'scheduled')
@@ -62,11 +70,11 @@ redis.call('HSET', key, 'status', status)
 redis.call('ZADD', P .. (action == 'finish' and ':finished:' or ':failed:') .. origin, ARGV[8] + ttl, run)
 redis.call('EXPIRE', key, ttl)
 redis.call('EXPIRE', P .. ':results:' .. run, ttl)
-if not job then return 'DONE' end
+if not job then return answer end
 local failing = redis.call('HGET', K .. 'stats:' .. job, 'failing')
 finish(run, job, outcome, ARGV[8], ARGV[9])
 if action == 'finish' and failing then
   redis.call('HSET', key, 'recovered', execution)
   return 'RECOVERED'
 end
-return 'DONE'
+return answer

@@ -89,6 +89,7 @@ local function close(run, job, outcome)
   redis.call('ZREM', K .. 'active:' .. job, run)
   leave_group(run, redis.call('HGET', K .. 'open', run))
   redis.call('HDEL', K .. 'open', run)
+  redis.call('HINCRBY', K .. 'ended', job .. '|' .. outcome, 1)
   if at and redis.call('ZREM', K .. 'past:' .. job, at .. '|' .. run .. '|') == 1 then
     redis.call('ZADD', K .. 'past:' .. job, at, at .. '|' .. run .. '|' .. outcome)
   end

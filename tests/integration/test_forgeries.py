@@ -60,7 +60,7 @@ def refused(client, made, run, proof, reason):
 
 def push_held(client, name, **options):
     """A run whose record stands in Redis and whose id is in no queue yet."""
-    run = push(client, job(name, queue="elsewhere"), signing_key=options.get("signing_key", KEY))
+    run = push(client, job(name), signing_key=options.get("signing_key", KEY), queue="elsewhere")
     client.delete(KEYS.queue("elsewhere"))
     return run
 
@@ -81,6 +81,12 @@ def test_an_unsigned_run_is_refused(redis_client, signing_worker, proof):
 
 def test_a_run_signed_with_another_key_is_refused(redis_client, signing_worker, proof):
     run = push(redis_client, job("stranger", f"touch {proof}"), signing_key=b"another")
+    refused(redis_client, signing_worker, run, proof, "signature")
+
+
+def test_a_run_that_was_signed_for_other_workers_queue_is_refused(redis_client, signing_worker, proof):
+    run = push(redis_client, job("elsewhere", f"touch {proof}", queue="private"), signing_key=KEY)
+    redis_client.rpush(KEYS.queue("default"), run)
     refused(redis_client, signing_worker, run, proof, "signature")
 
 
@@ -165,7 +171,6 @@ def test_a_payload_of_a_newer_version_is_put_back_and_the_worker_claims_nothing_
     run = push_held(redis_client, "newer", signing_key=None)
     body, signature = arguments(redis_client, run)[2]
     forge(redis_client, run, args=[json.dumps(json.loads(body) | newer), signature])
-    redis_client.hset(KEYS.run(run), "origin", "default")
     with worker(redis_url, tmp_path) as made:
         assert made.checks()["worker"]() == "ok"
         redis_client.rpush(KEYS.queue("default"), run)

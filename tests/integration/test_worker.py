@@ -209,6 +209,15 @@ def test_a_worker_whose_loop_has_ended_is_not_alive(redis_url, tmp_path):
         assert made.checks()["loop"]() == "the follower has ended"
 
 
+def test_each_final_end_is_counted_in_redis_by_how_it_came(redis_client, redis_url, tmp_path):
+    with worker(redis_url, tmp_path):
+        for command in ("true", "false", "true"):
+            ended(redis_client, push(redis_client, job("counted", command)))
+        run = push(redis_client, job("counted", "test $KUBER_CRON_ATTEMPT = 2", retries=1, retry_delay=3600))
+        eventually(lambda: status(redis_client, run) == "scheduled")
+    assert redis_client.hgetall(KEYS.own("ended")) == {b"counted|success": b"2", b"counted|failed": b"1"}
+
+
 def test_suspended_workers_claim_nothing_until_resumed(redis_client, redis_url, tmp_path):
     redis_client.set("rq:suspended", 1)
     with worker(redis_url, tmp_path) as made:

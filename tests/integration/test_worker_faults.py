@@ -287,7 +287,7 @@ def test_a_worker_outlives_a_redis_that_is_out_of_memory_and_loses_no_outcome(re
         run = push(client, job("patient", f"until [ -e {go} ]; do sleep 0.05; done"))
         with worker(server.url, tmp_path / "logs") as made:
             eventually(made.running)
-            waiting = push(client, job("next", queue="elsewhere"))
+            waiting = push(client, job("next"), queue="elsewhere")
             client.config_set("maxmemory", 1)
             go.touch()
             # The end script frees before it writes, and Redis lets a script that has written go on.

@@ -344,7 +344,7 @@ class ScriptsMachine(RuleBasedStateMachine):
         word = tell()
         note(f"{held.run} {held.execution}: {word}")
         if fields.get("execution") == held.execution:
-            assert word in {"DONE", "RECOVERED"}
+            assert word in {"DONE", "RECOVERED", "STOPPED"}
             return
         again = {"REPEATED", "RECOVERED"}
         assert word in (again if fields.get("ended_execution") == held.execution else {"LATE"})

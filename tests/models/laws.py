@@ -314,7 +314,18 @@ LAWS: tuple[Law, ...] = (
 
 _LASTING = frozenset(
     f"{OWN}{name}"
-    for name in ("fence", "cursor", "missed", "ended", "lost", "counters", "groups", "boot", "claims", "paused")
+    for name in (
+        "fence",
+        "cursor",
+        "missed",
+        "ended",
+        "lost",
+        "counters",
+        "groups",
+        "boot",
+        "claims",
+        "paused",
+    )
 ) | {"rq:queues"}
 _LASTING_BY_JOB = tuple(f"{OWN}{name}:" for name in ("log", "past", "stats", "history"))
 _RQ_REGISTRIES = ("rq:finished:", "rq:failed:", "rq:canceled:")

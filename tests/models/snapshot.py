@@ -124,7 +124,8 @@ class Camera:
 
 
 _HASHES = {
-    OWN + name for name in ("fence", "cursor", "missed", "ended", "lost", "paused", "open", "groups", "counters")
+    OWN + name
+    for name in ("fence", "cursor", "missed", "ended", "lost", "paused", "open", "groups", "counters")
 }
 _ZSETS = {OWN + "held"}
 _HASH_PREFIXES = (f"{OWN}gates:", f"{OWN}stats:", "rq:execution:")

@@ -102,7 +102,7 @@ SLOW = {
         "overlap", "if h.execution == execution and h.status == 'started' then", "if false then"
     ),
     "what is to be stopped is tried again": Mistake(
-        "overlap", "if is_stopped and action ~= 'finish' then action = 'stop' end", "\n"
+        "overlap", "if is_stopped and action ~= 'finish' then", "if false then"
     ),
     "a live worker's claims are given back": Mistake(
         "overlap", "redis.call('EXISTS', K .. 'alive:' .. worker) == 0", "true"

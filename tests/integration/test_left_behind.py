@@ -132,7 +132,7 @@ def test_a_claim_that_arrives_after_its_worker_has_given_it_up_is_started(
     monkeypatch.setattr(claiming, "_LOOK_SECONDS", 0.5)
     with worker(redis_url, tmp_path) as made:
         assert ended(redis_client, push(redis_client, job(command="true"))).is_finished
-        run = push(redis_client, job(command="true", queue="elsewhere"))
+        run = push(redis_client, job(command="true"), queue="elsewhere")
         redis_client.lmove("rq:queue:elsewhere", KEYS.own(f"claims:{made.name}"), "LEFT", "RIGHT")
         assert ended(redis_client, run).is_finished
 

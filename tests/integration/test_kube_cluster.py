@@ -186,7 +186,9 @@ def started(voters: Electorate, *names: str) -> list[Contender]:
 
 
 def test_a_deleted_lease_comes_back_and_costs_no_term(cluster, namespace, voters):
-    started(voters, "one", "two", "three")
+    for each in started(voters, "one", "two", "three"):
+        # A standby that has never seen the Lease may take one that is not there.
+        eventually(lambda each=each: each.election._observation is not None)
     leader = voters.leader()
     term = leader.leads()
     for _ in range(3):

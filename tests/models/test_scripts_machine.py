@@ -21,9 +21,9 @@ PROFILE = settings(
     suppress_health_check=list(HealthCheck),
 )
 LONG = settings(PROFILE, max_examples=60, stateful_step_count=50)
-# To know that a mistake is found takes one history; to shrink it takes minutes.
+# To know that a mistake is found takes one history, so many are only tried for the well hidden; to shrink it takes minutes.
 FINDING = settings(
-    LONG, max_examples=40, phases=[Phase.generate], report_multiple_bugs=False, print_blob=False
+    LONG, max_examples=400, phases=[Phase.generate], report_multiple_bugs=False, print_blob=False
 )
 
 

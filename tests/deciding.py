@@ -384,3 +384,15 @@ def desks(client: redis.Redis, *, counted: bool = True) -> Iterator[Callable[...
         leader.term = replace(leader.term, epoch=int(client.hget(keys.own("fence"), "epoch") or 0))
         leader.tidy(rounds=10)
         assert_sound(client, keys, counted=counted)
+
+
+def chain(*names: str, schedule: str = "* * * * *", **policy: Any) -> list[Job]:
+    """Jobs of one schedule, each after the one before it."""
+    return [job(name, schedule, after=[names[n - 1]] if n else [], **policy) for n, name in enumerate(names)]
+
+
+def seen(desk: Callable[..., Desk], *jobs: Job, **arguments: Any) -> Desk:
+    """A desk whose jobs (one, if none are given) have been seen at ``T0``."""
+    made = desk(*(jobs or (job(),)), **arguments)
+    made.decide(T0)
+    return made

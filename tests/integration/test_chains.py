@@ -3,25 +3,9 @@
 import pytest
 from rq.job import Job as RQJob
 from rq.serializers import JSONSerializer
-from tests.deciding import KEYS, T0, Hand, desks, job, minute
+from tests.deciding import KEYS, T0, chain, job, minute
 
 from kuber_cron.common import runs
-
-
-@pytest.fixture
-def desk(redis_client):
-    with desks(redis_client) as make:
-        yield make
-
-
-@pytest.fixture
-def hand(redis_client):
-    return Hand(redis_client)
-
-
-def chain(*names, schedule="* * * * *", **policy):
-    """Jobs of one schedule, each after the one before it."""
-    return [job(name, schedule, after=[names[n - 1]] if n else [], **policy) for n, name in enumerate(names)]
 
 
 def delete(desk, run):

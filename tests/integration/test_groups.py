@@ -3,20 +3,9 @@
 import pytest
 from rq.job import Job as RQJob
 from rq.serializers import JSONSerializer
-from tests.deciding import Hand, desks, job, minute
+from tests.deciding import Hand, job, minute
 
 from kuber_cron.worker.ledger import HELD
-
-
-@pytest.fixture
-def desk(redis_client):
-    with desks(redis_client) as make:
-        yield make
-
-
-@pytest.fixture
-def hand(redis_client):
-    return Hand(redis_client)
 
 
 def crowd(desk, *names, group="disk", minutes=1, **policy):

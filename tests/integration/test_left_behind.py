@@ -7,23 +7,12 @@ import subprocess
 import pytest
 from rq.queue import Queue
 from rq.serializers import JSONSerializer
-from tests.deciding import KEYS, T0, Hand, desks, job
+from tests.deciding import KEYS, T0, job
 from waiting import eventually
 from working import ended, push, status, worker
 
 from kuber_cron.worker import claiming, stragglers
 from kuber_cron.worker.command import EXECUTION, RUN
-
-
-@pytest.fixture
-def desk(redis_client):
-    with desks(redis_client) as make:
-        yield make
-
-
-@pytest.fixture
-def hand(redis_client):
-    return Hand(redis_client)
 
 
 def test_a_worker_that_comes_back_after_its_claims_were_returned_is_looked_after_again(desk, hand):

@@ -5,18 +5,7 @@ import json
 import pytest
 from rq.job import Job as RQJob
 from rq.serializers import JSONSerializer
-from tests.deciding import Hand, desks, job, minute
-
-
-@pytest.fixture
-def desk(redis_client):
-    with desks(redis_client) as make:
-        yield make
-
-
-@pytest.fixture
-def hand(redis_client):
-    return Hand(redis_client)
+from tests.deciding import job, minute
 
 
 def begun(desk, **policy):

@@ -1,18 +1,6 @@
 """What becomes of a job that leaves the files, and of one that is edited (spec: reliability.md §5)."""
 
-import pytest
-from tests.deciding import KEYS, T0, Hand, desks, job, minute
-
-
-@pytest.fixture
-def desk(redis_client):
-    with desks(redis_client) as make:
-        yield make
-
-
-@pytest.fixture
-def hand(redis_client):
-    return Hand(redis_client)
+from tests.deciding import KEYS, T0, job, minute
 
 
 def gone(made, at):

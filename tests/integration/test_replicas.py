@@ -8,30 +8,13 @@ import pytest
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from tests.deciding import KEYS, T0, Hand, desks, job, minute
+from tests.deciding import KEYS, T0, Hand, job, minute, seen
 from tests.waiting import eventually
 
 from kuber_cron.common.errors import FencedError, RedisUnreachableError
 from kuber_cron.common.store import Keys, Store
 
 OTHER = Keys("other")
-
-
-@pytest.fixture
-def desk(redis_client):
-    with desks(redis_client) as make:
-        yield make
-
-
-@pytest.fixture
-def hand(redis_client):
-    return Hand(redis_client)
-
-
-def seen(desk, *jobs, **arguments):
-    made = desk(*(jobs or (job(),)), **arguments)
-    made.decide(T0)
-    return made
 
 
 def test_two_instances_with_the_same_jobs_in_one_redis_do_not_touch_each_other(desk, redis_client):

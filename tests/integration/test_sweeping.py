@@ -7,20 +7,9 @@ import redis
 from rq.job import Job as RQJob
 from rq.queue import Queue
 from rq.serializers import JSONSerializer
-from tests.deciding import KEYS, T0, Desk, Hand, desks, job, minute
+from tests.deciding import KEYS, T0, Desk, Hand, job, minute
 
 from kuber_cron.common.errors import FencedError, StateLostError
-
-
-@pytest.fixture
-def desk(redis_client):
-    with desks(redis_client) as make:
-        yield make
-
-
-@pytest.fixture
-def hand(redis_client):
-    return Hand(redis_client)
 
 
 def fetched(made, run):

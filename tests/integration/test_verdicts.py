@@ -8,7 +8,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from structlog.testing import capture_logs
-from tests.deciding import KEYS, T0, Desk, Hand, assert_sound, desks, job, minute, statuses
+from tests.deciding import KEYS, T0, Desk, assert_sound, job, minute, seen, statuses
 from tests.waiting import eventually
 
 from kuber_cron.common.errors import FencedError, RedisUnreachableError, StateLostError, TermOverError
@@ -16,23 +16,6 @@ from kuber_cron.common.store import Keys
 from kuber_cron.scheduler.dispatch import BATCH
 
 OTHER = Keys("other")
-
-
-@pytest.fixture
-def desk(redis_client):
-    with desks(redis_client) as make:
-        yield make
-
-
-@pytest.fixture
-def hand(redis_client):
-    return Hand(redis_client)
-
-
-def seen(desk, *jobs, **arguments):
-    made = desk(*(jobs or (job(),)), **arguments)
-    made.decide(T0)
-    return made
 
 
 def snapshot(client):

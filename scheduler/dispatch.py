@@ -14,7 +14,16 @@ from typing import Any
 from redis.exceptions import RedisError, ResponseError
 
 from kuber_cron.common.errors import FencedError, RedisUnreachableError, StateLostError, TermOverError
-from kuber_cron.common.store import FAILURE_TTL_SECONDS, HISTORY_LIMIT, LOG_LIMIT, Store, Value, pack, text
+from kuber_cron.common.store import (
+    FAILURE_TTL_SECONDS,
+    HISTORY_LIMIT,
+    LOG_LIMIT,
+    Store,
+    Value,
+    pack,
+    rq_instant,
+    text,
+)
 from kuber_cron.scheduler.payloads import Builder
 from kuber_cron.scheduler.planner import Decision, Entry
 from kuber_cron.scheduler.terms import Term
@@ -190,7 +199,7 @@ class Dispatcher:
             term.lease,
             term.holder,
             self.through,
-            now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),  # RQ's own form
+            rq_instant(now),
             self._log_limit,
             HISTORY_LIMIT,
             FAILURE_TTL_SECONDS,

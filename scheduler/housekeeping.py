@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import structlog
 from redis.exceptions import ResponseError
 
-from kuber_cron.common.store import FAILURE_TTL_SECONDS, HISTORY_LIMIT, Store, text
+from kuber_cron.common.store import FAILURE_TTL_SECONDS, HISTORY_LIMIT, Store, rq_instant, text
 from kuber_cron.scheduler.dispatch import refuse
 from kuber_cron.scheduler.server_clock import ServerClock
 from kuber_cron.scheduler.terms import Term
@@ -107,7 +107,7 @@ class Housekeeper:
             term.epoch,
             term.lease,
             origin,
-            now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),  # RQ's own form
+            rq_instant(now),
             now.timestamp(),
             int(reap),
             FAILURE_TTL_SECONDS,
@@ -133,7 +133,7 @@ class Housekeeper:
                 "sweep",
                 term.epoch,
                 term.lease,
-                now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+                rq_instant(now),
                 now.timestamp(),
                 HISTORY_LIMIT,
                 FAILURE_TTL_SECONDS,

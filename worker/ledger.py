@@ -12,7 +12,7 @@ from typing import Any, Literal
 from redis import Redis
 
 from kuber_cron.common.retry import Spent
-from kuber_cron.common.store import HISTORY_LIMIT, Store, text
+from kuber_cron.common.store import HISTORY_LIMIT, Store, rq_instant, text
 
 Action = Literal["finish", "fail", "stop", "retry", "requeue", "return", "quarantine"]
 Pulse = Literal["OK", "GONE", "STOP"]
@@ -110,7 +110,14 @@ class Ledger:
     def start(self, run: str, execution: str, now: datetime) -> Started | NotStarted:
         """The attempt is ours and counted; or why it was not started."""
         reply = self._store.call(
-            "start", run, execution, self._worker, self._ttl_ms, _iso(now), now.timestamp(), self._claims
+            "start",
+            run,
+            execution,
+            self._worker,
+            self._ttl_ms,
+            rq_instant(now),
+            now.timestamp(),
+            self._claims,
         )
         if reply[0] == b"DROPPED":
             return NotStarted(text(reply[1]))
@@ -141,7 +148,7 @@ class Ledger:
             self._worker,
             ending.action,
             ending.outcome,
-            _iso(ending.ended_at),
+            rq_instant(ending.ended_at),
             ending.ended_at.timestamp(),
             "" if ending.duration_seconds is None else ending.duration_seconds,
             int(ending.delay_seconds * 1000),
@@ -175,7 +182,9 @@ class Ledger:
     def beat(self, running: Iterable[tuple[str, str]], now: datetime) -> list[Pulse]:
         """One heartbeat for the worker and these (run, execution) pairs; what each of them is told."""
         pairs = [part for pair in running for part in pair]
-        reply = self._store.call("heartbeat", self._worker, self._ttl_ms, _iso(now), now.timestamp(), *pairs)
+        reply = self._store.call(
+            "heartbeat", self._worker, self._ttl_ms, rq_instant(now), now.timestamp(), *pairs
+        )
         return [_pulse(text(word)) for word in reply]
 
 
@@ -193,8 +202,3 @@ def _pulse(word: str) -> Pulse:
             return word
         case _:
             raise ValueError(f"heartbeat.lua answered {word!r}")
-
-
-def _iso(instant: datetime) -> str:
-    """RQ's own form of an instant (rq.utils.utcformat)."""
-    return instant.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -125,7 +125,18 @@ def listeners(client):
     return {each["id"] for each in client.client_list(_type="pubsub")}
 
 
-def test_a_release_is_heard_also_after_the_connection_was_killed(fences, redis_client, redis_url):
+@pytest.fixture
+def own_redis(redis_server):
+    """The URL of a server where nobody else listens."""
+    return redis_server().url
+
+
+def test_a_release_is_heard_also_after_the_connection_was_killed(own_redis):
+    fences, redis_client, redis_url = (
+        Fences(own_redis),
+        redis.Redis.from_url(own_redis, protocol=2),
+        own_redis,
+    )
     heard = threading.Semaphore(0)
     listener = Releases(lambda: connections.open_client(redis_url, "deciding"), KEYS, heard.release)
     listener.start()
@@ -140,3 +151,5 @@ def test_a_release_is_heard_also_after_the_connection_was_killed(fences, redis_c
             eventually(lambda killed=killed: killed.isdisjoint(listeners(redis_client)))
     finally:
         listener.stop()
+        for client in (redis_client, *fences.clients):
+            client.close()

@@ -7,7 +7,9 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
 # What takes longer is marked `slow`, what builds and installs is marked `packaging`: `make test-rest` runs them.
 # What needs a Kubernetes API server is marked `cluster`: `make test-cluster` with KUBECONFIG or KUBEBUILDER_ASSETS.
-EVERYDAY := not slow and not packaging and not cluster
+# What needs a Docker engine is marked `e2e`, what needs a cluster with a node `e2e_kubernetes`.
+ELSEWHERE := not cluster and not e2e and not e2e_kubernetes
+EVERYDAY := not slow and not packaging and $(ELSEWHERE)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -64,11 +66,27 @@ test: setup ## the everyday tests, on real Redis and real processes (ARGS="-k na
 
 .PHONY: test-rest
 test-rest: setup tools ## the slow tests, and those that build, install and run the wheel
-	@$(PYTEST) -m "not ($(EVERYDAY)) and not cluster" $(ARGS)
+	@$(PYTEST) -m "(slow or packaging) and $(ELSEWHERE)" $(ARGS)
 
 .PHONY: test-cluster
 test-cluster: setup ## the tests on a real API server: set KUBECONFIG, or KUBEBUILDER_ASSETS as for envtest
 	@$(PYTEST) -m cluster $(ARGS)
+
+$(VENV)/.complete-browser: $(VENV)/$(STAMP) requirements/browser.txt
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/browser.txt
+	@touch $@
+
+.PHONY: images
+images: ## build the three images: kuber-cron-scheduler, -worker, -dashboard
+	@docker compose build
+
+.PHONY: e2e
+e2e: $(VENV)/.complete-browser ## the images and docker-compose.yml on a real Docker engine, rq-dashboard in a real browser
+	@$(PYTEST) -m e2e $(ARGS)
+
+.PHONY: e2e-kubernetes
+e2e-kubernetes: setup ## k8s/overlays/dev on the cluster of KUBECONFIG, whose nodes have the images
+	@$(PYTEST) -m e2e_kubernetes $(ARGS)
 
 .PHONY: test-all
 test-all: test test-rest ## both

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from kuber_cron import __version__
-from kuber_cron.cli import check, convert, failures, foreground, run, tiers, upcoming
+from kuber_cron.cli import check, convert, failures, first, foreground, run, tiers, upcoming
 
 _EPILOG = """\b
 Examples:
@@ -99,6 +99,12 @@ def _reader_gone() -> int:
 
 def main() -> None:
     """The entry point of ``kuber-cron`` and of ``python -m kuber_cron``."""
+    if os.getpid() == first.FIRST:
+        sys.exit(first.run_below(_execute_once))
+    sys.exit(_execute_once())
+
+
+def _execute_once() -> int:
     status = execute(sys.argv[1:])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more Ctrl-C must not change an answer that is given
-    sys.exit(status)
+    return status

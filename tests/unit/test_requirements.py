@@ -29,7 +29,9 @@ def group(name: str) -> list[str]:
 RUNTIME = PROJECT["project"]["dependencies"]
 EMBEDDED = PROJECT["project"]["optional-dependencies"]["embedded"]
 WANTED = {
+    "browser": group("browser"),
     "build": PROJECT["build-system"]["requires"],
+    "dashboard": group("dashboard"),
     "dev": RUNTIME + EMBEDDED + group("dev"),
     "packaging": group("packaging"),
     "runtime": RUNTIME,

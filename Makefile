@@ -16,7 +16,7 @@ EVERYDAY := not slow and not packaging and $(ELSEWHERE)
 
 .PHONY: help
 help: ## print this
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # -- setting up ----------------------------------------------------------------------------------------
 
@@ -72,8 +72,8 @@ test-rest: setup tools ## the slow tests, and those that build, install and run 
 test-cluster: setup ## the tests on a real API server: set KUBECONFIG, or KUBEBUILDER_ASSETS as for envtest
 	@$(PYTEST) -m cluster $(ARGS)
 
-$(VENV)/.complete-browser: $(VENV)/$(STAMP) requirements/browser.txt
-	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/browser.txt
+$(VENV)/.complete-browser: $(VENV)/$(STAMP) requirements/browser.txt requirements/venv
+	@requirements/venv $(VENV) requirements/browser.txt
 	@touch $@
 
 .PHONY: images

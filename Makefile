@@ -57,6 +57,7 @@ bench: setup ## schedules, job files, commands, decisions and a worker measured,
 	@$(BIN)/python benchmarks/commands.py
 	@$(BIN)/python benchmarks/deciding.py
 	@$(BIN)/python benchmarks/working.py
+	@$(BIN)/python benchmarks/memory.py
 
 # -- checking ------------------------------------------------------------------------------------------
 

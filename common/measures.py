@@ -6,6 +6,7 @@ scrape): histograms carry the queue, a job has a sum, a count and its last durat
 """
 
 import threading
+from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
 
@@ -85,6 +86,19 @@ class JobMeasures:
             buckets=_LATENCY_BUCKETS,
             registry=registry,
         )
+
+    def expect_runs_of(self, queues: Iterable[str]) -> None:
+        """The histograms of these queues are there at zero, so that the first late run is seen to be an increase.
+
+        A new leader decides the latest instants of all within its first second, before anybody has scraped it.
+        """
+        for queue in queues:
+            self.lateness.labels(queue)
+
+    def expect_starts_from(self, queues: Iterable[str]) -> None:
+        """The same for the starts of runs from these queues."""
+        for queue in queues:
+            self.start_latency.labels(queue)
 
     def attempt_started(self, job: str, *, recovered: bool) -> None:
         """An attempt runs from now on."""

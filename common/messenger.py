@@ -12,7 +12,7 @@ No line here holds an address or a foreign error's text: Slack's and healthcheck
 
 import random
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter
@@ -63,6 +63,9 @@ class Messenger:
             ["kind", "outcome"],
             registry=registry,
         )
+        for kind in ("ping", *(get_args(notices.Kind) if webhook is not None else ())):
+            for outcome in ("sent", "failed", "rejected", "dropped"):
+                self._count.labels(kind, outcome)  # at 0, so that the first one is an increase
         self._courier: Courier | None = None
         self._changed = (
             threading.Condition()

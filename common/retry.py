@@ -143,6 +143,19 @@ def delay_seconds(policy: Policy, attempt: int, rng: random.Random) -> float:
     return max(0.0, base * (1.0 + policy.retry_jitter * rng.uniform(-1.0, 1.0)))
 
 
+def longest_wait_seconds(policy: Policy, most: float) -> float:
+    """How long all retries of one run together may wait, but no more than ``most``."""
+    if policy.execution == "at_most_once":
+        return 0.0
+    total = 0.0
+    for number in range(policy.retries):
+        base = min(_power(policy.retry_delay, policy.retry_backoff, number), policy.retry_max_delay)
+        if base <= 0.0 or total >= most:
+            break
+        total += base * (1.0 + policy.retry_jitter)
+    return min(total, most)
+
+
 def _power(delay: float, backoff: float, exponent: int) -> float:
     """``delay`` · ``backoff`` ** ``exponent``, infinite where a float would overflow."""
     if delay <= 0.0:

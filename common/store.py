@@ -23,7 +23,8 @@ Everything lies under RQ's own prefix (``rq`` for the default instance), our own
 ``group:<name>``          set     the runs of a group that run
 ``waiting:<name>``        zset    the runs that wait for room in it, by the order of their decisions
 ``stats:<job>``           hash    last run, last success, last duration, last outcome; ``failing``: the run
-                                  that failed last, until the next success
+                                  that failed last, until the next success; ``expected_from``: the instant
+                                  after which a success is expected: the job was new, edited or suspended then
 ``history:<job>``         list    ended runs, newest first, bounded
 ``quarantine``            stream  runs that nobody could read or verify, with the reason, bounded
 ``aside:<run>``           any     what stood under such a run's name and was no run

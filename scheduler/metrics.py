@@ -5,7 +5,7 @@ every alert. ``cron_leader`` is 0 or 1 from every scheduler.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from prometheus_client import CollectorRegistry, Counter
@@ -25,6 +25,8 @@ class State:
         epoch: Of the current term; None for a standby.
         next_runs: Each job's next instant, seconds since the epoch.
         gaps: Each job's longest distance between two runs, in seconds.
+        expected: By when each job's next success is expected, seconds since the epoch.
+        observation: The newest look at Redis; told only in the term that it was made in.
         ahead_seconds: How far the farthest cursor is ahead of Redis' clock, after that has stepped back.
     """
 
@@ -32,6 +34,7 @@ class State:
     catalog: Catalog | None = None
     next_runs: Mapping[str, float] = field(default_factory=dict)
     gaps: Mapping[str, float] = field(default_factory=dict)
+    expected: Mapping[str, float] = field(default_factory=dict)
     observation: Observation = field(default_factory=Observation)
     skew_seconds: float = 0.0
     ahead_seconds: float = 0.0
@@ -96,16 +99,10 @@ class SchedulerMetrics(Collector):
             yield from self._leader_metrics(state)
 
     def _leader_metrics(self, state: State) -> Iterator[Metric]:
-        seen, entries = state.observation, state.catalog.entries if state.catalog else {}
+        entries = state.catalog.entries if state.catalog else {}
         yield self._per_job("cron_job_next_run_timestamp_seconds", "The job's next instant", state.next_runs)
         yield self._per_job(
             "cron_job_interval_seconds", "The schedule's longest gap between two runs", state.gaps
-        )
-        ended = {job: run.ended_at for job, run in seen.jobs.items() if run.ended_at is not None}
-        succeeded = {job: run.success_at for job, run in seen.jobs.items() if run.success_at is not None}
-        yield self._per_job("cron_job_last_run_timestamp_seconds", "When the last run ended", ended)
-        yield self._per_job(
-            "cron_job_last_success_timestamp_seconds", "When the last successful run ended", succeeded
         )
         info = GaugeMetricFamily("cron_job_info", "The job's queue and team", labels=["job", "queue", "team"])
         for job, entry in entries.items():
@@ -113,6 +110,30 @@ class SchedulerMetrics(Collector):
             if label != OTHER:
                 info.add_metric([label, entry.job.queue, entry.job.team or ""], 1)
         yield info
+        if state.observation.epoch == state.epoch:
+            # Before its first look, a new leader would tell of no workers, and of counts from its last term.
+            yield from self._jobs_as_observed(state)
+            yield from _redis_as_observed(state)
+
+    def _jobs_as_observed(self, state: State) -> Iterator[Metric]:
+        seen = state.observation
+        ended = {job: run.ended_at for job, run in seen.jobs.items() if run.ended_at is not None}
+        succeeded = {job: run.success_at for job, run in seen.jobs.items() if run.success_at is not None}
+        yield self._per_job("cron_job_last_run_timestamp_seconds", "When the last run ended", ended)
+        yield self._per_job(
+            "cron_job_last_success_timestamp_seconds", "When the last successful run ended", succeeded
+        )
+        # These two also tell of the jobs above the limit, together: none may fail unseen.
+        failing = {job: float(run.is_failing) for job, run in seen.jobs.items()}
+        yield self._per_job(
+            "cron_job_failing", "1 while a run has failed for good since the last success", failing, sum
+        )
+        yield self._per_job(
+            "cron_job_success_expected_timestamp_seconds",
+            "By when the next success is expected, allowances included",
+            state.expected,
+            min,
+        )
         missed = CounterMetricFamily(
             "cron_job_missed", "Instants that were not queued", labels=["job", "reason"]
         )
@@ -125,37 +146,58 @@ class SchedulerMetrics(Collector):
         for (job, outcome), count in _collapsed(seen.ended, self._measures).items():
             runs.add_metric([job, outcome], count)
         yield runs
-        depth = GaugeMetricFamily("cron_queue_depth", "Runs that wait in the queue", labels=["queue"])
-        oldest = GaugeMetricFamily(
-            "cron_queue_oldest_seconds", "How long the queue's head has waited", labels=["queue"]
-        )
-        for name, queue in seen.queues.items():
-            depth.add_metric([name], queue.depth)
-            waited = 0.0 if queue.head_queued_at is None else max(0.0, state.now - queue.head_queued_at)
-            oldest.add_metric([name], waited)
-        yield depth
-        yield oldest
-        yield _gauge("cron_workers", "Registered workers", seen.workers)
-        yield _gauge("cron_redis_memory_bytes", "Memory that Redis uses", seen.memory_bytes or 0)
-        yield _gauge("cron_redis_memory_max_bytes", "Redis' maxmemory, 0 = none", seen.memory_max_bytes or 0)
-        yield _gauge("cron_redis_replicas", "Replicas that are connected to Redis", seen.replicas)
-        yield _gauge(
-            "cron_redis_replicas_in_sync",
-            "Replicas that acknowledged the newest writes within 0.1 s (WAIT)",
-            seen.replicas_in_sync,
-        )
-        evicted = CounterMetricFamily("cron_redis_evicted_keys", "Keys that Redis has evicted")
-        evicted.add_metric([], seen.evicted_keys or 0)
-        yield evicted
 
-    def _per_job(self, name: str, text: str, values: Mapping[str, float]) -> Metric:
+    def _per_job(
+        self,
+        name: str,
+        text: str,
+        values: Mapping[str, float],
+        together: Callable[[Iterable[float]], float] | None = None,
+    ) -> Metric:
+        """``together`` makes one value of those of the jobs above the limit; without it they are left out."""
         family = GaugeMetricFamily(name, text, labels=["job"])
+        others = []
         for job, value in values.items():
             label = self._measures.labels.label(job)
             if label != OTHER:
-                # An instant of "the others" would mean nothing: only counters collapse.
                 family.add_metric([label], value)
+            else:
+                others.append(value)
+        if others and together is not None:
+            family.add_metric([OTHER], together(others))
         return family
+
+
+def _redis_as_observed(state: State) -> Iterator[Metric]:
+    seen = state.observation
+    depth = GaugeMetricFamily("cron_queue_depth", "Runs that wait in the queue", labels=["queue"])
+    oldest = GaugeMetricFamily(
+        "cron_queue_oldest_seconds", "How long the queue's head has waited", labels=["queue"]
+    )
+    workers = GaugeMetricFamily("cron_queue_workers", "Workers that serve the queue", labels=["queue"])
+    for name, queue in seen.queues.items():
+        depth.add_metric([name], queue.depth)
+        waited = 0.0 if queue.head_queued_at is None else max(0.0, state.now - queue.head_queued_at)
+        oldest.add_metric([name], waited)
+        workers.add_metric([name], queue.workers)
+    yield depth
+    yield oldest
+    yield workers
+    yield _gauge("cron_workers", "Registered workers", seen.workers)
+    yield _gauge("cron_redis_memory_bytes", "Memory that Redis uses", seen.memory_bytes or 0)
+    yield _gauge("cron_redis_memory_max_bytes", "Redis' maxmemory, 0 = none", seen.memory_max_bytes or 0)
+    yield _gauge("cron_redis_replicas", "Replicas that are connected to Redis", seen.replicas)
+    yield _gauge(
+        "cron_redis_replicas_in_sync",
+        "Replicas that acknowledged the newest writes within 0.1 s (WAIT)",
+        seen.replicas_in_sync,
+    )
+    evicted = CounterMetricFamily("cron_redis_evicted_keys", "Keys that Redis has evicted")
+    evicted.add_metric([], seen.evicted_keys or 0)
+    yield evicted
+    yield _gauge(
+        "cron_observed_timestamp_seconds", "When Redis was last looked at for these metrics", seen.at
+    )
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -13,29 +13,48 @@ from kuber_cron.common.store import Store, text
 OBSERVE_SECONDS = 5.0
 # How long replicas get to acknowledge what was written before the look (WAIT); a metric, and no batch waits for it.
 _SYNC_MILLISECONDS = 100
+# In the order of LastRun.
+_STATS = ("last_run_at", "last_success_at", "last_outcome", "last_duration", "failing", "expected_from")
 
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """How a job's newest ended run went. Instants are seconds since the epoch, None for never."""
+    """How a job's newest ended run went. Instants are seconds since the epoch, None for never.
+
+    Attributes:
+        duration_seconds: How long its last attempt took; 0 where nobody knows.
+        is_failing: Whether a run has failed for good since the last success.
+        expected_from: The job was new, edited or suspended at this instant: no success is asked for up to it.
+    """
 
     ended_at: float | None = None
     success_at: float | None = None
     outcome: str = ""
+    duration_seconds: float = 0.0
+    is_failing: bool = False
+    expected_from: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """A queue's depth, and when its head was queued (seconds since the epoch; None when it is empty)."""
+    """A queue's depth, when its head was queued (seconds since the epoch; None when it is empty), who serves it."""
 
     depth: int
     head_queued_at: float | None
+    workers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One look at Redis. ``None`` where it was not asked or did not answer."""
+    """One look at Redis. ``None`` where it was not asked or did not answer.
 
+    Attributes:
+        epoch: Of the term that it was made in: what an earlier term saw is not told in a later one.
+        at: When it was made, seconds since the epoch.
+    """
+
+    epoch: int | None = None
+    at: float = 0.0
     jobs: Mapping[str, LastRun] = field(default_factory=dict)
     queues: Mapping[str, QueueState] = field(default_factory=dict)
     missed: Mapping[tuple[str, str], int] = field(default_factory=dict)
@@ -58,7 +77,7 @@ def observe(store: Store, jobs: Sequence[str]) -> Observation:
     prefix = f"{keys.prefix}:queue:"
     with client.pipeline(transaction=False) as pipe:
         for job in jobs:
-            pipe.hmget(keys.own(f"stats:{job}"), "last_run_at", "last_success_at", "last_outcome")
+            pipe.hmget(keys.own(f"stats:{job}"), *_STATS)
         pipe.hgetall(keys.own("missed"))
         pipe.hgetall(keys.own("ended"))
         pipe.scard(f"{keys.prefix}:workers")
@@ -84,8 +103,15 @@ def observe(store: Store, jobs: Sequence[str]) -> Observation:
 
 
 def _last_run(values: Sequence[bytes | None]) -> LastRun:
-    ended, success, outcome = values
-    return LastRun(float(ended) if ended else None, float(success) if success else None, text(outcome))
+    ended, success, outcome, duration, failing, expected_from = values
+    return LastRun(
+        ended_at=float(ended) if ended else None,
+        success_at=float(success) if success else None,
+        outcome=text(outcome),
+        duration_seconds=float(duration or 0),
+        is_failing=bool(failing),
+        expected_from=float(expected_from) if expected_from else None,
+    )
 
 
 def _job_and_reason(name: str) -> tuple[str, str]:
@@ -98,14 +124,15 @@ def _queues(store: Store, names: Sequence[str]) -> dict[str, QueueState]:
         for name in names:
             pipe.llen(store.keys.queue(name))
             pipe.lindex(store.keys.queue(name), 0)
+            pipe.scard(f"{store.keys.prefix}:workers:{name}")  # RQ's own list of who serves it
         answers = pipe.execute()
-        heads = [text(head) for head in answers[1::2]]
+        heads = [text(head) for head in answers[1::3]]
         for head in heads:
             pipe.hget(store.keys.run(head), "enqueued_at")
         queued = pipe.execute()
     return {
-        name: QueueState(depth, _seconds(text(at)))
-        for name, depth, at in zip(names, answers[0::2], queued, strict=True)
+        name: QueueState(depth, _seconds(text(at)), workers)
+        for name, depth, at, workers in zip(names, answers[0::3], queued, answers[2::3], strict=True)
     }
 
 

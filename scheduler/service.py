@@ -31,9 +31,11 @@ from kuber_cron.scheduler import observer
 from kuber_cron.scheduler.catalog import Catalog, Watcher
 from kuber_cron.scheduler.decider import REMOVAL_SECONDS, SOON_SECONDS, Decider
 from kuber_cron.scheduler.dispatch import Dispatcher, Verdict
+from kuber_cron.scheduler.expectations import Expectations
 from kuber_cron.scheduler.gaps import Gaps
 from kuber_cron.scheduler.housekeeping import ROUND_SECONDS, Housekeeper, Tidied
 from kuber_cron.scheduler.metrics import SchedulerMetrics, State
+from kuber_cron.scheduler.observer import Observation
 from kuber_cron.scheduler.payloads import Builder
 from kuber_cron.scheduler.planner import Entry
 from kuber_cron.scheduler.server_clock import ServerClock
@@ -116,6 +118,7 @@ class Scheduler:
         self._housekeeper = Housekeeper(self._tidy_store, self._server_clock, options.worker_ttl_seconds)
         self._teller = Teller(messenger, self._tidy_store)
         self._turned_at = clock.elapsed()
+        self._is_refused = False  # the last turn of the deciding loop failed by Redis
         self._threads: list[threading.Thread] = []
         metrics.on_scrape(self._fresh_state)
 
@@ -123,6 +126,7 @@ class Scheduler:
 
     def start(self) -> None:
         """Load the jobs if that has not been done, contest the lease, decide while leading."""
+        self._expect_runs()
         self._lease.start()
         self._watcher.start()
         for target in (self._decide_loop, self._tidy_loop):
@@ -142,7 +146,11 @@ class Scheduler:
 
     def wake(self) -> None:
         """Look at the catalog and the agenda now."""
+        self._expect_runs()
         self._wake.set()
+
+    def _expect_runs(self) -> None:
+        self._measures.expect_runs_of({entry.job.queue for entry in self._watcher.current.entries.values()})
 
     def term(self) -> Term | None:
         """The term that this replica leads in, None for a standby."""
@@ -168,9 +176,10 @@ class Scheduler:
             self._wake.clear()
             try:
                 seconds = self._turn()
+                self._is_refused = False
             except (RedisUnreachableError, RedisError) as error:
                 log.warning("nothing is decided: redis does not answer, or refuses", error=str(error))
-                self._metrics.update(redis_up=False)
+                self._is_refused = True
                 seconds = self._doubt()
             except TermOverError as error:
                 log.info("the rest is left to the next term", reason=error.message)
@@ -202,10 +211,8 @@ class Scheduler:
             self._decider.forget()
             return _STANDBY_SECONDS
         catalog = self._watcher.current
-        if term.epoch != self._decider.epoch:
-            if self._decider.begin(term, catalog):
-                self._metrics.state_lost.inc()
-            self._metrics.update(redis_up=True)
+        if term.epoch != self._decider.epoch and self._decider.begin(term, catalog):
+            self._metrics.state_lost.inc()
         settled = self._watcher.settled_seconds()
         seconds = self._decider.turn(term, catalog, settled, lambda: self._leads(term))
         self._lease.decided(self._dispatcher.through)
@@ -242,20 +249,24 @@ class Scheduler:
     # --- housekeeping and metrics ----------------------------------------------------------------
 
     def _tidy_loop(self) -> None:
-        observe_from = 0.0
-        gaps = Gaps()
+        observe_from, observed_in = 0.0, 0
+        gaps, observation, expectations = Gaps(), Observation(), Expectations()
         while not self._stop.wait(ROUND_SECONDS):
             term = self._lease.token()
             if term is None:
                 continue
+            if term.epoch != observed_in:
+                observe_from, observed_in = 0.0, term.epoch
+                observation, expectations = Observation(), Expectations()
             try:
                 for tidied in self._housekeeper.round(term):
                     self._tell(tidied, term)
                 entries = self._watcher.current.entries
                 self._metrics.update(gaps=gaps.after_a_slice(entries, self._server_clock.now()))
                 if self._clock.elapsed() >= observe_from:
-                    self._observe(term, entries)
+                    observation = self._observe(term, entries) or observation
                     observe_from = self._clock.elapsed() + observer.OBSERVE_SECONDS
+                self._metrics.update(expected=expectations.after_a_slice(entries, observation.jobs))
             except RedisError as error:
                 # Also where it refuses (out of memory, say): heartbeats may have been refused like this call.
                 self._housekeeper.redis_was_away()
@@ -267,15 +278,17 @@ class Scheduler:
                 log.exception("a round of housekeeping failed")
                 self._metrics.loop_errors.inc()
 
-    def _observe(self, term: Term, entries: Mapping[str, Entry]) -> None:
+    def _observe(self, term: Term, entries: Mapping[str, Entry]) -> Observation | None:
         try:
-            observation = observer.observe(self._tidy_store, list(entries))
+            seen = observer.observe(self._tidy_store, list(entries))
         except ResponseError as error:
             # What cannot be read (WAIT or INFO closed, one key that is not ours) must not keep runs from being reaped.
             log.warning("redis refuses to be observed: its metrics stand still", error=str(error))
-            return
-        self._metrics.update(observation=observation, redis_up=True)
+            return None
+        observation = replace(seen, epoch=term.epoch, at=self._server_clock.now().timestamp())
+        self._metrics.update(observation=observation)
         self._teller.observed(observation.missed, term, entries)
+        return observation
 
     def _tell(self, tidied: Tidied, term: Term) -> None:
         if tidied.what in {"retried", "opened", "served"}:
@@ -293,6 +306,7 @@ class Scheduler:
             state,
             epoch=term.epoch if term else None,
             catalog=self._watcher.current,
+            redis_up=not self._is_refused and self._lease.checks()["redis"]() == "ok",
             ahead_seconds=self._decider.ahead_seconds,
             next_runs={job: at.timestamp() for job, at in self._decider.upcoming().items()},
             skew_seconds=self._server_clock.skew_seconds(),

@@ -15,6 +15,8 @@ class WorkerMetrics:
         self.quarantined = Counter(
             "cron_quarantined", "Runs that could not be read or verified", ["reason"], registry=registry
         )
+        for reason in ("malformed", "unsigned", "signature"):  # at 0, so that the first one is an increase
+            self.quarantined.labels(reason)
         self.dropped = Counter(
             "cron_claims_dropped",
             "Claimed ids that were not started: deleted, ended or taken meanwhile",

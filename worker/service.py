@@ -164,6 +164,7 @@ class Worker:
         self._ear = Ear(connect("general"), self._registration.channel, self._obey)
         self._threads: dict[str, threading.Thread] = {}
         metrics.busy_from(lambda: len(self._slots))
+        measures.expect_starts_from(self._queues)
 
     def _ledger(self, client: "Redis") -> Ledger:
         return Ledger(

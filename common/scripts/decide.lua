@@ -56,9 +56,16 @@ local function note_past(item, outcome)
   redis.call('ZREMRANGEBYRANK', past, 0, -limit - 1)
 end
 
+-- No success is asked for of an instant up to this one: the dead man's switch counts from here. An excuse that cannot
+-- be written may cost a false alert, and never a decision.
+local function excuse(item)
+  redis.pcall('HSET', K .. 'stats:' .. item.job, 'expected_from', item.last)
+end
+
 local function skip(item, reason)
   item.run = ''
   record(item, 'skipped', reason)
+  if reason == 'suspended' then excuse(item) end
   redis.call('HINCRBY', K .. 'missed', item.job .. '|' .. reason, item.n)
   note_past(item, reason)
   return 'SKIPPED', reason
@@ -246,6 +253,7 @@ local function decide(item)
     if item.believed == '' then
       for _, name in ipairs(REMEMBERED) do redis.call('PERSIST', K .. name .. item.job) end
     end
+    excuse(item)
     record(item, 'moved', item.reason)
     return 'MOVE', ''
   end

@@ -24,6 +24,7 @@ class GivenTerm:
         self._client = client
         self.transitions = 0
         self.given_up = []
+        self.redis = "ok"
         self._through = 0
         self._term = None
         self._win()
@@ -54,7 +55,7 @@ class GivenTerm:
         pass
 
     def checks(self):
-        return {}
+        return {"redis": lambda: self.redis}
 
 
 @pytest.fixture
@@ -108,3 +109,36 @@ def test_a_redis_that_refuses_to_be_observed_keeps_nobodys_run_from_being_reaped
     reaps_from = service._housekeeper._reap_from
     eventually(lambda: len(asked) >= 2)
     assert service._housekeeper._reap_from == reaps_from
+
+
+def test_redis_is_up_while_it_answers_the_election_and_takes_decisions(service, redis_client, monkeypatch):
+    up = lambda: service.registry.get_sample_value("cron_redis_up")  # noqa: E731 - for eventually
+    eventually(lambda: redis_client.hlen(KEYS.own("cursor")))
+    assert up() == 1
+    service._lease.redis = "redis has not answered for 11 s"
+    assert up() == 0
+    service._lease.redis = "ok"
+    assert up() == 1
+
+    def refuse(*_, **__):
+        raise redis.ResponseError("OOM command not allowed when used memory > 'maxmemory'.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(service._decider, "turn", refuse)
+        eventually(lambda: up() == 0)
+    eventually(lambda: up() == 1)
+
+
+def test_a_standby_says_that_redis_is_away_too(service):
+    service._lease._term = None
+    service._lease.redis = "redis has not answered for 11 s"
+    assert service.registry.get_sample_value("cron_redis_up") == 0
+
+
+def test_a_leader_tells_by_when_it_expects_a_success_and_where_late_runs_would_be_counted(service):
+    value = service.registry.get_sample_value
+    (name,) = eventually(service.upcoming)
+    assert value("cron_job_schedule_lateness_seconds_count", {"queue": "default"}) is not None
+    eventually(lambda: value("cron_job_success_expected_timestamp_seconds", {"job": name}), seconds=20)
+    assert value("cron_job_failing", {"job": name}) == 0
+    assert value("cron_observed_timestamp_seconds") == pytest.approx(SystemClock().now().timestamp(), abs=20)

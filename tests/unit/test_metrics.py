@@ -30,9 +30,11 @@ def leading_registry():
     metrics.update(
         epoch=3,
         catalog=Catalog(compile_entries([job("a")]), 1, True, NOW, ()),
+        expected={"a": 700.0},
         observation=Observation(
+            epoch=3,
             jobs={"a": LastRun(1.0, 1.0, "success")},
-            queues={"default": QueueState(2, 5.0)},
+            queues={"default": QueueState(2, 5.0, 1)},
             missed={("a", "catchup"): 4},
         ),
         now=10.0,
@@ -61,6 +63,49 @@ def test_the_leader_tells_what_it_observed():
     registry = leading_registry()
     assert registry.get_sample_value("cron_job_missed_total", {"job": "a", "reason": "catchup"}) == 4
     assert registry.get_sample_value("cron_queue_oldest_seconds", {"queue": "default"}) == 5
+
+
+def test_a_leader_tells_nothing_that_it_observed_in_an_earlier_term():
+    registry = telemetry.make_registry()
+    metrics = SchedulerMetrics(registry, JobMeasures(registry))
+    metrics.update(
+        epoch=4, observation=Observation(epoch=3, jobs={"a": LastRun(1.0)}, missed={("a", "limit"): 1})
+    )
+    assert registry.get_sample_value("cron_workers") is None
+    assert registry.get_sample_value("cron_job_failing", {"job": "a"}) is None
+    assert registry.get_sample_value("cron_job_missed_total", {"job": "a", "reason": "limit"}) is None
+    metrics.update(observation=Observation(epoch=4))
+    assert registry.get_sample_value("cron_workers") == 0
+
+
+def test_a_job_above_the_limit_does_not_fail_or_fall_silent_unseen():
+    registry = telemetry.make_registry()
+    metrics = SchedulerMetrics(registry, JobMeasures(registry, max_jobs=1))
+    bad, good = LastRun(2.0, 1.0, "failed", is_failing=True), LastRun(2.0, 2.0, "success")
+    metrics.update(
+        epoch=1,
+        expected={"first": 50.0, "second": 30.0, "third": 40.0, "fourth": 60.0},
+        observation=Observation(epoch=1, jobs={"first": bad, "second": bad, "third": good, "fourth": bad}),
+    )
+    value = registry.get_sample_value
+    assert value("cron_job_failing", {"job": "first"}) == 1
+    assert value("cron_job_failing", {"job": OTHER}) == 2
+    assert value("cron_job_success_expected_timestamp_seconds", {"job": OTHER}) == 30
+    assert value("cron_job_last_run_timestamp_seconds", {"job": OTHER}) is None
+
+
+def test_what_is_counted_first_is_an_increase_and_no_new_series():
+    registry = telemetry.make_registry()
+    measures = JobMeasures(registry)
+    WorkerMetrics(registry, slots=1, alone=True)
+    Messenger(None, clock=SystemClock(), registry=registry)
+    measures.expect_runs_of(["batch"])
+    measures.expect_starts_from(["batch-low"])
+    value = registry.get_sample_value
+    assert value("cron_job_schedule_lateness_seconds_count", {"queue": "batch"}) == 0
+    assert value("cron_job_start_latency_seconds_count", {"queue": "batch-low"}) == 0
+    assert value("cron_quarantined_total", {"reason": "signature"}) == 0
+    assert value("cron_notifications_total", {"kind": "ping", "outcome": "failed"}) == 0
 
 
 def test_counters_of_too_many_jobs_collapse():

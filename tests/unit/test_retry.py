@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -19,6 +20,7 @@ from kuber_cron.common.retry import (
     Spent,
     decide,
     delay_seconds,
+    longest_wait_seconds,
 )
 
 KINDS = get_args(Kind)
@@ -180,3 +182,12 @@ def test_no_history_exceeds_a_budget_or_forgets_an_attempt(policy, history):
         assert spent.retries <= policy.retries
         assert spent.lost <= policy.max_lost
         assert spent.interrupted <= MAX_INTERRUPTIONS
+
+
+@given(seed=st.integers(), retries=st.integers(0, 12), delay=st.floats(0, 1000), jitter=st.floats(0, 1))
+def test_no_run_waits_longer_than_the_longest_wait_of_its_policy(seed, retries, delay, jitter):
+    policy = Policy(retries=retries, retry_delay=delay, retry_jitter=jitter)
+    waited = sum(delay_seconds(policy, number, random.Random(seed)) for number in range(1, retries + 1))
+    assert waited <= longest_wait_seconds(policy, 1e9) * (1 + 1e-9)
+    assert longest_wait_seconds(policy, 100.0) <= 100.0
+    assert longest_wait_seconds(replace(policy, execution="at_most_once"), 100.0) == 0

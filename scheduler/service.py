@@ -307,7 +307,7 @@ class Scheduler:
             epoch=term.epoch if term else None,
             catalog=self._watcher.current,
             redis_up=not self._is_refused and self._lease.checks()["redis"]() == "ok",
-            ahead_seconds=self._decider.ahead_seconds,
+            ahead_seconds=self._decider.ahead_seconds if term else 0.0,  # what it last saw when it led
             next_runs={job: at.timestamp() for job, at in self._decider.upcoming().items()},
             skew_seconds=self._server_clock.skew_seconds(),
             transitions=self._lease.transitions,

@@ -135,6 +135,13 @@ def test_a_standby_says_that_redis_is_away_too(service):
     assert service.registry.get_sample_value("cron_redis_up") == 0
 
 
+def test_who_led_before_a_clock_was_set_back_does_not_tell_of_it_for_ever(service):
+    eventually(service.upcoming)
+    service._decider.ahead_seconds = 90.0
+    service._lease._term = None
+    assert service.registry.get_sample_value("cron_clock_stepped_back_seconds") == 0
+
+
 def test_a_leader_tells_by_when_it_expects_a_success_and_where_late_runs_would_be_counted(service):
     value = service.registry.get_sample_value
     (name,) = eventually(service.upcoming)

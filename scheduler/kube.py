@@ -14,6 +14,7 @@ whatever a request does.
 
 import hashlib
 import json
+import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -226,7 +227,19 @@ class KubeLease:
             configuration.retries = False
             configuration.connection_pool_maxsize = 1
             self._api = client.ApiClient(configuration)
+            # The client has no setting for it.
+            self._api.rest_client.pool_manager.connection_pool_kw["ssl_context"] = _tls(configuration)
         return self._api
+
+
+def _tls(configuration: client.Configuration) -> ssl.SSLContext:
+    """What urllib3 would make, but as strict as Kubernetes is: Python 3.13 refuses a CA without key usage."""
+    requirement = ssl.CERT_REQUIRED if configuration.verify_ssl else ssl.CERT_NONE
+    context = urllib3.util.create_urllib3_context(cert_reqs=requirement)
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if not (configuration.ssl_ca_cert or configuration.ca_cert_data):
+        context.load_default_certs()  # urllib3 does so for contexts of its own only
+    return context
 
 
 def from_object(document: Mapping[str, Any]) -> Record:

@@ -1,8 +1,14 @@
 """The Lease object through the client: the same answers from the double and from a real API server."""
 
+import contextlib
+import socket
+import ssl
+import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +257,51 @@ def test_a_pods_service_account_is_used_and_its_token_read_again_after_a_401(tmp
             client.read()
         assert raised.value.reason == "unauthorized"
         assert client.read() is None
+
+
+def _signed(directory: Path) -> Path:
+    """A CA without key usage, as `openssl req -x509` makes it, and what it signed for 127.0.0.1: ca.crt, both.pem."""
+    run = partial(subprocess.run, cwd=directory, check=True, capture_output=True)
+    new = ["-newkey", "rsa:2048", "-nodes", "-subj"]
+    run(["openssl", "req", "-x509", *new, "/CN=ca", "-days", "1", "-keyout", "ca.key", "-out", "ca.crt"])
+    run(["openssl", "req", *new, "/CN=api", "-keyout", "api.key", "-out", "api.csr"])
+    (directory / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    signing = ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "1", "-extfile", "names"]
+    run(["openssl", "x509", "-req", "-in", "api.csr", *signing, "-out", "api.crt"])
+    both = directory / "both.pem"
+    both.write_bytes((directory / "api.crt").read_bytes() + (directory / "api.key").read_bytes())
+    return both
+
+
+def test_a_ca_without_key_usage_is_believed_as_kubernetes_believes_it_and_a_foreign_one_is_not(tmp_path):
+    # Python 3.13 is stricter: "CA cert does not include key usage extension".
+    own, foreign = tmp_path / "own", tmp_path / "foreign"
+    for each in (own, foreign):
+        each.mkdir()
+        _signed(each)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(own / "both.pem")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for _ in range(2):
+                raw, _ = listener.accept()
+                with contextlib.suppress(OSError), tls.wrap_socket(raw, server_side=True) as asked:
+                    asked.recv(65536)
+                    asked.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}")
+
+        threading.Thread(target=serve, daemon=True).start()
+
+        def lease(account: Path) -> kube.KubeLease:
+            (account / "token").write_text("t")
+            port = str(listener.getsockname()[1])
+            environ = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": port}
+            configure = kube.find(environ, home=tmp_path, service_account=account)
+            return kube.KubeLease(configure, namespace="default", name="kuber-cron", request_seconds=5.0)
+
+        assert lease(own).read() is None
+        with pytest.raises(LeaseError, match="CERTIFICATE_VERIFY_FAILED"):
+            lease(foreign).read()
 
 
 def test_a_cluster_is_the_same_for_all_replicas_and_another_for_another_lease(tmp_path):

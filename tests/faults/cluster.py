@@ -38,7 +38,7 @@ _RESTARTS_SECONDS = 0.2
 OBSERVED_SECONDS = 6.5
 _MISSED = re.compile(r'^cron_job_missed_total\{job="([^"]*)",reason="([^"]*)"\} (\S+)$', re.MULTILINE)
 # Keys that are meant to stay: state that is bounded by the number of jobs, workers or queues.
-_STAYS = (
+STAYS = (
     "rq:kuber-cron:fence", "rq:kuber-cron:lease", "rq:kuber-cron:cursor", "rq:kuber-cron:log:", "rq:kuber-cron:past:",
     "rq:kuber-cron:missed", "rq:kuber-cron:ended", "rq:kuber-cron:counters", "rq:kuber-cron:lost", "rq:kuber-cron:stats:", "rq:kuber-cron:boot",
     "rq:kuber-cron:history:", "rq:kuber-cron:claims", "rq:queues", "rq:finished:", "rq:failed:", "rq:canceled:", "rq:kuber-cron:groups",
@@ -305,7 +305,7 @@ class Cluster:
             missed=missed,
             exported=exported,
             through=None if through is None else int(through),
-            keys=tuple(sorted(key for key in keys if not key.startswith(_STAYS))),
+            keys=tuple(sorted(key for key in keys if not key.startswith(STAYS))),
             processes=tuple(processes),
             descriptors=descriptors,
             loses_state=loses_state,

@@ -10,10 +10,10 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 import redis
 from tests.faults.history import UNFINISHED, Entry, Fault, Final, Push, Sighting, Span
-from tests.faults.redis_server import RedisServer
 
 SAMPLE_SECONDS = 3.0
 _STALL_SECONDS = 0.3
@@ -63,10 +63,22 @@ _HELD = re.compile(rb'"HSET" "rq:job:([^"]*)" "status" "deferred"')
 _UNSTARTED = re.compile(rb'"HINCRBY" "rq:job:([^"]*)" "attempt" "-1"')
 
 
+class Server(Protocol):
+    """The Redis to listen to: ``tests.faults.redis_server``'s own, or one in a container."""
+
+    def client(self, timeout_seconds: float = 5.0) -> redis.Redis:
+        """A client whose replies are text; the recorder closes it."""
+        ...
+
+    def connect(self, timeout_seconds: float) -> socket.socket:
+        """A bare connection that takes commands: a password has been given."""
+        ...
+
+
 class Recorder:
     """Takes everything down from ``start`` to ``stop``."""
 
-    def __init__(self, server: RedisServer, jobs: Sequence[str], takeover_seconds: float) -> None:
+    def __init__(self, server: Server, jobs: Sequence[str], takeover_seconds: float) -> None:
         self._server = server
         self._streams = {f"rq:kuber-cron:log:{job}": "0-0" for job in jobs}
         self._takeover = takeover_seconds
@@ -94,7 +106,7 @@ class Recorder:
             thread.start()
             self._threads.append(thread)
 
-    def follow(self, server: RedisServer) -> None:
+    def follow(self, server: Server) -> None:
         """Another server has the data from now on."""
         self._server = server
 
@@ -159,7 +171,7 @@ class Recorder:
     def _monitor(self) -> None:
         deaf_from = time.time()
         try:
-            with socket.create_connection(("127.0.0.1", self._server.port), 2) as connection:
+            with self._server.connect(2.0) as connection:
                 self._monitored = connection
                 connection.sendall(b"MONITOR\r\n")
                 with connection.makefile("rb") as lines:

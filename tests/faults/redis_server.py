@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,6 +44,10 @@ class RedisServer:
             socket_connect_timeout=timeout_seconds,
             retry=Retry(NoBackoff(), 0),
         )
+
+    def connect(self, timeout_seconds: float) -> socket.socket:
+        """A bare connection that takes commands."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout_seconds)
 
     def start(self) -> None:
         """It has loaded its data and answers."""

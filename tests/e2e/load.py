@@ -1,0 +1,183 @@
+"""The jobs of tests/faults on the Compose stack, what was done to it, and the verdict on both.
+
+The recorder and the checker are those of ``make faults``: the decision log against multiples of each job's
+period, the server's MONITOR, and the file that the commands themselves append to. The stack is judged again and
+again, always by all that has been recorded so far.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import redis
+from tests.e2e.stack import PublishedRedis, Stack
+from tests.faults import checker
+from tests.faults.history import Fault, History, Violation
+from tests.faults.jobs import JobFile, boot_offset, read_lines, select
+from tests.faults.recorder import Recorder
+from tests.faults.setup import Times
+from tests.waiting import eventually
+
+# What docker-compose.yml has: the election in Redis, and a worker's ttl.
+TTL_SECONDS = 15.0
+TAKEOVER_SECONDS = Times().takeover("redis")
+# After Redis was away a leader rests before it judges workers, and the way to it has to be found again.
+REDIS_BACK_SECONDS = TAKEOVER_SECONDS + 4.0
+# A scheduler that is told to end hands over within this (spec: reliability.md §9).
+HANDOVER_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the history came to since the last verdict."""
+
+    violations: tuple[Violation, ...]
+    summary: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """What Redis has counted itself, and which of its keys never expire."""
+
+    missed: dict[str, int]
+    through: int
+    keys: tuple[str, ...]
+
+
+class Load:
+    """Jobs that run since ``start``; ``fault`` notes what is done, ``judged`` says what came of it."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.chmod(0o755)
+        self.directory = directory / "load"
+        self.specs = select()
+        self.jobs = JobFile(self.directory, self.specs)
+        # Commands run as the image's own user.
+        self.jobs.lines.chmod(0o666)
+        self._faults: list[Fault] = []
+        self._known: set[Violation] = set()
+        self._judged = 0
+
+    def start(self, stack: Stack, server: PublishedRedis) -> None:
+        """The recorder listens from now on."""
+        self._server = server
+        self.stack = stack
+        self.recorder = Recorder(server, [spec.id for spec in self.specs], TAKEOVER_SECONDS)
+        self.recorder.start()
+
+    def stop(self) -> None:
+        """Nothing listens any more."""
+        self.recorder.stop()
+
+    @contextmanager
+    def fault(
+        self,
+        kind: str,
+        hits: str,
+        *,
+        recovery: float | None = None,
+        overlaps: bool = False,
+        at_once: bool = False,
+    ) -> Iterator[None]:
+        """Note what the block does. ``at_once``: whatever it waits for, the fault is its first moment."""
+        began = time.time()
+        yield
+        ended = began if at_once else time.time()
+        self._faults.append(
+            Fault(kind=kind, hits=hits, began=began, ended=ended, recovery=recovery, overlaps=overlaps)
+        )
+
+    def goes_on(self, seconds: float = 5.0) -> None:
+        """Jobs are decided and run for so long again: the newest instant moves on and commands write lines."""
+        job = self.specs[0].id
+        decided, written = self.recorder.decided_through(job), self.jobs.lines.stat().st_size
+        wanted = time.time() + seconds
+
+        def is_going_on() -> bool:
+            newest = self.recorder.decided_through(job)
+            return newest >= max(wanted, decided + 1) and self.jobs.lines.stat().st_size > written
+
+        eventually(is_going_on, seconds + 60, every=0.1)
+
+    def client(self) -> redis.Redis:
+        """A client of the stack's Redis; the caller closes it."""
+        return self._server.client()
+
+    def pending(self) -> int:
+        """How many runs are unfinished."""
+        with self.client() as client:
+            return len(self.recorder.sample(client))
+
+    def judged(self, name: str) -> Verdict:
+        """Every run has ended and everything so far is judged; the jobs go on afterwards."""
+        history = self._history(self.drained())
+        self.jobs.write()
+        return self._verdict(name, history)
+
+    def drained(self) -> float:
+        """Nothing is queued any more and every run has ended; until when all instants had to be decided."""
+        self.jobs.write()
+        until = float(int(time.time()))
+        eventually(lambda: self._is_decided(until), 2 * TAKEOVER_SECONDS + 10, every=0.1)
+        self.jobs.write(suspended=True)
+        seen = len(self.recorder.entries)
+        eventually(lambda: any(e.reason == "suspended" for e in self.recorder.entries[seen:]), 30, every=0.1)
+        eventually(lambda: not self.pending(), 3 * (TTL_SECONDS + 2) + 30, every=0.3)
+        return until
+
+    def final(self, name: str, until: float, counted: Counted) -> Verdict:
+        """As ``judged``, once every scheduler has ended: then the counters can be held against the log."""
+        history = replace(
+            self._history(until), missed=counted.missed, through=counted.through, keys=counted.keys
+        )
+        return self._verdict(name, history)
+
+    def _is_decided(self, until: float) -> bool:
+        return all(
+            max(self.recorder.decided_through(job.id), job.periods[0].at) + job.periods[0].seconds > until
+            for job in self.jobs.known()
+        )
+
+    def _history(self, until: float) -> History:
+        recorder = self.recorder
+        noticed = sum("redis has lost" in line.get("event", "") for line in self.stack.logs("scheduler"))
+        return History(
+            jobs=self.jobs.known(),
+            entries=tuple(recorder.entries),
+            lines=read_lines(self.jobs.lines, boot_offset()),
+            pushes=tuple(recorder.pushes),
+            finals=tuple(recorder.finals.values()),
+            sightings=recorder.sightings(),
+            faults=(*self._faults, *recorder.stalls),
+            until=until,
+            ttl=TTL_SECONDS,
+            unheard=tuple(recorder.unheard),
+            loses_state=noticed > 0,
+            noticed=noticed,
+        )
+
+    def _verdict(self, name: str, history: History) -> Verdict:
+        history.save(self.directory / "history.json")
+        found = [
+            one for one in checker.check(history) if one.kind != "metrics" or history.through is not None
+        ]
+        fresh = tuple(one for one in dict.fromkeys(found) if one not in self._known)
+        self._known.update(found)
+        part = replace(history, entries=history.entries[self._judged :])
+        self._judged = len(history.entries)
+        late = [(seconds, excused) for _, seconds, excused in checker.late_entries(part)]
+        quiet, around = (
+            max((seconds for seconds, excused in late if excused is wanted), default=0.0)
+            for wanted in (False, True)
+        )
+        counts = checker.counted(fresh)
+        losses = f"{counts['lost']} lost, {counts['doubled']} doubled, {counts['limbo']} in limbo"
+        if history.loses_state:
+            losses += ", Redis lost acknowledged writes"
+        return Verdict(
+            fresh,
+            f"{name}: {checker.occurrences(part)} occurrences, {losses}; "
+            f"the latest decision {quiet:.2f} s late, {around:.2f} s around the fault",
+        )

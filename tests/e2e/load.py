@@ -6,16 +6,17 @@ again, always by all that has been recorded so far.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Protocol
 
 import redis
-from tests.e2e.stack import PublishedRedis, Stack
+from tests.e2e.stack import PublishedRedis
 from tests.faults import checker
-from tests.faults.history import Fault, History, Violation
-from tests.faults.jobs import JobFile, boot_offset, read_lines, select
+from tests.faults.history import Fault, History, Job, Line, Violation
+from tests.faults.jobs import JobFile, select
 from tests.faults.recorder import Recorder
 from tests.faults.setup import Times
 from tests.waiting import eventually
@@ -46,25 +47,60 @@ class Counted:
     keys: tuple[str, ...]
 
 
+class Jobs(Protocol):
+    """The job file, wherever it is: the JobFile of tests/faults, or something like it."""
+
+    def known(self) -> Sequence[Job]:
+        """The jobs as the checker wants them."""
+        ...
+
+    def write(self, *, suspended: bool = False) -> None:
+        """Let all of them go on, or none."""
+        ...
+
+    def read(self) -> tuple[Line, ...]:
+        """What their commands have written."""
+        ...
+
+    def written(self) -> int:
+        """How many bytes of it there are."""
+        ...
+
+
+class Logs(Protocol):
+    """Where the schedulers' log lines are to be had."""
+
+    def logs(self, tier: str) -> Sequence[Mapping[str, Any]]:
+        """Those of a tier, as objects."""
+        ...
+
+
+def _file_in(directory: Path) -> JobFile:
+    """A job file that containers read and write: they run as the image's own user."""
+    directory.parent.chmod(0o755)
+    jobs = JobFile(directory, select())
+    jobs.lines.chmod(0o666)
+    return jobs
+
+
 class Load:
     """Jobs that run since ``start``; ``fault`` notes what is done, ``judged`` says what came of it."""
 
-    def __init__(self, directory: Path) -> None:
-        directory.chmod(0o755)
+    def __init__(
+        self, directory: Path, *, jobs: Jobs | None = None, takeover: float = TAKEOVER_SECONDS
+    ) -> None:
         self.directory = directory / "load"
-        self.specs = select()
-        self.jobs = JobFile(self.directory, self.specs)
-        # Commands run as the image's own user.
-        self.jobs.lines.chmod(0o666)
+        self.jobs = _file_in(self.directory) if jobs is None else jobs
+        self._takeover = takeover
         self._faults: list[Fault] = []
         self._known: set[Violation] = set()
         self._judged = 0
 
-    def start(self, stack: Stack, server: PublishedRedis) -> None:
+    def start(self, stack: Logs, server: PublishedRedis) -> None:
         """The recorder listens from now on."""
         self._server = server
         self.stack = stack
-        self.recorder = Recorder(server, [spec.id for spec in self.specs], TAKEOVER_SECONDS)
+        self.recorder = Recorder(server, [job.id for job in self.jobs.known()], self._takeover)
         self.recorder.start()
 
     def stop(self) -> None:
@@ -91,13 +127,13 @@ class Load:
 
     def goes_on(self, seconds: float = 5.0) -> None:
         """Jobs are decided and run for so long again: the newest instant moves on and commands write lines."""
-        job = self.specs[0].id
-        decided, written = self.recorder.decided_through(job), self.jobs.lines.stat().st_size
+        job = self.jobs.known()[0].id
+        decided, written = self.recorder.decided_through(job), self.jobs.written()
         wanted = time.time() + seconds
 
         def is_going_on() -> bool:
             newest = self.recorder.decided_through(job)
-            return newest >= max(wanted, decided + 1) and self.jobs.lines.stat().st_size > written
+            return newest >= max(wanted, decided + 1) and self.jobs.written() > written
 
         eventually(is_going_on, seconds + 60, every=0.1)
 
@@ -120,7 +156,7 @@ class Load:
         """Nothing is queued any more and every run has ended; until when all instants had to be decided."""
         self.jobs.write()
         until = float(int(time.time()))
-        eventually(lambda: self._is_decided(until), 2 * TAKEOVER_SECONDS + 10, every=0.1)
+        eventually(lambda: self._is_decided(until), 2 * self._takeover + 10, every=0.1)
         self.jobs.write(suspended=True)
         seen = len(self.recorder.entries)
         eventually(lambda: any(e.reason == "suspended" for e in self.recorder.entries[seen:]), 30, every=0.1)
@@ -144,9 +180,9 @@ class Load:
         recorder = self.recorder
         noticed = sum("redis has lost" in line.get("event", "") for line in self.stack.logs("scheduler"))
         return History(
-            jobs=self.jobs.known(),
+            jobs=tuple(self.jobs.known()),
             entries=tuple(recorder.entries),
-            lines=read_lines(self.jobs.lines, boot_offset()),
+            lines=self.jobs.read(),
             pushes=tuple(recorder.pushes),
             finals=tuple(recorder.finals.values()),
             sightings=recorder.sightings(),

@@ -15,7 +15,7 @@ from typing import Any
 from tests.faults.history import Job, Line, Period
 
 SCRIPT = r"""
-file=$1 mode=$2 seconds=$3
+file=$1 mode=$2 seconds=$3 does=$4
 read -r up _ < /proc/uptime
 printf 's %s %s %s %s %s %s -\n' "$KUBER_CRON_JOB" "$KUBER_CRON_RUN_ID" "$KUBER_CRON_ATTEMPT" "$KUBER_CRON_SCHEDULED_AT" $$ "$up" >> "$file"
 code=0
@@ -23,6 +23,7 @@ case $mode in
   fails) code=3 ;;
   first-fails) [ "$KUBER_CRON_ATTEMPT" -gt 1 ] || code=3 ;;
 esac
+[ -z "$does" ] || eval "$does" || code=$?
 [ "$seconds" = 0 ] || sleep "$seconds"
 read -r up _ < /proc/uptime
 printf 'e %s %s %s %s %s %s %s\n' "$KUBER_CRON_JOB" "$KUBER_CRON_RUN_ID" "$KUBER_CRON_ATTEMPT" "$KUBER_CRON_SCHEDULED_AT" $$ "$up" $code >> "$file"
@@ -32,12 +33,16 @@ exit $code
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One job of the harness. ``seconds`` is its period; ``options`` are job-file keys."""
+    """One job of the harness. ``seconds`` is its period; ``options`` are job-file keys.
+
+    ``does``: what it does between its two lines, in the shell's words; nothing if empty.
+    """
 
     id: str
     seconds: int = 1
     mode: str = "ok"
     lasts: str = "0"
+    does: str = ""
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -46,6 +51,11 @@ class Spec:
         if self.options.get("after"):
             return "@after"
         return f"@every {self.seconds}s" if self.seconds % 60 else f"*/{self.seconds // 60} * * * *"
+
+    def entry(self, program: Sequence[str], file: str) -> dict[str, Any]:
+        """As the job file has it. ``program`` runs SCRIPT, which appends to ``file``."""
+        command = [*program, file, self.mode, self.lasts, self.does]
+        return {"name": self.id, "schedule": self.schedule, "command": command, **self.options}
 
     def known(self, since: float) -> Job:
         """What the checker is told."""
@@ -149,9 +159,16 @@ class JobFile:
         """All jobs with all their periods."""
         return tuple(self._known.values())
 
+    def read(self) -> tuple[Line, ...]:
+        """What the commands have written."""
+        return read_lines(self.lines, boot_offset())
+
+    def written(self) -> int:
+        """How many bytes of it there are."""
+        return self.lines.stat().st_size
+
     def _entry(self, spec: Spec, *, suspended: bool) -> dict[str, Any]:
-        command = ["sh", str(self._script), str(self.lines), spec.mode, spec.lasts]
-        entry = {"name": spec.id, "schedule": spec.schedule, "command": command, **spec.options}
+        entry = spec.entry(["sh", str(self._script)], str(self.lines))
         return entry | {"suspend": True} if suspended else entry
 
     def _swap(self, text: str) -> None:

@@ -1,9 +1,9 @@
 # Starts Redis with the password and a bound of memory. By its standard input, so that neither an argument nor a
 # file shows the password. Nothing but a shell and redis-server is needed.
 set -eu
+export LC_ALL=C # A-Z below are letters of ASCII
 
-password=
-IFS= read -r password </etc/kuber-cron/secret/password || [ -n "$password" ] # its end of line may be missing
+IFS= read -r password </etc/kuber-cron/secret/password || : # its end of line may be missing
 case $password in
   "" | *[!A-Za-z0-9._~-]*)
     # It also stands in the dashboard's URL.

@@ -3,6 +3,7 @@
 import secrets
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.e2e.load import Load
+from tests.e2e.monitored import Monitored
 from tests.e2e.stack import PublishedRedis, Stack, docker
 from tests.faults.ports import free_port
 
@@ -95,6 +97,7 @@ def stacks(image_tag: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @contextmanager
 def _demo(stacks: Stacks) -> Iterator[Stack]:
     with stacks.project("demo") as stack:
+        stack.began = time.monotonic()
         stack.up()
         yield stack
 
@@ -110,6 +113,23 @@ def _load(stacks: Stacks) -> Iterator[Load]:
         stack.up()
         yield load
         load.stop()
+
+
+@contextmanager
+def _monitored(stacks: Stacks) -> Iterator[Monitored]:
+    monitored = Monitored(stacks.directory / "alerts")
+    with stacks.project("alerts", "alerts.yml", E2E_ALERTS=str(monitored.directory)) as stack:
+        stack.up()
+        monitored.stack = stack
+        yield monitored
+
+
+@pytest.fixture
+def monitored(stacks: Stacks) -> Monitored:
+    """The shipped services, all well, with a Prometheus in a hurry."""
+    found: Monitored = stacks.take(_monitored)
+    found.stack.wait_until_well()
+    return found
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 from urllib.parse import quote
 from urllib.request import urlopen
 
@@ -56,6 +55,9 @@ def examples_settings() -> dict[str, str]:
 
 class Stack:
     """One project. ``overrides`` are files of tests/e2e/overrides, ``variables`` what they and .env know."""
+
+    began: float
+    """When `docker compose up` was called, on the monotonic clock."""
 
     def __init__(
         self, project: str, *, overrides: Sequence[str] = (), variables: Mapping[str, str] | None = None
@@ -201,36 +203,43 @@ class Stack:
         leader = self.leader()
         return next(name for name in self.containers("scheduler") if name != leader)
 
-    def get(self, port: str, path: str) -> bytes:
-        """A page of a published service: ``get("DASHBOARD_PORT", "/")``."""
+    def get(self, port: str, path: str) -> Any:
+        """A JSON page of a published service: ``get("DASHBOARD_PORT", "/0/data/queues.json")``."""
         with urlopen(f"http://127.0.0.1:{self.ports[port]}{path}", timeout=10) as answer:
-            return bytes(answer.read())
+            return json.load(answer)
+
+    def ask(self, port: str, path: str) -> Any:
+        """The same of a service that may not answer yet: None then."""
+        try:
+            return self.get(port, path)
+        except OSError:
+            return None
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """What Prometheus answers to an instant query: its samples; none while it does not answer."""
-        try:
-            answer = json.loads(self.get("PROMETHEUS_PORT", f"/api/v1/query?query={quote(expression)}"))
-        except (URLError, OSError):
-            return []
-        found = answer["data"]["result"]
-        return found if isinstance(found, list) else []
+        answer = self.ask("PROMETHEUS_PORT", f"/api/v1/query?query={quote(expression)}")
+        return list(answer["data"]["result"]) if answer else []
 
     def targets(self) -> dict[str, str]:
         """Each target's health and, where it is not up, the reason, by its address."""
-        found = json.loads(self.get("PROMETHEUS_PORT", "/api/v1/targets?state=active"))["data"][
-            "activeTargets"
-        ]
+        answer = self.ask("PROMETHEUS_PORT", "/api/v1/targets?state=active")
         return {
-            target["scrapeUrl"]: " ".join((target["health"], target["lastError"])).strip() for target in found
+            target["scrapeUrl"]: " ".join((target["health"], target["lastError"])).strip()
+            for target in (answer["data"]["activeTargets"] if answer else ())
         }
 
     def alerts(self) -> dict[str, str]:
         """The alerts that are not inactive: name to state, the gravest of its instances."""
-        found = json.loads(self.get("PROMETHEUS_PORT", "/api/v1/alerts"))["data"]["alerts"]
+        found = self.get("PROMETHEUS_PORT", "/api/v1/alerts")["data"]["alerts"]
         return {
             alert["labels"]["alertname"]: alert["state"]
             for alert in sorted(found, key=lambda alert: alert["state"] == "firing")
         }
+
+    def told(self) -> set[str]:
+        """The alerts that Alertmanager would tell somebody of: not those that a graver one makes superfluous."""
+        found = self.get("ALERTMANAGER_PORT", "/api/v2/alerts?active=true&inhibited=false")
+        return {alert["labels"]["alertname"] for alert in found}
 
 
 class PublishedRedis:

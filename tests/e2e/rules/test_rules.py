@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -52,6 +53,17 @@ def test_composes_prometheus_configuration_can_be_read_with_the_rules_in_their_p
     path = CONFIGURATION / "prometheus.yml"
     said = check("promtool", "prometheus", "check", "config", str(path), mounts=[mounted])
     assert "1 rule files found" in said
+
+
+def test_the_documented_scrape_configuration_can_be_read(tmp_path):
+    documented = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(scrape_configs:.*?)```", documented, re.DOTALL)
+    (tmp_path / "prometheus.yml").write_text(block)
+    tmp_path.chmod(0o755)
+    check(
+        *("promtool", "prometheus", "check", "config", "--syntax-only", "/config/prometheus.yml"),
+        mounts=[f"{tmp_path}:/config:ro"],
+    )
 
 
 def test_composes_alertmanager_configuration_can_be_read():

@@ -1,13 +1,13 @@
 """The shipped docker-compose.yml under a project of its own: what tests do to it, and what they ask it."""
 
+import contextlib
 import json
 import os
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 from urllib.request import urlopen
 
@@ -16,6 +16,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from tests.faults.ports import free_port
 from tests.waiting import eventually
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
 OVERRIDES = Path(__file__).parent / "overrides"
@@ -45,6 +47,20 @@ def run(*words: str, env: Mapping[str, str] | None = None, seconds: float = 180)
 def docker(*words: str) -> str:
     """What a docker command says."""
     return run("docker", *words).strip()
+
+
+def wait_for(look: Callable[[], T], wanted: T, seconds: float = 60) -> None:
+    """``look`` says ``wanted`` in time; if it does not, what it says instead."""
+    found = look()
+
+    def is_so() -> bool:
+        nonlocal found
+        found = look()
+        return found == wanted
+
+    with contextlib.suppress(AssertionError):
+        eventually(is_so, seconds, every=0.5)
+    assert found == wanted, f"after {seconds:g} s"
 
 
 def examples_settings() -> dict[str, str]:
@@ -130,13 +146,8 @@ class Stack:
     def wait_until_well(self, service: str = "", seconds: float = 60) -> None:
         """Every container runs, and is healthy where it has a check."""
 
-        def is_well() -> bool:
-            return bool(self.containers(service)) and not self.unwell(service)
-
-        try:
-            eventually(is_well, seconds, every=0.3)
-        except AssertionError:
-            raise AssertionError(f"not well after {seconds:g} s: {self.unwell(service)}") from None
+        assert self.containers(service), f"{self.project} has no containers"
+        wait_for(lambda: self.unwell(service), {}, seconds)
 
     def crash(self, container: str) -> None:
         """SIGKILL to its first process, from outside: the engine takes it for a crash and starts it again.
@@ -264,7 +275,7 @@ class PublishedRedis:
 
     def connect(self, timeout_seconds: float) -> socket.socket:
         """A bare connection that takes commands: the password has been given."""
-        with ExitStack() as stack:
+        with contextlib.ExitStack() as stack:
             connection = stack.enter_context(
                 socket.create_connection(("127.0.0.1", self.port), timeout_seconds)
             )

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import pytest
 from tests.e2e.monitored import Monitored
-from tests.e2e.stack import ROOT, docker
+from tests.e2e.stack import ROOT, docker, wait_for
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 DOCUMENTED = re.findall(r"(?m)^\| `(cron_\w+)", (ROOT / "docs/metrics.md").read_text())
-SECONDS = 60
 # What a test before leaves behind for its whole window: it is about those minutes, not about now.
 LINGERING = {
     "KuberCronJobOverlaps",
@@ -22,20 +21,6 @@ LINGERING = {
     "KuberCronRunsLate",
     "KuberCronRunsMissed",
 }
-
-
-def wait_for(look, wanted):
-    def is_so():
-        nonlocal found
-        found = look()
-        return found == wanted
-
-    found = None
-    try:
-        eventually(is_so, SECONDS, every=0.5)
-    except AssertionError:
-        assert found == wanted
-        raise
 
 
 def known_metrics(stack):

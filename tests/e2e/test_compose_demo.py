@@ -4,7 +4,8 @@ import re
 import time
 
 import pytest
-from tests.e2e.stack import ROOT, SERVICES, run
+from tests.e2e.stack import ROOT, SERVICES, run, wait_for
+from tests.monitoring_queries import shown
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -91,3 +92,20 @@ def test_the_script_shows_an_alert_come_and_go(demo, figure):
         "and gone from Alertmanager",
     ]
     figure(f"alert.sh: fired after {lines[2][0]} s, resolved after {lines[5][0]} s")
+
+
+@pytest.mark.parametrize("job", ["payments", "slow"])
+def test_every_panel_of_the_dashboards_has_something_to_show(demo, job):
+    left = shown(namespace="compose", cron_instance="kuber-cron", job=job)
+    assert len(left) > 50
+
+    def nothing_to_show():
+        left[:] = [panel for panel in left if not has_values(demo, panel.expr)]
+        return left
+
+    # The slowest rules are looked at once a minute, and rates need two looks.
+    wait_for(nothing_to_show, [], 150)
+
+
+def has_values(stack, expression):
+    return any(sample["value"][1] != "NaN" for sample in stack.query(expression))

@@ -1,5 +1,6 @@
 """The examples are what people copy: they load without a word, and say the same in both languages."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from kuber_cron.common import crontab, jobfile
 from kuber_cron.common.jobs import Parsed
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-FILES = sorted(path for path in EXAMPLES.rglob("*") if path.is_file())
+OWN = sorted(path for path in EXAMPLES.iterdir() if path.is_file())
+COMPOSE = sorted((EXAMPLES / "compose" / "jobs").iterdir())
+FILES = [*OWN, *COMPOSE]
 
 
 def parse(path: Path) -> Parsed:
@@ -35,8 +38,16 @@ def test_an_example_shows_life_within_ten_seconds():
     assert "@every 10s" in schedules
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", OWN, ids=lambda path: path.name)
 def test_an_example_writes_only_below_its_data_folder(path: Path):
     for job in parse(path).jobs:
         assert job.env["DATA"] == ".kuber-cron/example", job.id
         assert ".." not in job.command, job.id
+
+
+@pytest.mark.parametrize("path", COMPOSE, ids=lambda path: path.name)
+def test_what_compose_runs_writes_only_to_the_volume_that_its_workers_share(path: Path):
+    for job in parse(path).jobs:
+        assert isinstance(job.command, str)
+        for named in re.findall(r"(?<![\w/])/[a-z][\w/.-]*", job.command):
+            assert named.startswith("/work"), job.id

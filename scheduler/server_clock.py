@@ -3,6 +3,10 @@
 A wall clock that somebody sets does not move it: the offset is to CLOCK_BOOTTIME and is measured anew with
 each renewal of the lease. A measurement that took long says little, so it counts only if nothing better is
 known or the better one has grown old.
+
+Redis answered somewhere between the sending and the receiving of a call; we take it that it answered at the end.
+So this clock is behind Redis' by at most the call's duration and never ahead, and no run starts before its instant:
+a job of midnight that asks for the date would be told yesterday's.
 """
 
 import threading
@@ -28,11 +32,12 @@ class ServerClock:
     def measured(self, sent: float, received: float, server_seconds: float) -> None:
         """Take in one look at Redis' time: interval-clock readings around the call, and what it said."""
         with self._lock:
-            error = (received - sent) / 2
+            error = received - sent
             aged = self._error + (received - self._measured_at) * _DRIFT
-            offset = server_seconds - (sent + received) / 2
+            offset = server_seconds - received
             # A jump of the server's own clock shows as a difference that no error explains: believe it.
-            if error <= aged or abs(offset - self._offset) > aged + error:
+            has_jumped = not self._offset - error <= offset <= self._offset + aged
+            if error <= aged or has_jumped:
                 self._offset, self._error, self._measured_at = offset, error, received
 
     def now(self) -> datetime:

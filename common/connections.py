@@ -22,7 +22,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import redis
@@ -43,10 +43,12 @@ from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 
-from kuber_cron.common import logs
+from kuber_cron.common import hiding
 from kuber_cron.common.errors import KuberCronError, RedisRefusedError, RedisUnreachableError, SettingsError
 from kuber_cron.common.redaction import redacted, redacted_url
-from kuber_cron.common.settings import Settings
+
+if TYPE_CHECKING:
+    from kuber_cron.common.settings import Settings  # loads pydantic, which who only looks does without
 
 Purpose = Literal["deciding", "claiming", "general", "rq"]
 
@@ -77,12 +79,12 @@ class PasswordFile(CredentialProvider):
         except (OSError, UnicodeDecodeError) as error:
             # redis-py cleans up after its own kind of error only.
             raise AuthenticationError(f"cannot read the password file {self._path}: {error}") from error
-        logs.hide(password)
+        hiding.hide(password)
         return (self._username, password) if self._username else (password,)
 
 
 def connect(
-    settings: Settings, purpose: Purpose, *, name: str = DEFAULT_INSTANCE, block_seconds: float = 5.0
+    settings: "Settings", purpose: Purpose, *, name: str = DEFAULT_INSTANCE, block_seconds: float = 5.0
 ) -> redis.Redis:
     """A client for ``purpose``, by the settings' URL; see :func:`open_client`.
 
@@ -182,7 +184,7 @@ def _parsed(url: str, known: set[str]) -> dict[str, Any]:
         raise _bad_url(url, f"unknown option {min(unknown)!r}; known are {', '.join(sorted(known))}")
     if not url.startswith("unix:"):
         parsed["socket_keepalive"] = True
-    logs.hide(
+    hiding.hide(
         *(str(parsed[name]) for name in ("password", "sentinel_password", "ssl_password") if name in parsed)
     )
     return parsed

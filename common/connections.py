@@ -7,6 +7,7 @@ that was applied before its answer got lost is applied again. So each connection
                next tick, which knows how.
 ``claiming``   no retries, patient for as long as the blocking command waits: the worker's claims.
 ``general``    up to three retries within about 2 s: whatever may safely be sent twice.
+``looking``    one retry: a person waits for the answer, and would rather read an error after a few seconds.
 ``rq``         for RQ's ``BaseWorker``, which raises its pool's timeout to 415 s: a pool that nobody else uses. Answers
                within 1.5 s, for the heartbeats wait for it.
 
@@ -50,7 +51,7 @@ from kuber_cron.common.redaction import redacted, redacted_url
 if TYPE_CHECKING:
     from kuber_cron.common.settings import Settings  # loads pydantic, which who only looks does without
 
-Purpose = Literal["deciding", "claiming", "general", "rq"]
+Purpose = Literal["deciding", "claiming", "general", "looking", "rq"]
 
 DEFAULT_INSTANCE = "kuber-cron"
 DEFAULT_PREFIX = "rq"
@@ -145,6 +146,7 @@ def open_client(
 def _options(purpose: Purpose, block_seconds: float) -> dict[str, Any]:
     """What redis-py is told for a purpose. Timeouts in seconds, for each single write and read."""
     never = Retry(NoBackoff(), 0)
+    once = Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 1)
     seldom = Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 3)
     by_purpose: dict[Purpose, dict[str, Any]] = {
         "deciding": {"retry": never, "socket_timeout": 1.5, "socket_connect_timeout": 1.0},
@@ -155,6 +157,7 @@ def _options(purpose: Purpose, block_seconds: float) -> dict[str, Any]:
             "socket_connect_timeout": 2.0,
             "health_check_interval": 15,
         },
+        "looking": {"retry": once, "socket_timeout": 5.0, "socket_connect_timeout": 2.0},
         "rq": {
             "retry": seldom,
             "socket_timeout": 1.5,

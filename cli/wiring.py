@@ -139,6 +139,7 @@ class _Tier:
 
     def scheduler(self, *, boot_token: str, alone: bool) -> "tuple[Watcher, Scheduler]":
         """Return the catalog, loaded, and a scheduler that follows it; `alone` where it is one of several replicas."""
+        from kuber_cron.common.store import DAY_SECONDS, Bounds
         from kuber_cron.scheduler.catalog import Watcher
         from kuber_cron.scheduler.metrics import SchedulerMetrics
         from kuber_cron.scheduler.server_clock import ServerClock
@@ -164,6 +165,11 @@ class _Tier:
                 boot_token=boot_token,
                 worker_ttl_seconds=settings.worker_ttl_seconds,
                 signing_key=self.signing_keys[0] if self.signing_keys else None,
+                bounds=Bounds(
+                    runs=settings.history_runs,
+                    seconds=max(1, int(settings.history_days * DAY_SECONDS)),
+                    size=settings.history_bytes,
+                ),
             ),
             connect=partial(self.connect, "deciding"),
             election=self._election(server_clock, wake, alone=alone),

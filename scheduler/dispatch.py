@@ -14,16 +14,7 @@ from typing import Any
 from redis.exceptions import RedisError, ResponseError
 
 from kuber_cron.common.errors import FencedError, RedisUnreachableError, StateLostError, TermOverError
-from kuber_cron.common.store import (
-    FAILURE_TTL_SECONDS,
-    HISTORY_LIMIT,
-    LOG_LIMIT,
-    Store,
-    Value,
-    pack,
-    rq_instant,
-    text,
-)
+from kuber_cron.common.store import LOG_LIMIT, Store, Value, pack, rq_instant, text
 from kuber_cron.scheduler.payloads import Builder
 from kuber_cron.scheduler.planner import Decision, Entry
 from kuber_cron.scheduler.terms import Term
@@ -201,8 +192,6 @@ class Dispatcher:
             self.through,
             rq_instant(now),
             self._log_limit,
-            HISTORY_LIMIT,
-            FAILURE_TTL_SECONDS,
             len(batch),
         ]
         packed: list[bytes] = []

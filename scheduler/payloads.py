@@ -15,11 +15,13 @@ from rq.serializers import JSONSerializer
 
 from kuber_cron.common import runs
 from kuber_cron.common.jobs import Job
-from kuber_cron.common.store import FAILURE_TTL_SECONDS, RESULT_TTL_SECONDS, Value
+from kuber_cron.common.store import Bounds, Value
 from kuber_cron.scheduler.relations import group_of
 
 # RQ's own field; ours is in the payload and measured by the worker. -1 is RQ's "no limit".
 _NO_TIMEOUT = -1
+# RQ's own fields too, and its defaults (500 s and a year) are neither: how long ended runs stay is told by the bounds.
+_TTL_SECONDS = Bounds().seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,8 @@ class Builder:
             status=JobStatus.QUEUED,
             description=f"{job.id} at {at:%Y-%m-%dT%H:%M:%SZ}",
             timeout=_NO_TIMEOUT if job.timeout is None else max(1, round(job.timeout)),
-            result_ttl=RESULT_TTL_SECONDS,
-            failure_ttl=FAILURE_TTL_SECONDS,
+            result_ttl=_TTL_SECONDS,
+            failure_ttl=_TTL_SECONDS,
             serializer=JSONSerializer,
         )
         if enqueued_at is not None:

@@ -9,7 +9,7 @@ What it does *not* guarantee: that a run starts. It guarantees that every instan
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import structlog
@@ -26,7 +26,7 @@ from kuber_cron.common.errors import (
 )
 from kuber_cron.common.measures import JobMeasures
 from kuber_cron.common.messenger import Messenger
-from kuber_cron.common.store import Keys, Store
+from kuber_cron.common.store import Bounds, Keys, Store
 from kuber_cron.scheduler import observer
 from kuber_cron.scheduler.catalog import Catalog, Watcher
 from kuber_cron.scheduler.decider import REMOVAL_SECONDS, SOON_SECONDS, Decider
@@ -69,6 +69,7 @@ class Options:
         boot_token: What ``@reboot`` counts as one boot.
         worker_ttl_seconds: After a worker's silence of this long its runs are given to others.
         removal_seconds: After the files have been unchanged for this long, jobs that are not in them are gone.
+        bounds: How much of ended runs stays readable.
     """
 
     keys: Keys
@@ -76,6 +77,7 @@ class Options:
     worker_ttl_seconds: float = 15.0
     removal_seconds: float = REMOVAL_SECONDS
     signing_key: bytes | None = None
+    bounds: Bounds = field(default_factory=Bounds)
 
 
 class Scheduler:
@@ -115,7 +117,9 @@ class Scheduler:
             removal_seconds=options.removal_seconds,
         )
         self._tidy_store = Store(connect(), options.keys)
-        self._housekeeper = Housekeeper(self._tidy_store, self._server_clock, options.worker_ttl_seconds)
+        self._housekeeper = Housekeeper(
+            self._tidy_store, self._server_clock, options.worker_ttl_seconds, options.bounds
+        )
         self._teller = Teller(messenger, self._tidy_store)
         self._turned_at = clock.elapsed()
         self._is_refused = False  # the last turn of the deciding loop failed by Redis

@@ -1,5 +1,5 @@
 -- Decides a batch of occurrences, each exactly once (spec: reliability.md section 4).
--- ARGV: prefix, epoch, lease, holder, through, now_iso, log_limit, history_limit, failure_ttl, count,
+-- ARGV: prefix, epoch, lease, holder, through, now_iso, log_limit, count,
 --   then for each item
 --   kind job believed cursor first last n reason run queue policy nfields field value ...
 -- through  the number of decisions that the leader knows of; Redis having fewer has lost writes.
@@ -13,7 +13,7 @@
 -- Answers {'OK', through, verdict, detail, verdict, detail, ...}, {'FENCED' | 'LOST', what, stored}.
 -- Sent twice, the second application finds every cursor moved and says so.
 local epoch, lease, holder, floor = tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5])
-local limit, count = tonumber(ARGV[7]), tonumber(ARGV[10])
+local limit, count = tonumber(ARGV[7]), tonumber(ARGV[8])
 local refused = fenced(epoch, lease)
 if refused then return refused end
 local through = tonumber(redis.call('HGET', K .. 'fence', 'through') or '0')
@@ -25,7 +25,7 @@ if not is_kind(P .. ':queues', 'set') then return redis.error_reply('WRONGKIND '
 
 local now = now_ms()
 NOW = {iso = ARGV[6], seconds = string.format('%.3f', now / 1000)}
-KEEP = {history = tonumber(ARGV[8]), log = limit, ttl = tonumber(ARGV[9])}
+KEEP.log = limit
 BY = holder
 
 local paused = redis.call('HLEN', K .. 'paused') > 0
@@ -179,7 +179,7 @@ local function enqueue(item)
 end
 
 -- The keys of a job that have no expiry while it is in the files.
-local REMEMBERED = {'log:', 'stats:', 'history:', 'past:'}
+local REMEMBERED = {'log:', 'stats:', 'history:', 'sizes:', 'past:'}
 
 local function cancel(job)
   local todo = {}
@@ -243,7 +243,7 @@ local function decide(item)
     cursors[item.job] = ''
     record(item, 'dropped', item.reason)
     -- What is remembered of a job that is gone outlives it as long as its failed runs do.
-    for _, name in ipairs(REMEMBERED) do redis.call('EXPIRE', K .. name .. item.job, KEEP.ttl) end
+    for _, name in ipairs(REMEMBERED) do redis.call('EXPIRE', K .. name .. item.job, bounds().seconds) end
     return 'DROPPED', ''
   end
   redis.call('HSET', K .. 'cursor', item.job, item.cursor)
@@ -287,7 +287,7 @@ local function undo(item, reason)
     'count', item.n, 'reason', reason, 'run', item.run, 'epoch', ARGV[2], 'by', holder})
 end
 
-local items, jobs, at = {}, {}, 11
+local items, jobs, at = {}, {}, 9
 for i = 1, count do
   local nfields = tonumber(ARGV[at + 11])
   items[i] = {kind = ARGV[at], job = ARGV[at + 1], believed = ARGV[at + 2], cursor = ARGV[at + 3],

@@ -4,8 +4,21 @@
 --
 -- A script that uses these sets NOW (its caller's instant, as text and in seconds) and BY (who acts) first.
 local NOW = {iso = '', seconds = '0'}
-local KEEP = {history = 100, log = 500, ttl = 2592000}
+local KEEP = {log = 500}
 local BY = ''
+
+-- How much of ended runs stays readable: `runs` and `bytes` of each job, and all for so many `seconds` after their end.
+-- The leader writes it by its settings (bounds.lua); a script reads it when it first needs to.
+local BOUNDS = {runs = 100, seconds = 2592000, bytes = 4194304}
+local has_bounds = false
+local function bounds()
+  if not has_bounds then
+    has_bounds = true
+    local stored = redis.pcall('HMGET', K .. 'bounds', 'runs', 'seconds', 'bytes')
+    for i, name in ipairs({'runs', 'seconds', 'bytes'}) do BOUNDS[name] = tonumber(stored[i] or '') or BOUNDS[name] end
+  end
+  return BOUNDS
+end
 
 -- The job of a run id, for runs whose hash somebody has deleted: the id is <job>-<instant>[-m<8 hex>].
 local function job_of(run)
@@ -95,15 +108,44 @@ local function close(run, job, outcome)
   end
 end
 
--- Ended runs stay readable up to a number per job; older ones are dropped, two at most a call.
+-- What the run takes in Redis, as Redis itself counts it; a guess where it may not be asked.
+local function size_of(run)
+  local size = 0
+  for _, key in ipairs({run_key(run), P .. ':results:' .. run}) do
+    local found = redis.pcall('MEMORY', 'USAGE', key)
+    if type(found) == 'table' then return 4096 end
+    size = size + (found or 0)
+  end
+  return size
+end
+
+-- The run is not among the job's ended ones any more, whatever became of it.
+local function forget_size(sizes, run)
+  local size = redis.call('HGET', sizes, run)
+  if size then
+    redis.call('HDEL', sizes, run)
+    redis.call('HINCRBY', sizes, '', -size)
+  end
+end
+
+-- Ended runs stay readable within bounds per job; older ones are dropped, a few at most a call. The newest stays.
 local function remember(run, job)
-  local history = K .. 'history:' .. job
+  local history, sizes = K .. 'history:' .. job, K .. 'sizes:' .. job
   redis.call('LREM', history, 0, run)
   redis.call('LPUSH', history, run)
-  for _ = 1, 2 do
-    if redis.call('LLEN', history) <= KEEP.history then break end
-    local old = redis.call('RPOP', history)
+  forget_size(sizes, run)
+  local size = size_of(run)
+  redis.call('HSET', sizes, run, size)
+  local total, count = redis.call('HINCRBY', sizes, '', size), redis.call('LLEN', history)
+  for _ = 1, 10 do
+    if count <= 1 then break end
+    local old = redis.call('LINDEX', history, -1)
     local origin, status = unpack(redis.call('HMGET', run_key(old), 'origin', 'status'))
+    -- One that has expired is in the list still.
+    if count <= bounds().runs and total <= bounds().bytes and status then break end
+    redis.call('RPOP', history)
+    forget_size(sizes, old)
+    total, count = tonumber(redis.call('HGET', sizes, '')), count - 1
     -- A person may have queued an ended run again: it lives, and comes back here at its next end.
     if not status or is_final(status) then
       for _, registry in ipairs({':finished:', ':failed:', ':canceled:'}) do
@@ -132,8 +174,8 @@ local function end_unstarted(run, reason, todo)
     redis.pcall('ZREM', P .. ':scheduled:' .. origin, run)
     redis.pcall('ZREM', P .. ':deferred:' .. origin, run)
     redis.call('HSET', run_key(run), 'status', 'canceled', 'execution', '', 'ended_at', NOW.iso, 'outcome', reason)
-    redis.call('EXPIRE', run_key(run), KEEP.ttl)
-    redis.call('EXPIRE', P .. ':results:' .. run, KEEP.ttl)
+    redis.call('EXPIRE', run_key(run), bounds().seconds)
+    redis.call('EXPIRE', P .. ':results:' .. run, bounds().seconds)
     redis.call('ZADD', P .. ':canceled:' .. origin, NOW.seconds, run)
     remember(run, job)
   else
@@ -141,7 +183,7 @@ local function end_unstarted(run, reason, todo)
     for _, queue in ipairs(redis.call('SMEMBERS', P .. ':queues')) do
       redis.call('ZREM', P .. ':deferred:' .. string.sub(queue, #queue_key('') + 1), run)
     end
-    redis.call('EXPIRE', P .. ':results:' .. run, KEEP.ttl)
+    redis.call('EXPIRE', P .. ':results:' .. run, bounds().seconds)
   end
   -- The log first, for an error there leaves everything to be done again.
   log_decision(job, KEEP.log, {'decision', 'ended', 'first', at, 'last', at, 'count', 1, 'reason', reason,

@@ -35,6 +35,8 @@ Everything lies under RQ's own prefix (``rq`` for the default instance), our own
 ``alive:<worker>``        string  a worker's liveness, with its ttl
 ``seen:<worker>``         string  its last heartbeat; the claim list is looked after for a day after it
 ``output:<execution>``    string  what a running attempt has said so far, with a ttl
+``jobs``                  hash    job → its card: queue, delay, life … for people who look without job files
+``schedulers``            hash    replica → what it tells of itself: version, jobs, the term it leads in
 ========================  ======  =====================================================================
 
 What this module does *not* do: decide anything. Each script's own header says what it promises.

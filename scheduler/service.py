@@ -28,6 +28,7 @@ from kuber_cron.common.measures import JobMeasures
 from kuber_cron.common.messenger import Messenger
 from kuber_cron.common.store import Bounds, Keys, Store
 from kuber_cron.scheduler import observer
+from kuber_cron.scheduler.bulletin import Bulletin
 from kuber_cron.scheduler.catalog import Catalog, Watcher
 from kuber_cron.scheduler.decider import REMOVAL_SECONDS, SOON_SECONDS, Decider
 from kuber_cron.scheduler.dispatch import Dispatcher, Verdict
@@ -67,6 +68,7 @@ class Options:
 
     Attributes:
         boot_token: What ``@reboot`` counts as one boot.
+        holder: This replica's identity in elections, for people who look; without one it tells nothing of itself.
         worker_ttl_seconds: After a worker's silence of this long its runs are given to others.
         removal_seconds: After the files have been unchanged for this long, jobs that are not in them are gone.
         bounds: How much of ended runs stays readable.
@@ -74,6 +76,7 @@ class Options:
 
     keys: Keys
     boot_token: str = "installation"  # noqa: S105 - names a boot, opens nothing
+    holder: str = ""
     worker_ttl_seconds: float = 15.0
     removal_seconds: float = REMOVAL_SECONDS
     signing_key: bytes | None = None
@@ -121,6 +124,7 @@ class Scheduler:
             self._tidy_store, self._server_clock, options.worker_ttl_seconds, options.bounds
         )
         self._teller = Teller(messenger, self._tidy_store)
+        self._bulletin = Bulletin(self._tidy_store, options.holder, clock=clock, server_now=server_clock.now)
         self._turned_at = clock.elapsed()
         self._is_refused = False  # the last turn of the deciding loop failed by Redis
         self._threads: list[threading.Thread] = []
@@ -146,6 +150,7 @@ class Scheduler:
         self._watcher.stop()
         for thread in self._threads:
             thread.join(timeout=5)
+        self._bulletin.leave()
         self._lease.stop()
 
     def wake(self) -> None:
@@ -231,6 +236,7 @@ class Scheduler:
         if verdict.word in {"QUEUED", "HELD"}:
             job = catalog.entries[decision.job].job
             lateness = max(0.0, (verdict.answered_at - decision.due_at).total_seconds())
+            self._bulletin.decided(verdict.answered_at, lateness)
             self._measures.lateness.labels(job.queue).observe(lateness)
             say = log.debug if job.quiet else log.info
             event = "run queued" if verdict.word == "QUEUED" else "run held"
@@ -257,6 +263,7 @@ class Scheduler:
         gaps, observation, expectations = Gaps(), Observation(), Expectations()
         while not self._stop.wait(ROUND_SECONDS):
             term = self._lease.token()
+            self._bulletin.tell(term, self._watcher.current)
             if term is None:
                 continue
             if term.epoch != observed_in:
@@ -271,6 +278,7 @@ class Scheduler:
                     observation = self._observe(term, entries) or observation
                     observe_from = self._clock.elapsed() + observer.OBSERVE_SECONDS
                 self._metrics.update(expected=expectations.after_a_slice(entries, observation.jobs))
+                self._bulletin.lay_cards(term, self._watcher.current)
             except RedisError as error:
                 # Also where it refuses (out of memory, say): heartbeats may have been refused like this call.
                 self._housekeeper.redis_was_away()

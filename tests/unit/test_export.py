@@ -184,7 +184,7 @@ def test_a_manifest_says_the_schedule_the_command_and_the_policies():
         [
             job(
                 id="Nightly_Dump",
-                schedule="30 2 * * mon-sun",
+                schedule="30 2 * * mon-fri",
                 command="echo $(date) $$",
                 timezone="Europe/Berlin",
                 timeout=600.0,
@@ -200,9 +200,13 @@ def test_a_manifest_says_the_schedule_the_command_and_the_policies():
     )
     manifest = yaml.safe_load(text)
     assert manifest["metadata"]["name"] == "nightly-dump"
+    assert manifest["metadata"]["annotations"] == {
+        "kuber-cron/name": "Nightly_Dump",
+        "kuber-cron/options": '{"concurrency": "queue", "queue": "batch", "stdin": ""}',
+    }
     spec = manifest["spec"]
     pod = spec["jobTemplate"]["spec"]["template"]["spec"]
-    assert (spec["schedule"], spec["timeZone"]) == ("30 2 * * 0,1,2,3,4,5,6", "Europe/Berlin")
+    assert (spec["schedule"], spec["timeZone"]) == ("30 2 * * 1,2,3,4,5", "Europe/Berlin")
     assert (spec["concurrencyPolicy"], spec["startingDeadlineSeconds"], spec["suspend"]) == (
         "Forbid",
         60,
@@ -219,14 +223,14 @@ def test_a_manifest_says_the_schedule_the_command_and_the_policies():
     ]
     assert notes == [
         "job 'Nightly_Dump': is called nightly-dump",
-        "job 'Nightly_Dump': its schedule 30 2 * * mon-sun is written 30 2 * * 0,1,2,3,4,5,6",
+        "job 'Nightly_Dump': its schedule 30 2 * * mon-fri is written 30 2 * * 1,2,3,4,5",
         "job 'Nightly_Dump': its standard input is lost",
         "job 'Nightly_Dump': concurrency=queue became Forbid",
         "job 'Nightly_Dump': no counterpart for queue",
     ]
 
 
-@pytest.mark.parametrize("schedule", ["@reboot", "0 0 L * *", "0 0 * * 5#2"])
+@pytest.mark.parametrize("schedule", ["@reboot", "0 0 L * *", "0 0 * * 5#2", "0 0 */2 * 1"])
 def test_a_job_that_kubernetes_cannot_schedule_is_left_out_with_a_note(schedule):
     text, notes = to_kubernetes([job(schedule=schedule)], image="busybox")
     assert text == ""

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from kuber_cron.cli import failures, options, output, reading, serving, spans
+from kuber_cron.cli import failures, options, output, reading, serving
 from kuber_cron.cli.command import Command
 from kuber_cron.cli.events import Events
+from kuber_cron.common import spans
 from kuber_cron.common.clock import SystemClock
 from kuber_cron.common.errors import UsageError
 from kuber_cron.common.jobs import Job

@@ -114,7 +114,10 @@ def _schema_of_one(kind: Any) -> dict[str, Any]:
     if origin is Literal:
         return {"enum": list(get_args(kind))}
     if origin is tuple:
-        return {"type": "array", "items": _schema_of(get_args(kind)[0])}
+        inner = get_args(kind)
+        if inner[-1] is not Ellipsis:
+            return {"type": "array", "prefixItems": [_schema_of(each) for each in inner]}
+        return {"type": "array", "items": _schema_of(inner[0])}
     if origin is not None and issubclass(origin, Mapping):
         return {"type": "object", "additionalProperties": _schema_of(get_args(kind)[1])}
     if is_dataclass(kind) and isinstance(kind, type):

@@ -40,6 +40,9 @@ def kuber_cron(
     context: typer.Context,
     *,
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    debug: Annotated[  # noqa: ARG001 - taken out of argv before, for it may stand behind the command too
+        bool, typer.Option("--debug", help="With an error show its traceback; also behind a command.")
+    ] = False,
 ) -> None:
     """The cron that never loses a run, never doubles one, and can always say why."""
     if version:
@@ -66,6 +69,7 @@ for _command in COMMANDS:
 def execute(argv: list[str]) -> int:
     """Run one command line to its end; return its exit status. Nothing but a second Ctrl-C escapes."""
     as_json = failures.wants_json(argv)
+    argv, with_traceback = failures.without_debug(argv)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # text that the terminal's encoding lacks must not end a command
             stream.reconfigure(errors="backslashreplace")
@@ -80,7 +84,7 @@ def execute(argv: list[str]) -> int:
         # The parser ends a command so when it meets EPIPE, before we can.
         return _reader_gone() if stop.code == failures.PROBLEM else _status(stop.code)
     except Exception as error:  # noqa: BLE001 -- the top of the program: every error leaves as one sentence
-        return failures.report(error, as_json=as_json)
+        return failures.report(error, as_json=as_json, with_traceback=with_traceback)
     return _status(status)
 
 

@@ -7,19 +7,13 @@ from typing import TYPE_CHECKING
 
 from kuber_cron.cli import failures, output
 from kuber_cron.common import similar
-from kuber_cron.common.errors import KuberCronError, ScheduleError, UsageError
+from kuber_cron.common.errors import KuberCronError, ScheduleError, UnknownJobError, UsageError
 from kuber_cron.common.jobs import Job
 
 if TYPE_CHECKING:
     from kuber_cron.common.sources import Loaded
 
 STDIN = "-"
-
-
-class UnknownJobError(KuberCronError):
-    """No job has the name that was asked for."""
-
-    code = "unknown-job"
 
 
 class NotOnStdinError(UsageError):

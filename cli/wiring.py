@@ -167,6 +167,7 @@ class _Tier:
                 holder=holder,
                 worker_ttl_seconds=settings.worker_ttl_seconds,
                 signing_key=self.signing_keys[0] if self.signing_keys else None,
+                accepted_keys=self.signing_keys,
                 bounds=Bounds(
                     runs=settings.history_runs,
                     seconds=max(1, int(settings.history_days * DAY_SECONDS)),

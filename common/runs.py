@@ -39,6 +39,12 @@ def job_of(run: str) -> str:
     return _STAMPED.sub("", run)
 
 
+def is_by_hand(run: str) -> bool:
+    """Whether it is the id of a run that somebody asked for: it stands for no occurrence."""
+    found = _STAMPED.search(run)
+    return found is not None and found[1] is not None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payload:
     """All that decides what an attempt executes and how it may end. Field meanings as in ``jobs.Job``.

@@ -5,6 +5,7 @@ Everything lies under RQ's own prefix (``rq`` for the default instance), our own
 
 ========================  ======  =====================================================================
 ``fence``                 hash    ``epoch holder cluster seen through server``: who may decide, and how much was
+                                  decided; ``hand_at hand_count``: the place in line of runs by hand
 ``lease``                 string  ``holder:epoch`` with a ttl, where no Kubernetes Lease is used
 ``boot``                  string  the boot whose ``@reboot`` jobs have been decided
 ``cursor``                hash    job → its last decided instant with the schedule and zone it was made with
@@ -30,6 +31,11 @@ Everything lies under RQ's own prefix (``rq`` for the default instance), our own
 ``bounds``                hash    how much of ended runs stays: ``runs``, ``seconds``, ``bytes``, by the leader's settings
 ``quarantine``            stream  runs that nobody could read or verify, with the reason, bounded
 ``aside:<run>``           any     what stood under such a run's name and was no run
+``requests``              list    what people ask the leader for, by the requests' ids, oldest first
+``request:<id>``          hash    one of them, with its ttl: ``body signature``, and what became of it
+``answer:<id>``           list    what became of each of its runs, with a ttl
+``acted``, ``acts``       hash,   how often people did what; what they did last, with who and when, bounded
+                          stream
 ``claims``                set     workers that have, or may have, a claim list
 ``claims:<worker>``       list    run ids that a worker has claimed and not yet started
 ``alive:<worker>``        string  a worker's liveness, with its ttl

@@ -46,9 +46,14 @@ class Builder:
         self._client = client
         self._key = signing_key
 
-    def record(self, job: Job, at: datetime, enqueued_at: datetime | None = None) -> Record:
-        """The record of the job's occurrence at ``at``; the deciding script writes when it was queued."""
-        payload = runs.payload_for(job, at)
+    def record(
+        self, job: Job, at: datetime, enqueued_at: datetime | None = None, *, run: str | None = None
+    ) -> Record:
+        """The record of the job's occurrence at ``at``, or with ``run`` of a run of that id that somebody asked for.
+
+        The script that queues it writes when it was.
+        """
+        payload = runs.payload_for(job, at, run=run, manual=run is not None)
         body, signature = runs.encode(payload, self._key)
         rq_job = RQJob.create(
             runs.FUNCTION,
@@ -71,6 +76,8 @@ class Builder:
         mapping |= {"job": job.id, "at": int(at.timestamp()), "max_lost": payload.max_lost}
         if job.group is not None:
             mapping["group"] = group_of(job.group)[0]
+        if job.concurrency != "allow":
+            mapping["concurrency"] = job.concurrency
         if job.on_remove != "run":
             mapping["on_remove"] = job.on_remove
         flat = tuple(part for item in mapping.items() for part in item)

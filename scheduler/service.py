@@ -8,7 +8,7 @@ What it does *not* guarantee: that a run starts. It guarantees that every instan
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -35,6 +35,7 @@ from kuber_cron.scheduler.dispatch import Dispatcher, Verdict
 from kuber_cron.scheduler.expectations import Expectations
 from kuber_cron.scheduler.gaps import Gaps
 from kuber_cron.scheduler.housekeeping import ROUND_SECONDS, Housekeeper, Tidied
+from kuber_cron.scheduler.inbox import Inbox, Rights
 from kuber_cron.scheduler.metrics import SchedulerMetrics, State
 from kuber_cron.scheduler.observer import Observation
 from kuber_cron.scheduler.payloads import Builder
@@ -72,6 +73,7 @@ class Options:
         worker_ttl_seconds: After a worker's silence of this long its runs are given to others.
         removal_seconds: After the files have been unchanged for this long, jobs that are not in them are gone.
         bounds: How much of ended runs stays readable.
+        accepted_keys: What requests may have been signed with.
     """
 
     keys: Keys
@@ -81,6 +83,7 @@ class Options:
     removal_seconds: float = REMOVAL_SECONDS
     signing_key: bytes | None = None
     bounds: Bounds = field(default_factory=Bounds)
+    accepted_keys: Sequence[bytes] = ()
 
 
 class Scheduler:
@@ -124,6 +127,15 @@ class Scheduler:
             self._tidy_store, self._server_clock, options.worker_ttl_seconds, options.bounds
         )
         self._teller = Teller(messenger, self._tidy_store)
+        self._inbox = Inbox(
+            connect,
+            options.keys,
+            Rights(signing_key=options.signing_key, accepted_keys=options.accepted_keys),
+            clock=server_clock,
+            token=election.token,
+            catalog=lambda: watcher.current,
+            failed=metrics.loop_errors.inc,
+        )
         self._bulletin = Bulletin(self._tidy_store, options.holder, clock=clock, server_now=server_clock.now)
         self._turned_at = clock.elapsed()
         self._is_refused = False  # the last turn of the deciding loop failed by Redis
@@ -137,7 +149,7 @@ class Scheduler:
         self._expect_runs()
         self._lease.start()
         self._watcher.start()
-        for target in (self._decide_loop, self._tidy_loop):
+        for target in (self._decide_loop, self._tidy_loop, self._inbox_loop):
             thread = threading.Thread(target=target, name=target.__name__.strip("_"), daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -255,6 +267,9 @@ class Scheduler:
             log.warning("already queued", job=decision.job, run=verdict.detail)
         else:
             log.debug("cursor moved", job=decision.job, reason=decision.reason, cursor=decision.cursor)
+
+    def _inbox_loop(self) -> None:
+        self._inbox.run(self._stop)
 
     # --- housekeeping and metrics ----------------------------------------------------------------
 

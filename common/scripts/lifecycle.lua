@@ -2,10 +2,11 @@
 -- (spec: reliability.md section 4, Overlap and Chains). Written so that no count can go stale: overlap, groups and
 -- chains are held by the runs themselves (`active`, `group`, `gates`), and whatever ends a run comes through here.
 --
--- A script that uses these sets NOW (its caller's instant, as text and in seconds) and BY (who acts) first.
+-- A script that uses these sets NOW (its caller's instant, as text and in seconds) and BY (who acts) first, and WHO
+-- where a person's command is what acts: user@host.
 local NOW = {iso = '', seconds = '0'}
 local KEEP = {log = 500}
-local BY = ''
+local BY, WHO = '', ''
 
 -- How much of ended runs stays readable: `runs` and `bytes` of each job, and all for so many `seconds` after their end.
 -- The leader writes it by its settings (bounds.lua); a script reads it when it first needs to.
@@ -23,6 +24,11 @@ end
 -- The job of a run id, for runs whose hash somebody has deleted: the id is <job>-<instant>[-m<8 hex>].
 local function job_of(run)
   return string.match(run, '^(.*)%-%d%d%d%d%d%d%d%dT%d%d%d%d%d%dZ') or ''
+end
+
+-- Whether somebody asked for the run: it stands for no occurrence, and none is missed with it.
+local function is_by_hand(run, manual)
+  return manual == '1' or string.match(run, 'Z%-m%x%x%x%x%x%x%x%x$') ~= nil
 end
 
 -- Whether a status is final. The scripts take a run out of `open` as they write one, so that a run which is open
@@ -159,7 +165,8 @@ end
 -- The run ends without having been started, or between two attempts: replaced, removed, predecessor, deadline.
 -- What waits for it is put on `todo`.
 local function end_unstarted(run, reason, todo)
-  local job, origin, at, attempt = unpack(redis.call('HMGET', run_key(run), 'job', 'origin', 'at', 'attempt'))
+  local job, origin, at, attempt, manual =
+    unpack(redis.call('HMGET', run_key(run), 'job', 'origin', 'at', 'attempt', 'manual'))
   local exists = origin ~= false
   job = job or job_of(run)
   at = at or redis.call('ZSCORE', K .. 'active:' .. job, run) or '0'
@@ -186,9 +193,19 @@ local function end_unstarted(run, reason, todo)
     redis.call('EXPIRE', P .. ':results:' .. run, bounds().seconds)
   end
   -- The log first, for an error there leaves everything to be done again.
-  log_decision(job, KEEP.log, {'decision', 'ended', 'first', at, 'last', at, 'count', 1, 'reason', reason,
-    'run', run, 'epoch', redis.call('HGET', K .. 'fence', 'epoch') or '0', 'by', BY})
-  if not attempt and reason ~= 'replaced' then
+  local by_hand = is_by_hand(run, manual)
+  local entry = {'decision', 'ended', 'first', at, 'last', at, 'count', 1, 'reason', reason,
+    'run', run, 'epoch', redis.call('HGET', K .. 'fence', 'epoch') or '0', 'by', BY}
+  if by_hand then
+    entry[#entry + 1] = 'manual'
+    entry[#entry + 1] = '1'
+  end
+  if WHO ~= '' then
+    entry[#entry + 1] = 'who'
+    entry[#entry + 1] = WHO
+  end
+  log_decision(job, KEEP.log, entry)
+  if not attempt and not by_hand and reason ~= 'replaced' and reason ~= 'stopped' then
     redis.call('HINCRBY', K .. 'missed', job .. '|' .. reason, 1)
   end
   close(run, job, reason)
@@ -240,6 +257,63 @@ local function settle(todo)
   end
 end
 
+-- The job's runs that are decided and not ended, oldest first. What somebody deleted or canceled holds nothing up.
+local function live_runs(job)
+  local live = {}
+  for _, run in ipairs(redis.call('ZRANGE', K .. 'active:' .. job, 0, -1)) do
+    local status = live_status(run)
+    if status then live[#live + 1] = {run = run, status = status} end
+  end
+  return live
+end
+
+-- The run's attempt is to end as `why`. The field is durable and read with each heartbeat; RQ's own command makes it
+-- quick.
+local function tell_to_stop(run, why)
+  redis.call('HSET', run_key(run), 'stop', why)
+  local worker = redis.call('HGET', run_key(run), 'worker_name')
+  if worker then
+    redis.call('PUBLISH', P .. ':pubsub:' .. worker, cjson.encode({command = 'stop-job', job_id = run}))
+  end
+end
+
+-- Ends or stops the job's older runs; the one that has to end before the new one may start, or nil.
+local function replace(live)
+  local started, todo = nil, {}
+  for _, old in ipairs(live) do
+    if old.status == 'started' then
+      started = old.run
+      tell_to_stop(old.run, 'replaced')
+    else
+      end_unstarted(old.run, 'replaced', todo)
+    end
+  end
+  settle(todo)
+  return started
+end
+
+-- Whether the job, or every job, is paused at `now`, in milliseconds. Mostly nothing is, so that is asked first, once.
+local any_paused
+local function is_paused(job, now)
+  if any_paused == nil then any_paused = redis.call('HLEN', K .. 'paused') > 0 end
+  if not any_paused then return false end
+  for _, until_ms in ipairs(redis.call('HMGET', K .. 'paused', '*', job)) do
+    if until_ms and (until_ms == '0' or tonumber(until_ms) > now) then return true end
+  end
+  return false
+end
+
+-- A run that could not be made whole is taken away again. None of it may fail in turn.
+local function unmake(run, job, origin)
+  local gates = redis.pcall('HKEYS', K .. 'gates:' .. run)
+  for _, other in ipairs(gates) do redis.pcall('SREM', K .. 'gated:' .. other, run) end
+  for _, command in ipairs({{'DEL', run_key(run)}, {'ZREM', K .. 'active:' .. job, run}, {'HDEL', K .. 'open', run},
+                            {'ZREM', K .. 'held', run}, {'DEL', K .. 'gates:' .. run},
+                            {'ZREM', P .. ':deferred:' .. origin, run}}) do
+    redis.pcall(unpack(command))
+  end
+end
+
 -- The run is over for good after an attempt: its outcome becomes the job's last, and what it held is released.
 local function finish(run, job, outcome, ended_at, duration)
   local stats = K .. 'stats:' .. job
@@ -285,4 +359,27 @@ local function forget_execution(run, execution, origin, worker)
   redis.call('ZREM', P .. ':executions:' .. run, execution)
   redis.call('SREM', P .. ':worker:' .. worker .. ':executions', run .. ':' .. execution)
   leave_group(run, redis.call('HGET', K .. 'open', run))
+end
+
+-- The place in line of a run by hand: after every decision so far, and after the runs by hand since the last of them.
+-- Decisions are counted without it, for the count says whether Redis has lost any.
+local function order_by_hand()
+  local through, at, count = unpack(redis.call('HMGET', K .. 'fence', 'through', 'hand_at', 'hand_count'))
+  through = through or '0'
+  count = at == through and tonumber(count) + 1 or 1
+  redis.call('HSET', K .. 'fence', 'hand_at', through, 'hand_count', count)
+  return string.format('%s.%06d', through, count)
+end
+
+-- What somebody has done by hand is counted, and written down with who did it, whatever job it was about.
+local function note_act(action, job, run, detail)
+  redis.call('HINCRBY', K .. 'acted', action, 1)
+  redis.call('XADD', K .. 'acts', 'MAXLEN', '~', 1000, '*', 'action', action, 'job', job, 'run', run, 'detail', detail,
+    'who', WHO, 'at', NOW.iso)
+end
+
+-- The same in the job's own log.
+local function log_act(decision, job, run, at, reason, by)
+  log_decision(job, KEEP.log, {'decision', decision, 'first', at, 'last', at, 'count', 1, 'reason', reason, 'run', run,
+    'epoch', redis.call('HGET', K .. 'fence', 'epoch') or '0', 'by', by, 'who', WHO})
 end

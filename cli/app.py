@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from kuber_cron import __version__
-from kuber_cron.cli import check, convert, failures, first, foreground, run, tiers, upcoming
+from kuber_cron.cli import check, convert, failures, first, foreground, importing, run, tiers, upcoming
 
 _EPILOG = """\b
 Examples:
@@ -58,6 +58,7 @@ COMMANDS = (
     check.COMMAND,
     upcoming.COMMAND,
     convert.COMMAND,
+    importing.COMMAND,
     foreground.COMMAND,
     tiers.SCHEDULER,
     tiers.WORKER,

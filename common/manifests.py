@@ -120,12 +120,12 @@ def _manifest(job: Job, name: str, schedule: str, image: str, kept: Mapping[str,
 
 def _container(job: Job, name: str, image: str) -> dict[str, Any]:
     words = job.command if isinstance(job.command, list) else [job.shell, "-c", job.command]
-    container: dict[str, Any] = {"name": name, "image": image, "command": [_literal(word) for word in words]}
+    container: dict[str, Any] = {"name": name, "image": image, "command": [literally(word) for word in words]}
     directory = job.cwd or job.env.get("HOME")
     if directory:
         container["workingDir"] = directory
     variables = [
-        {"name": key, "value": _literal(value)} for key, value in job.env.items() if _ENV_NAME.fullmatch(key)
+        {"name": key, "value": literally(value)} for key, value in job.env.items() if _ENV_NAME.fullmatch(key)
     ]
     if variables:
         container["env"] = variables
@@ -134,7 +134,7 @@ def _container(job: Job, name: str, image: str) -> dict[str, Any]:
     return container
 
 
-def _literal(text: str) -> str:
+def literally(text: str) -> str:
     """``text`` as Kubernetes takes it to the letter."""
     return _EXPANDED.sub("$$", text)
 

@@ -90,6 +90,32 @@ def is_yaml(content: bytes) -> bool:
     return False
 
 
+def contents(
+    paths: Sequence[str | Path], *, suffixes: Sequence[str], recursive: bool = False
+) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of files, of directories those with one of the suffixes, in name order.
+
+    Raises:
+        SourceError: A path does not exist, or a file cannot be read.
+    """
+    for path in map(Path, paths):
+        found = _files([path])
+        if path.is_dir():
+            every = _below(path) if recursive else found
+            found = (each for each in every if each.suffix.lower() in suffixes)
+        for each in found:
+            content = _content(each)
+            if isinstance(content, Fault):
+                raise SourceError(f"{each}: {content.message}", hint=content.hint or "check its permissions")
+            yield str(each), content
+
+
+def _below(path: Path) -> Iterator[Path]:
+    for entry in sorted(path.rglob("*")):
+        if not any(part.startswith(".") for part in entry.relative_to(path).parts) and entry.is_file():
+            yield entry
+
+
 def fingerprint(paths: Sequence[str | Path]) -> str:
     """The sha256 over the names and contents of what ``load`` would read: equal while nothing has changed.
 

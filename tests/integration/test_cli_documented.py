@@ -11,7 +11,7 @@ from tests.cli_process import COMMAND, environment
 from kuber_cron.cli import app
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
-FILES = dict(re.findall(r"```crontab file=(\w+)\n(.*?)```", PAGE, re.DOTALL))
+FILES = dict(re.findall(r"```\w+ file=(\S+)\n(.*?)```", PAGE, re.DOTALL))
 EXAMPLES = [
     example.partition("\n")
     for block in re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL)

@@ -156,7 +156,12 @@ class Reporter:
             duration_seconds=ended.elapsed_seconds if ended.pid is not None else None,
             note=held.problem.to_note() if held.problem is not None else "",
             result=rq_worker.result_fields(
-                action, ended, worker=self._worker, attempt=held.started.attempt, ended_at=ended.ended_at
+                action,
+                ended,
+                worker=self._worker,
+                attempt=held.started.attempt,
+                ended_at=ended.ended_at,
+                queued_at=held.started.queued_at,
             ),
         )
         verdict = self._recorded(held, ending)

@@ -57,7 +57,7 @@ if action == 'retry' then
   return 'DONE'
 end
 if action == 'requeue' then
-  redis.call('HSET', key, 'status', 'queued', 'recovering', outcome)
+  redis.call('HSET', key, 'status', 'queued', 'recovering', outcome, 'enqueued_at', ARGV[7])
   redis.call('HINCRBY', key, outcome, 1)
   redis.call('LPUSH', queue_key(origin), run)
   return 'DONE'

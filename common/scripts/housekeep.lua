@@ -66,7 +66,7 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', wip, '+inf', '+inf')) do
           tell('lost_failed', run, job)
         end
       else
-        redis.call('HSET', key, 'status', 'queued', 'recovering', 'lost')
+        redis.call('HSET', key, 'status', 'queued', 'recovering', 'lost', 'enqueued_at', ARGV[5])
         redis.call('LPUSH', queue_key(origin), run)
         if job then tell('lost_again', run, job) end
       end

@@ -38,6 +38,8 @@ class Objects:
     def read(self, content: bytes, source: str) -> None:
         """Take in one file."""
         text = content.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+        if text.lstrip().startswith("{"):
+            text = yaml_text.of_json(text)
         for before, part in yaml_text.documents(text):
             place = Place(source, part.split("\n"), before)
             try:

@@ -503,6 +503,19 @@ def test_lists_json_and_several_documents_are_read():
     ]
 
 
+@given(st.text(st.characters(exclude_characters="\0", codec="utf-8")), st.booleans())
+def test_any_text_of_a_json_manifest_is_read_as_it_is(value, ascii_only):
+    value = value.replace("$", "")
+    text = json.dumps(cronjob(main__env=[{"name": "A", "value": value}]), ensure_ascii=ascii_only)
+    assert only(read(text=text)).env == {"A": value}
+
+
+@pytest.mark.parametrize("written", [r"\/", r"\\ud83d\\ude00", r"\\\ud83d\ude00", "\x7f\x9f", "\\u007f"])
+def test_escapes_of_json_are_read_as_json(written):
+    text = json.dumps(cronjob(main__command=["HERE"])).replace("HERE", written)
+    assert only(read(text=text)).command == [json.loads(f'"{written}"')]
+
+
 def test_a_document_that_is_no_yaml_costs_itself_alone_and_a_template_is_told_so():
     broken = "kind: CronJob\nmetadata: {{ .Values.name }}: x\n"
     text = (

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from kuber_cron.common.records import Run
 from kuber_cron.common.replies import Fields, instant, number, seconds_as_instant
 
 _LOST = "the worker was lost: no heartbeat within its ttl"
@@ -93,6 +94,23 @@ class Attempt:
             warnings=_texts(value.get("warnings")),
         )
 
+    @classmethod
+    def running(cls, run: Run, output: bytes | None) -> "Attempt":
+        """The run's attempt that has not ended; ``output``: what it has said so far, as ``output:<execution>`` has it."""
+        said = _json(output or b"")
+        return cls(
+            attempt=run.attempt,
+            queued_at=run.queued_at,
+            started_at=run.started_at,
+            worker=run.worker,
+            execution=run.execution,
+            output_bytes=number(said.get("total_bytes")),
+            head=str(said.get("head") or ""),
+            tail=str(said.get("tail") or ""),
+            omitted_bytes=number(said.get("omitted_bytes")),
+            streams=_streams(said.get("streams")),
+        )
+
     @property
     def kept_bytes(self) -> int:
         """The length of the output as it is kept, with what is omitted; secrets in it may have been replaced."""
@@ -118,8 +136,15 @@ def _optional(kind: type[Any], value: object) -> Any:
 
 def _value(encoded: str) -> Mapping[str, Any]:
     try:
-        found = json.loads(base64.b64decode(encoded))
-    except (ValueError, binascii.Error):
+        return _json(base64.b64decode(encoded))
+    except binascii.Error:
+        return {}
+
+
+def _json(text: bytes) -> Mapping[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -47,6 +47,7 @@ class Run:
         group: The group that it counts in.
         stop: Why it is to stop, if it is.
         requested_by: Who asked for it, of a manual run.
+        stopped_by: Who has told it to stop.
     """
 
     run: str
@@ -69,6 +70,7 @@ class Run:
     group: str | None = None
     stop: str | None = None
     requested_by: str | None = None
+    stopped_by: str | None = None
 
     @property
     def is_failure(self) -> bool:
@@ -110,12 +112,14 @@ class Run:
             group=told.get("group") or None,
             stop=told.get("stop") or None,
             requested_by=told.get("who") or None,
+            stopped_by=told.get("stopped_by") or None,
         )
 
 
 RUN_FIELDS = (
     "job", "status", "at", "manual", "outcome", "origin", "enqueued_at", "started_at", "ended_at", "attempt",
     "retried", "lost", "interrupted", "worker_name", "execution", "group", "stop", "who",
+    "stopped_by",
 )  # fmt: skip
 """What of a run's hash its record is made from: the payload beside it is many times as long."""
 

@@ -100,13 +100,16 @@ _SCALARS: dict[Any, dict[str, Any]] = {
 
 def _schema_of(hint: Any) -> dict[str, Any]:
     kinds = _alternatives(hint)
-    found = _schema_of_one(kinds[0])
-    may_be_null = kinds != [hint]
-    if not may_be_null:
-        return found
-    if "enum" in found:
-        return {"enum": [*found["enum"], None]}
-    return {**found, "type": [found["type"], "null"]}
+    may_be_null = type(None) in get_args(hint)
+    found = [_schema_of_one(kind) for kind in kinds]
+    if len(found) == 1 and not may_be_null:
+        return found[0]
+    if "enum" in found[0]:
+        return {"enum": [*found[0]["enum"], None]}
+    merged: dict[str, Any] = {}
+    for each in found:
+        merged |= each
+    return {**merged, "type": [*(each["type"] for each in found), *(["null"] if may_be_null else [])]}
 
 
 def _schema_of_one(kind: Any) -> dict[str, Any]:

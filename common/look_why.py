@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
-from kuber_cron.common import look_jobs, look_runs, look_tiers, runs
+from kuber_cron.common import job_states, look_runs, look_tiers, runs
 from kuber_cron.common.cards import Card
 from kuber_cron.common.cursors import Cursor, is_readable
 from kuber_cron.common.decisions import Logged
@@ -25,13 +25,13 @@ def facts(store: Store, job: str) -> Facts:
     with client.pipeline(transaction=False) as pipe:
         pipe.hget(own("cursor"), job)
         pipe.hget(own("jobs"), job)
-        pipe.hmget(own("paused"), [job, look_jobs.ALL])
+        pipe.hmget(own("paused"), [job, job_states.ALL])
         pipe.xrange(own(f"log:{job}"))
         cursor, card, paused, log = pipe.execute()
     leader, at = look_tiers.leader(store)
     known = {
         name: text(until)
-        for name, until in zip((job, look_jobs.ALL), paused, strict=True)
+        for name, until in zip((job, job_states.ALL), paused, strict=True)
         if until is not None
     }
     return Facts(
@@ -41,7 +41,7 @@ def facts(store: Store, job: str) -> Facts:
         card=Card.from_text(text(card)) if card else None,
         entries=tuple(look_runs.logged(log)),
         leader=leader,
-        pause=look_jobs.pause_of(job, known, at),
+        pause=job_states.pause_of(job, known, at),
     )
 
 

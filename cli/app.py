@@ -13,7 +13,19 @@ from typing import Annotated
 import typer
 
 from kuber_cron import __version__
-from kuber_cron.cli import check, convert, failures, first, foreground, importing, run, tiers, upcoming
+from kuber_cron.cli import (
+    check,
+    completion,
+    convert,
+    failures,
+    first,
+    foreground,
+    importing,
+    json_schema,
+    run,
+    tiers,
+    upcoming,
+)
 
 _EPILOG = """\b
 Examples:
@@ -62,6 +74,8 @@ COMMANDS = (
     foreground.COMMAND,
     tiers.SCHEDULER,
     tiers.WORKER,
+    json_schema.COMMAND,
+    completion.COMMAND,
 )
 for _command in COMMANDS:
     app.command(_command.name, short_help=_command.summary, epilog=_command.epilog)(_command.function)
@@ -74,8 +88,9 @@ def execute(argv: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # text that the terminal's encoding lacks must not end a command
             stream.reconfigure(errors="backslashreplace")
+    completion.answer()
     try:
-        status = app(args=argv, prog_name="kuber-cron", standalone_mode=False)
+        status = app(args=argv, prog_name=completion.PROGRAM, standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
         return _reader_gone()

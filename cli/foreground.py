@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from kuber_cron.cli import failures, options, output, reading, serving
+from kuber_cron.cli import completing, failures, options, output, reading, serving
 from kuber_cron.cli.command import Command
 from kuber_cron.cli.events import Events
 from kuber_cron.common import spans
@@ -45,7 +45,13 @@ def execute(
     *,
     job: Annotated[
         str | None,
-        typer.Option("--job", metavar="NAME", help="Which; needless where there is one.", show_default=False),
+        typer.Option(
+            "--job",
+            metavar="NAME",
+            help="Which; needless where there is one.",
+            show_default=False,
+            autocompletion=completing.jobs_of_files,
+        ),
     ] = None,
     env: Annotated[
         list[str] | None,

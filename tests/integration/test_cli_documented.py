@@ -46,8 +46,8 @@ def test_an_example_says_what_the_page_shows(tmp_path, words, _, shown):
 
 
 def test_the_page_lists_the_commands_that_exist_in_their_order():
-    assert re.findall(r"^\| \[(\w+)\]\(#\w+\) \|", PAGE, re.MULTILINE) == NAMES
-    assert re.findall(r"^## (\w+)$", PAGE, re.MULTILINE) == NAMES
+    assert re.findall(r"^\| \[([\w-]+)\]\(#[\w-]+\) \|", PAGE, re.MULTILINE) == NAMES
+    assert re.findall(r"^## ([\w-]+)$", PAGE, re.MULTILINE) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)

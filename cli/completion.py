@@ -25,7 +25,7 @@ class Shell(StrEnum):
 
 def completion(shell: Annotated[Shell, typer.Argument(help="The shell that is to complete.")]) -> int:
     """Print a shell's completion script; the shell reads it at its start."""
-    from typer.completion import get_completion_script
+    from typer.completion import get_completion_script  # type: ignore[attr-defined] # there is no other way to it
 
     script = get_completion_script(prog_name=PROGRAM, complete_var=VARIABLE, shell=shell.value)
     sys.stdout.write(script.rstrip() + "\n")
@@ -35,7 +35,7 @@ def completion(shell: Annotated[Shell, typer.Argument(help="The shell that is to
 def answer() -> None:
     """The parser answers a shell that asks by VARIABLE; nothing happens for anybody else."""
     if VARIABLE in os.environ:
-        from typer.completion import completion_init
+        from typer.completion import completion_init  # type: ignore[attr-defined] # nor to this
 
         completion_init()
 

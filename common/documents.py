@@ -46,18 +46,22 @@ def _converters(kind: type) -> tuple[tuple[str, Convert | None], ...]:
 
 
 def _converter(hint: Any) -> Convert | None:
-    kinds = _alternatives(hint)
-    if datetime in kinds:
-        return lambda value: None if value is None else iso(value)
-    origin = get_origin(kinds[0])
+    convert = _converter_of_one(_alternatives(hint)[0])
+    if convert is None or type(None) not in get_args(hint):
+        return convert
+    return lambda value: None if value is None else convert(value)
+
+
+def _converter_of_one(kind: Any) -> Convert | None:
+    origin = get_origin(kind)
+    if kind is datetime:
+        return iso
     if origin is tuple:
-        inner = _converter(get_args(kinds[0])[0])
+        inner = _converter(get_args(kind)[0])
         return list if inner is None else lambda value: [inner(each) for each in value]
-    if origin is not None and issubclass(origin, Mapping):
+    if isinstance(origin, type) and issubclass(origin, Mapping):
         return dict
-    if is_dataclass(kinds[0]):
-        return lambda value: None if value is None else plain(value)
-    return None
+    return plain if is_dataclass(kind) else None
 
 
 def _alternatives(hint: Any) -> list[Any]:
@@ -121,7 +125,7 @@ def _schema_of_one(kind: Any) -> dict[str, Any]:
         if inner[-1] is not Ellipsis:
             return {"type": "array", "prefixItems": [_schema_of(each) for each in inner]}
         return {"type": "array", "items": _schema_of(inner[0])}
-    if origin is not None and issubclass(origin, Mapping):
+    if isinstance(origin, type) and issubclass(origin, Mapping):
         return {"type": "object", "additionalProperties": _schema_of(get_args(kind)[1])}
     if is_dataclass(kind) and isinstance(kind, type):
         return schema(kind)

@@ -57,7 +57,7 @@ class Timetable:
         if first is None or first >= limit:
             return None
         while high - low > _SECOND:
-            middle = low + timedelta(seconds=int((high - low).total_seconds()) // 2)
+            middle = low + timedelta(seconds=max(1, int((high - low).total_seconds()) // 2))
             found = self.schedule.next_after(middle)
             low, high = (middle, high) if found is not None and found < limit else (low, middle)
         last = self.schedule.next_after(low)

@@ -14,6 +14,7 @@ import typer
 
 from kuber_cron import __version__
 from kuber_cron.cli import (
+    backfill,
     check,
     completion,
     convert,
@@ -22,8 +23,11 @@ from kuber_cron.cli import (
     foreground,
     importing,
     json_schema,
+    pausing,
     run,
+    stopping,
     tiers,
+    trigger,
     upcoming,
 )
 
@@ -72,6 +76,12 @@ COMMANDS = (
     convert.COMMAND,
     importing.COMMAND,
     foreground.COMMAND,
+    trigger.COMMAND,
+    stopping.STOP,
+    stopping.RETRY,
+    pausing.PAUSE,
+    pausing.RESUME,
+    backfill.COMMAND,
     tiers.SCHEDULER,
     tiers.WORKER,
     json_schema.COMMAND,

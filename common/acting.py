@@ -5,16 +5,16 @@ without a leader. Everything is written down with who did it. Nothing here needs
 only makes variables possible.
 """
 
-import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kuber_cron.common import request
+from kuber_cron.common.answers import Made
 from kuber_cron.common.errors import KuberCronError
-from kuber_cron.common.replies import number, seconds_as_instant
+from kuber_cron.common.replies import number
 from kuber_cron.common.request import Request
 from kuber_cron.common.store import Store, Value, rq_instant, text
 
@@ -44,44 +44,6 @@ class RefusedError(KuberCronError):
     def __init__(self, code: str, message: str, *, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.code = code
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
-    """What became of one run that was asked for.
-
-    Attributes:
-        run: Its id.
-        job: Its job.
-        scheduled_at: The instant that it is the run of: of a trigger, when it was asked for.
-        verdict: ``queued`` or ``held`` where it is made, ``planned`` in a dry run; ``succeeded`` or ``live`` where its
-            instant has a run that has succeeded or has not ended; ``refused``, ``known`` (it had been made before) or
-            ``error``.
-        reason: Why it was refused: ``overlap``, ``suspended`` or ``predecessor``; or what the error is. Else empty.
-    """
-
-    run: str
-    job: str
-    scheduled_at: datetime | None
-    verdict: str
-    reason: str = ""
-
-    @property
-    def is_made(self) -> bool:
-        """Whether there is a run now, or will be by itself."""
-        return self.verdict in {"queued", "held", "known"}
-
-    @classmethod
-    def from_text(cls, told: str) -> "Made":
-        """The item of an answer."""
-        values: Mapping[str, Any] = json.loads(told)
-        return cls(
-            run=str(values["run"]),
-            job=str(values["job"]),
-            scheduled_at=seconds_as_instant(values["at"]),
-            verdict=str(values["verdict"]),
-            reason=str(values["reason"]),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +155,7 @@ class Acts:
                 "too many requests wait for a leader already", hint="kuber-cron status says who leads"
             )
         answer = self._awaited(asked, wait)
-        if answer[0] in {"WAITING", "GONE", "WITHDRAWN"}:
+        if answer[0] == "WITHDRAWN":
             raise _undecided(number(rest[0]) / 1000 if rest[0] else None, patience.total_seconds())
         if answer[0] == "DECIDING":
             raise HalfDecidedError(
@@ -214,8 +176,10 @@ class Acts:
         try:
             while self.now() < asked.until_at:
                 answer = self._request("look", asked.id)
-                if answer[0] not in {"WAITING", "DECIDING"}:
+                if answer[0] in {"ANSWERED", "REFUSED"}:
                     return answer
+                if answer[0] == "GONE":
+                    break  # its time was over before ours
                 wait(pause)
                 pause = min(2 * pause, longest)
         except BaseException:

@@ -6,7 +6,8 @@ from typing import Any
 import redis
 from tests.deciding import KEYS, Desk
 
-from kuber_cron.common.acting import Acts, Made
+from kuber_cron.common.acting import Acts
+from kuber_cron.common.answers import Made
 from kuber_cron.common.request import Request
 from kuber_cron.common.store import Store
 from kuber_cron.scheduler.inbox import Inbox, Rights

@@ -56,7 +56,7 @@ if action == 'look' then return answer_of(ARGV[3]) end
 
 if action == 'withdraw' then
   local now = answer_of(ARGV[3])
-  if now[1] ~= 'WAITING' then return now end
+  if now[1] ~= 'WAITING' and now[1] ~= 'GONE' then return now end
   redis.call('LREM', list, 0, ARGV[3])
   redis.call('DEL', key_of(ARGV[3]))
   return {'WITHDRAWN'}

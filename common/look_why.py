@@ -52,7 +52,7 @@ def of_instant(store: Store, known: Facts, at: datetime) -> Facts:
     if run is None:
         return found
     if run.state == "held":
-        return replace(found, gates=_gates(store, run), group=_group(store, run))
+        return replace(found, gates=gates_of(store, run), group=group_of(store, run))
     if run.state == "queued":
         place = store.client.lpos(store.keys.queue(run.queue), run.run)
         return replace(
@@ -69,7 +69,8 @@ def _others(store: Store, entries: Sequence[Logged], at: datetime) -> list[Run]:
     return look_runs.records(store, list(dict.fromkeys(reversed(before)))[:_IN_THE_WAY])
 
 
-def _gates(store: Store, run: Run) -> tuple[Gate, ...]:
+def gates_of(store: Store, run: Run) -> tuple[Gate, ...]:
+    """The other runs that a held run waits for, and how they stand."""
     found: Mapping[Any, Any] = store.client.hgetall(store.keys.own(f"gates:{run.run}"))
     others = {each.run: each for each in look_runs.records(store, [text(other) for other in found])}
     gates = []
@@ -86,7 +87,8 @@ def _state(run: Run) -> str:
     return "between two attempts" if run.state == "waiting" else run.state
 
 
-def _group(store: Store, run: Run) -> Group | None:
+def group_of(store: Store, run: Run) -> Group | None:
+    """The group that a held run waits for room in; None where it waits for none."""
     if run.group is None:
         return None
     own = store.keys.own

@@ -22,13 +22,21 @@ from kuber_cron.cli import (
     first,
     foreground,
     importing,
+    jobs,
     json_schema,
+    logs,
     pausing,
+    places,
+    quarantine,
     run,
+    runs,
+    show,
+    status,
     stopping,
     tiers,
     trigger,
     upcoming,
+    why,
 )
 
 _EPILOG = """\b
@@ -36,6 +44,8 @@ Examples:
   kuber-cron check crontab                 what is wrong with a job file
   kuber-cron next crontab                  when its jobs run
   kuber-cron run crontab                   run them, here and now
+  kuber-cron status                        what there is, and what is amiss
+  kuber-cron why backup                    why did it, or did it not, run?
 
 \b
 Exit status:
@@ -76,6 +86,15 @@ COMMANDS = (
     convert.COMMAND,
     importing.COMMAND,
     foreground.COMMAND,
+    status.COMMAND,
+    jobs.COMMAND,
+    runs.COMMAND,
+    show.COMMAND,
+    logs.COMMAND,
+    why.COMMAND,
+    places.QUEUES,
+    places.WORKERS,
+    quarantine.COMMAND,
     trigger.COMMAND,
     stopping.STOP,
     stopping.RETRY,

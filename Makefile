@@ -51,12 +51,13 @@ run: setup ## run examples/classic.crontab on this machine; Ctrl-C drains and en
 # -- measuring -----------------------------------------------------------------------------------------
 
 .PHONY: bench
-bench: setup ## schedules, job files, commands, decisions and a worker measured, peers in the same run
+bench: setup ## schedules, job files, commands, decisions, a worker and acts by hand measured, peers in the same run
 	@$(BIN)/python benchmarks/schedule.py
 	@$(BIN)/python benchmarks/jobfiles.py
 	@$(BIN)/python benchmarks/commands.py
 	@$(BIN)/python benchmarks/deciding.py
 	@$(BIN)/python benchmarks/working.py
+	@$(BIN)/python benchmarks/acting.py
 	@$(BIN)/python benchmarks/memory.py
 
 # -- checking ------------------------------------------------------------------------------------------

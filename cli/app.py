@@ -13,13 +13,39 @@ from typing import Annotated
 import typer
 
 from kuber_cron import __version__
-from kuber_cron.cli import check, convert, failures, first, foreground, run, tiers, upcoming
+from kuber_cron.cli import (
+    backfill,
+    check,
+    completion,
+    convert,
+    failures,
+    first,
+    foreground,
+    importing,
+    jobs,
+    json_schema,
+    logs,
+    pausing,
+    places,
+    quarantine,
+    run,
+    runs,
+    show,
+    status,
+    stopping,
+    tiers,
+    trigger,
+    upcoming,
+    why,
+)
 
 _EPILOG = """\b
 Examples:
   kuber-cron check crontab                 what is wrong with a job file
   kuber-cron next crontab                  when its jobs run
   kuber-cron run crontab                   run them, here and now
+  kuber-cron status                        what there is, and what is amiss
+  kuber-cron why backup                    why did it, or did it not, run?
 
 \b
 Exit status:
@@ -40,6 +66,9 @@ def kuber_cron(
     context: typer.Context,
     *,
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    debug: Annotated[  # noqa: ARG001 - taken out of argv before, for it may stand behind the command too
+        bool, typer.Option("--debug", help="With an error show its traceback; also behind a command.")
+    ] = False,
 ) -> None:
     """The cron that never loses a run, never doubles one, and can always say why."""
     if version:
@@ -55,9 +84,27 @@ COMMANDS = (
     check.COMMAND,
     upcoming.COMMAND,
     convert.COMMAND,
+    importing.COMMAND,
     foreground.COMMAND,
+    status.COMMAND,
+    jobs.COMMAND,
+    runs.COMMAND,
+    show.COMMAND,
+    logs.COMMAND,
+    why.COMMAND,
+    places.QUEUES,
+    places.WORKERS,
+    quarantine.COMMAND,
+    trigger.COMMAND,
+    stopping.STOP,
+    stopping.RETRY,
+    pausing.PAUSE,
+    pausing.RESUME,
+    backfill.COMMAND,
     tiers.SCHEDULER,
     tiers.WORKER,
+    json_schema.COMMAND,
+    completion.COMMAND,
 )
 for _command in COMMANDS:
     app.command(_command.name, short_help=_command.summary, epilog=_command.epilog)(_command.function)
@@ -66,11 +113,13 @@ for _command in COMMANDS:
 def execute(argv: list[str]) -> int:
     """Run one command line to its end; return its exit status. Nothing but a second Ctrl-C escapes."""
     as_json = failures.wants_json(argv)
+    argv, with_traceback = failures.without_debug(argv)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # text that the terminal's encoding lacks must not end a command
             stream.reconfigure(errors="backslashreplace")
+    completion.answer()
     try:
-        status = app(args=argv, prog_name="kuber-cron", standalone_mode=False)
+        status = app(args=argv, prog_name=completion.PROGRAM, standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
         return _reader_gone()
@@ -80,7 +129,7 @@ def execute(argv: list[str]) -> int:
         # The parser ends a command so when it meets EPIPE, before we can.
         return _reader_gone() if stop.code == failures.PROBLEM else _status(stop.code)
     except Exception as error:  # noqa: BLE001 -- the top of the program: every error leaves as one sentence
-        return failures.report(error, as_json=as_json)
+        return failures.report(error, as_json=as_json, with_traceback=with_traceback)
     return _status(status)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kuber_cron.cli import failures, options, output, reading
+from kuber_cron.cli import failures, files, options, output, reading
 from kuber_cron.cli.command import Command
 from kuber_cron.common.errors import KuberCronError
 
@@ -26,14 +26,8 @@ class InputHasErrorsError(KuberCronError):
     code = "input-has-errors"
 
 
-class UnwritableError(KuberCronError):
-    """The output file cannot be written."""
-
-    code = "unwritable"
-
-
 def convert(
-    files: Annotated[
+    jobs: Annotated[
         list[str],
         typer.Argument(metavar="FILE", help="Job files or directories of them; - is standard input."),
     ],
@@ -43,12 +37,15 @@ def convert(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Where to; default: stdout.", show_default=False),
     ] = None,
+    image: Annotated[
+        str, typer.Option("--image", metavar="IMAGE", help="The container image of --to kubernetes.")
+    ] = "IMAGE",
     system: options.SystemOption = False,
     timezone: options.TimezoneOption = None,
     format_: options.FormatOption = output.Format.TABLE,
 ) -> int:
     """Write jobs as YAML, as a crontab or as Kubernetes CronJobs; nothing is written where the input has errors."""
-    loaded = reading.load(files, system=system, timezone=timezone)
+    loaded = reading.load(jobs, system=system, timezone=timezone)
     if reading.complain(loaded):
         raise InputHasErrorsError(
             "the input has errors, so nothing was written", hint="mend what kuber-cron check says about it"
@@ -57,12 +54,12 @@ def convert(
 
     notes: list[str] = []
     if to is Target.KUBERNETES:
-        text, notes = export.to_kubernetes(loaded.jobs)
+        text, notes = export.to_kubernetes(loaded.jobs, image)
     elif to is Target.YAML:
         text = export.to_yaml(loaded.jobs)
     else:
         text = export.to_crontab(loaded.jobs)
-    _write(text, out)
+    files.write(text, out)
     if format_ is output.Format.JSON:
         output.write_json(_document(to, out, text, len(loaded.jobs), notes))
         return failures.OK
@@ -84,17 +81,6 @@ def _document(to: Target, out: Path | None, text: str, jobs: int, notes: list[st
     }
 
 
-def _write(text: str, out: Path | None) -> None:
-    if out is None:
-        return
-    try:
-        out.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
-    except OSError as error:
-        raise UnwritableError(
-            f"cannot write {out}: {error.strerror}", hint="name a file in a directory that you may write to"
-        ) from error
-
-
 COMMAND = Command(
     name="convert",
     function=convert,
@@ -105,7 +91,7 @@ COMMAND = Command(
             "every job with its policies, for YAML's friends",
         ),
         (
-            "crontab -l | kuber-cron convert - --to kubernetes",
+            "crontab -l | kuber-cron convert - --to kubernetes --image registry/app:1.2",
             "CronJob manifests, with notes on what is lost",
         ),
         ("kuber-cron convert jobs.yaml --to crontab", "and back"),

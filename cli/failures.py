@@ -18,10 +18,8 @@ from kuber_cron.common.errors import KuberCronError, UsageError
 
 OK, PROBLEM, USAGE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 
-_REPORT = (
-    "this is a defect of Kuber-Cron: please report it as an issue, with the output of the same command "
-    "under KUBER_CRON_LOG_LEVEL=debug"
-)
+_DEBUG = "--debug"
+_REPORT = f"this is a defect of Kuber-Cron: please report it as an issue, with the output of the same command with {_DEBUG}"
 
 
 def wants_json(argv: list[str]) -> bool:
@@ -32,21 +30,32 @@ def wants_json(argv: list[str]) -> bool:
     return output.Format.JSON in asked
 
 
+def without_debug(argv: list[str]) -> tuple[list[str], bool]:
+    """Return `argv` without ``--debug``, and whether it was there; before or behind the command, but not after ``--``."""
+    end = argv.index("--") if "--" in argv else len(argv)
+    words = [word for word in argv[:end] if word != _DEBUG]
+    return words + argv[end:], len(words) < end
+
+
 def error_document(code: str, message: str, hint: str | None) -> dict[str, Any]:
     """Return the error as JSON shows it (spec: interface.md, ``error``)."""
     return {"version": 1, "error": {"code": code, "message": message, "hint": hint}}
 
 
-def report(error: BaseException, *, as_json: bool) -> int:
-    """Tell the person or the program about `error`; return the exit status."""
+def report(error: BaseException, *, as_json: bool, with_traceback: bool = False) -> int:
+    """Tell the person or the program about `error`; return the exit status.
+
+    `with_traceback`: stderr holds the error's way here too. At the debug level it does so for an unexpected one.
+    """
+    is_expected = isinstance(error, KuberCronError | typer.TyperException)
+    if with_traceback or (not is_expected and os.environ.get("KUBER_CRON_LOG_LEVEL", "").lower() == "debug"):
+        traceback.print_exception(error)
     if isinstance(error, KuberCronError):
         status = USAGE if isinstance(error, UsageError) else PROBLEM
         return _say(error.code, error.message, error.hint, status, as_json=as_json)
     if isinstance(error, typer.TyperException):
         message, hint = _usage_words(error)
         return _say(UsageError.code, message, hint, USAGE, as_json=as_json)
-    if os.environ.get("KUBER_CRON_LOG_LEVEL", "").lower() == "debug":
-        traceback.print_exception(error)
     words = " ".join(f"{type(error).__name__}: {error}".split())
     return _say(
         "internal", f"unexpected {words} (kuber-cron {__version__})", _REPORT, PROBLEM, as_json=as_json

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
-from kuber_cron.cli import spans
+from kuber_cron.common import spans
 from kuber_cron.common.jobs import Job
 from kuber_cron.common.schedule import Schedule
 from kuber_cron.scheduler import planner

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from kuber_cron.cli import failures, options, output, reading, serving, spans
+from kuber_cron.cli import completing, failures, options, output, reading, serving
 from kuber_cron.cli.command import Command
 from kuber_cron.cli.events import Events
+from kuber_cron.common import spans
 from kuber_cron.common.clock import SystemClock
 from kuber_cron.common.errors import UsageError
 from kuber_cron.common.jobs import Job
@@ -44,7 +45,13 @@ def execute(
     *,
     job: Annotated[
         str | None,
-        typer.Option("--job", metavar="NAME", help="Which; needless where there is one.", show_default=False),
+        typer.Option(
+            "--job",
+            metavar="NAME",
+            help="Which; needless where there is one.",
+            show_default=False,
+            autocompletion=completing.jobs_of_files,
+        ),
     ] = None,
     env: Annotated[
         list[str] | None,

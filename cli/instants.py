@@ -4,12 +4,14 @@ A local time can be ambiguous (both passes of a repeated hour are meant) or not 
 Neither is an error: the reading says what the text may mean, and a sentence for the person.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from kuber_cron.common.errors import UsageError
 
+_TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
 _HINT = "write 2026-03-29T01:00:00Z, or a local time of the job's zone: 2026-03-29T02:30"
 
 
@@ -42,6 +44,19 @@ def parse(text: str, zone: ZoneInfo) -> Reading:
     if instant.tzinfo is not None:
         return Reading(instants=(instant.astimezone(UTC),))
     return _local(instant, zone)
+
+
+def of_day(text: str, now: datetime, zone: ZoneInfo) -> str:
+    """Return `text`, a time of day alone put on the last day on which it has come by now, in `zone`."""
+    time = _TIME_OF_DAY.fullmatch(text.strip())
+    if time is None:
+        return text
+    hour, minute, second = (int(part or 0) for part in time.groups())
+    local = now.astimezone(zone)
+    day = local.date()
+    if (hour, minute, second) > (local.hour, local.minute, local.second):
+        day -= timedelta(days=1)
+    return f"{day.isoformat()}T{hour:02d}:{minute:02d}:{second:02d}"
 
 
 def _local(naive: datetime, zone: ZoneInfo) -> Reading:

@@ -12,8 +12,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kuber_cron.cli import spans
 from kuber_cron.cli.output import counted, printable
+from kuber_cron.common import spans
 
 _STYLES = {
     "success": "green",

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from kuber_cron.cli import completing
 from kuber_cron.cli.output import Format
 
 FormatOption = Annotated[Format, typer.Option("--format", help="Tables for people, or one JSON document.")]
@@ -13,6 +14,29 @@ SystemOption = Annotated[
 TimezoneOption = Annotated[
     str | None,
     typer.Option("--timezone", metavar="ZONE", help="The zone of jobs that name none.", show_default=False),
+]
+JobArgument = Annotated[
+    str,
+    typer.Argument(metavar="JOB", help="The job's name.", show_default=False, autocompletion=completing.jobs),
+]
+RunArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="The run's id, or a beginning that only it has.",
+        show_default=False,
+        autocompletion=completing.runs,
+    ),
+]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Also beside other runs of the job, and while it is paused.")
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether it is meant.")]
+PatienceOption = Annotated[
+    float,
+    typer.Option(
+        "--timeout", metavar="SECONDS", min=0.1, max=600, help="How long the leader has for its answer."
+    ),
 ]
 RedisUrlOption = Annotated[
     str | None,

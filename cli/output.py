@@ -7,11 +7,12 @@ no frames, no colours, and no value is ever cut, so that ``grep`` and ``awk`` se
 import json
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, TextIO
 
 _PLAIN_GAP = "  "
+_PRETTY_ROWS = 100
 
 
 class Format(StrEnum):
@@ -25,6 +26,22 @@ def write_json(document: Mapping[str, Any], stream: TextIO | None = None) -> Non
     """Stdout holds `document` as indented JSON, in ASCII: bad UTF-8 in a job file must not make it invalid."""
     json.dump(document, stream or sys.stdout, indent=2)
     (stream or sys.stdout).write("\n")
+
+
+def write_document(document: Mapping[str, Any]) -> None:
+    """Stdout holds `document` as JSON: indented, but rows on a line each where they are many."""
+    if not any(isinstance(value, list) and len(value) > _PRETTY_ROWS for value in document.values()):
+        write_json(document)
+        return
+    # An optimisation: Python's own indenting takes a second for ten thousand jobs.
+    parts = [f"  {json.dumps(name)}: {_value_text(value)}" for name, value in document.items()]
+    sys.stdout.write("{\n" + ",\n".join(parts) + "\n}\n")
+
+
+def _value_text(value: Any) -> str:
+    if not isinstance(value, list):
+        return json.dumps(value)
+    return "[\n" + ",\n".join(f"    {json.dumps(each)}" for each in value) + "\n  ]"
 
 
 def printable(text: str) -> str:
@@ -44,6 +61,11 @@ def _is_harmful(char: str) -> bool:
 
 def _escaped(char: str) -> str:
     return char.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Stdout holds each of the lines, made printable."""
+    sys.stdout.write("".join(f"{printable(line)}\n" for line in lines))
 
 
 def write_table(

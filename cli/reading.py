@@ -7,19 +7,13 @@ from typing import TYPE_CHECKING
 
 from kuber_cron.cli import failures, output
 from kuber_cron.common import similar
-from kuber_cron.common.errors import KuberCronError, ScheduleError, UsageError
+from kuber_cron.common.errors import KuberCronError, ScheduleError, UnknownJobError, UsageError
 from kuber_cron.common.jobs import Job
 
 if TYPE_CHECKING:
     from kuber_cron.common.sources import Loaded
 
 STDIN = "-"
-
-
-class UnknownJobError(KuberCronError):
-    """No job has the name that was asked for."""
-
-    code = "unknown-job"
 
 
 class NotOnStdinError(UsageError):
@@ -55,7 +49,7 @@ def default_timezone(given: str | None) -> str:
 
 
 def load(files: Sequence[str], *, system: bool, timezone: str | None) -> "Loaded":
-    """Return what `files` hold: paths of files and directories, or ``-`` for a crontab on standard input.
+    """Return what `files` hold: paths of files and directories, or ``-`` for what standard input holds.
 
     Raises:
         UsageError: an unknown zone, or ``-`` beside other files.
@@ -73,10 +67,9 @@ def load(files: Sequence[str], *, system: bool, timezone: str | None) -> "Loaded
 
 
 def _standard_input(*, system: bool, timezone: str) -> "Loaded":
-    from kuber_cron.common import crontab, sources
+    from kuber_cron.common import sources
 
-    parsed = crontab.parse(sys.stdin.buffer.read(), source="stdin", system=system, timezone=timezone)
-    return sources.Loaded(jobs=parsed.jobs, diagnostics=parsed.diagnostics, files=["stdin"])
+    return sources.read(sys.stdin.buffer.read(), "stdin", system=system, timezone=timezone)
 
 
 def complain(loaded: "Loaded") -> int:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kuber_cron.cli import failures, instants, options, output, reading, spans
+from kuber_cron.cli import completing, failures, instants, options, output, reading
 from kuber_cron.cli.command import Command
+from kuber_cron.common import spans
 from kuber_cron.common.clock import SystemClock
 from kuber_cron.common.errors import KuberCronError, ScheduleError, UsageError
 from kuber_cron.common.jobs import Job
@@ -56,6 +57,7 @@ def next_runs(
             metavar="NAME",
             help="This job only; with --schedule, whose H is meant.",
             show_default=False,
+            autocompletion=completing.jobs_of_files,
         ),
     ] = None,
     system: options.SystemOption = False,

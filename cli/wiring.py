@@ -139,13 +139,15 @@ class _Tier:
 
     def scheduler(self, *, boot_token: str, alone: bool) -> "tuple[Watcher, Scheduler]":
         """Return the catalog, loaded, and a scheduler that follows it; `alone` where it is one of several replicas."""
+        from kuber_cron.common.store import DAY_SECONDS, Bounds
         from kuber_cron.scheduler.catalog import Watcher
+        from kuber_cron.scheduler.contest import identity
         from kuber_cron.scheduler.metrics import SchedulerMetrics
         from kuber_cron.scheduler.server_clock import ServerClock
         from kuber_cron.scheduler.service import Options, Scheduler
 
         settings = self.settings
-
+        holder = identity(os.environ)
         server_clock = ServerClock(self.clock)
 
         def wake() -> None:
@@ -162,11 +164,18 @@ class _Tier:
             Options(
                 keys=self.keys,
                 boot_token=boot_token,
+                holder=holder,
                 worker_ttl_seconds=settings.worker_ttl_seconds,
                 signing_key=self.signing_keys[0] if self.signing_keys else None,
+                accepted_keys=self.signing_keys,
+                bounds=Bounds(
+                    runs=settings.history_runs,
+                    seconds=max(1, int(settings.history_days * DAY_SECONDS)),
+                    size=settings.history_bytes,
+                ),
             ),
             connect=partial(self.connect, "deciding"),
-            election=self._election(server_clock, wake, alone=alone),
+            election=self._election(holder, server_clock, wake, alone=alone),
             server_clock=server_clock,
             watcher=watcher,
             clock=self.clock,
@@ -178,14 +187,14 @@ class _Tier:
         return watcher, replica
 
     def _election(
-        self, server_clock: "ServerClock", on_change: "Callable[[], None]", *, alone: bool
+        self, holder: str, server_clock: "ServerClock", on_change: "Callable[[], None]", *, alone: bool
     ) -> "Election":
-        from kuber_cron.scheduler.contest import Setup, identity
+        from kuber_cron.scheduler.contest import Setup
         from kuber_cron.scheduler.fence import Releases
         from kuber_cron.scheduler.lease_metrics import LeaseMetrics
 
         setup = Setup(
-            holder=identity(os.environ),
+            holder=holder,
             clock=self.clock,
             server_clock=server_clock,
             metrics=LeaseMetrics(self.registry),

@@ -7,6 +7,7 @@ that was applied before its answer got lost is applied again. So each connection
                next tick, which knows how.
 ``claiming``   no retries, patient for as long as the blocking command waits: the worker's claims.
 ``general``    up to three retries within about 2 s: whatever may safely be sent twice.
+``looking``    one retry: a person waits for the answer, and would rather read an error after a few seconds.
 ``rq``         for RQ's ``BaseWorker``, which raises its pool's timeout to 415 s: a pool that nobody else uses. Answers
                within 1.5 s, for the heartbeats wait for it.
 
@@ -22,7 +23,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import redis
@@ -43,12 +44,14 @@ from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 
-from kuber_cron.common import logs
+from kuber_cron.common import hiding
 from kuber_cron.common.errors import KuberCronError, RedisRefusedError, RedisUnreachableError, SettingsError
 from kuber_cron.common.redaction import redacted, redacted_url
-from kuber_cron.common.settings import Settings
 
-Purpose = Literal["deciding", "claiming", "general", "rq"]
+if TYPE_CHECKING:
+    from kuber_cron.common.settings import Settings  # loads pydantic, which who only looks does without
+
+Purpose = Literal["deciding", "claiming", "general", "looking", "rq"]
 
 DEFAULT_INSTANCE = "kuber-cron"
 DEFAULT_PREFIX = "rq"
@@ -77,12 +80,12 @@ class PasswordFile(CredentialProvider):
         except (OSError, UnicodeDecodeError) as error:
             # redis-py cleans up after its own kind of error only.
             raise AuthenticationError(f"cannot read the password file {self._path}: {error}") from error
-        logs.hide(password)
+        hiding.hide(password)
         return (self._username, password) if self._username else (password,)
 
 
 def connect(
-    settings: Settings, purpose: Purpose, *, name: str = DEFAULT_INSTANCE, block_seconds: float = 5.0
+    settings: "Settings", purpose: Purpose, *, name: str = DEFAULT_INSTANCE, block_seconds: float = 5.0
 ) -> redis.Redis:
     """A client for ``purpose``, by the settings' URL; see :func:`open_client`.
 
@@ -143,6 +146,7 @@ def open_client(
 def _options(purpose: Purpose, block_seconds: float) -> dict[str, Any]:
     """What redis-py is told for a purpose. Timeouts in seconds, for each single write and read."""
     never = Retry(NoBackoff(), 0)
+    once = Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 1)
     seldom = Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 3)
     by_purpose: dict[Purpose, dict[str, Any]] = {
         "deciding": {"retry": never, "socket_timeout": 1.5, "socket_connect_timeout": 1.0},
@@ -153,6 +157,7 @@ def _options(purpose: Purpose, block_seconds: float) -> dict[str, Any]:
             "socket_connect_timeout": 2.0,
             "health_check_interval": 15,
         },
+        "looking": {"retry": once, "socket_timeout": 5.0, "socket_connect_timeout": 2.0},
         "rq": {
             "retry": seldom,
             "socket_timeout": 1.5,
@@ -182,7 +187,7 @@ def _parsed(url: str, known: set[str]) -> dict[str, Any]:
         raise _bad_url(url, f"unknown option {min(unknown)!r}; known are {', '.join(sorted(known))}")
     if not url.startswith("unix:"):
         parsed["socket_keepalive"] = True
-    logs.hide(
+    hiding.hide(
         *(str(parsed[name]) for name in ("password", "sentinel_password", "ssl_password") if name in parsed)
     )
     return parsed

@@ -78,6 +78,24 @@ class StateLostError(KuberCronError):
     code = "state-lost"
 
 
+class UnknownJobError(KuberCronError):
+    """No job has the name that was asked for."""
+
+    code = "unknown-job"
+
+
+class UnknownRunError(KuberCronError):
+    """No run has the name that was asked for, or its record is not kept any more."""
+
+    code = "unknown-run"
+
+
+class AmbiguousRunError(KuberCronError):
+    """The names of several runs begin as what was asked for."""
+
+    code = "ambiguous-run"
+
+
 class PayloadError(KuberCronError):
     """A run's payload cannot be read or its signature does not match: the run goes to quarantine.
 

@@ -5,8 +5,9 @@ and line; what a form cannot say is an error that names the job, never a job tha
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -19,7 +20,7 @@ from kuber_cron.common.manifests import to_kubernetes
 from kuber_cron.common.policies import OPTIONS, Option
 from kuber_cron.common.values import BadValueError
 
-__all__ = ["InexpressibleError", "to_crontab", "to_kubernetes", "to_yaml"]
+__all__ = ["InexpressibleError", "to_crontab", "to_kubernetes", "to_yaml", "yaml_blocks"]
 
 _HEAD = "# kuber-cron:"
 _BARE = re.compile(r"[A-Za-z0-9_./:@,+~%=-]+", re.ASCII)
@@ -32,6 +33,7 @@ _LONG_VALUE = 100_000
 _LONE_BACKSLASH = re.compile(r"(?<!\\)(?:\\\\)*+\\(?=[%\n])")
 _OTHER_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 _WIDEST = 2**31
+_NO_REMARKS: Mapping[str, str] = MappingProxyType({})
 
 
 class InexpressibleError(KuberCronError):
@@ -41,10 +43,16 @@ class InexpressibleError(KuberCronError):
 
     def __init__(self, job: Job, why: str, *, form: str = "crontab", hint: str | None = None) -> None:
         super().__init__(f"job {shown(job.id)} cannot be written as a {form}: {why}", hint=hint)
+        self.job = job
+        self.why = why
 
 
-def to_crontab(jobs: Sequence[Job]) -> str:
+def to_crontab(jobs: Sequence[Job], remarks: Mapping[str, str] = _NO_REMARKS) -> str:
     """A crontab that reads back as ``jobs``, ids included; where a job has a user, it declares its format.
+
+    Args:
+        jobs: What to write.
+        remarks: A comment above a job, by its id.
 
     Raises:
         InexpressibleError: A crontab cannot say what a job is: a command that is a list or has several lines,
@@ -69,20 +77,40 @@ def to_crontab(jobs: Sequence[Job]) -> str:
         if leftover is not None:
             why = f"the variable {shown(leftover)} of a job above it cannot be unset"
             raise InexpressibleError(job, why, hint="write the jobs into several files")
-        blocks.append([*lines, *_directives(job, settings), _job_line(job)])
+        blocks.append([*_remark(job, remarks), *lines, *_directives(job, settings), _job_line(job)])
     text = "\n".join("\n".join(block) + "\n" for block in blocks)
     _prove(jobs, text)
     return text
 
 
-def to_yaml(jobs: Sequence[Job]) -> str:
+def to_yaml(jobs: Sequence[Job], remarks: Mapping[str, str] = _NO_REMARKS) -> str:
     """A YAML file that reads back as ``jobs``; keys that say a default are left out, name and zone are not.
+
+    Args:
+        jobs: What to write.
+        remarks: A comment above a job, by its id.
 
     Raises:
         InexpressibleError: A value has no text: a duration with a fraction of a second.
     """
-    document = {"version": 1, "jobs": [_mapping(job) for job in jobs]}
-    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_WIDEST)
+    blocks = yaml_blocks(jobs, remarks)
+    return "".join(["version: 1\njobs:\n", *blocks]) if blocks else "version: 1\njobs: []\n"
+
+
+def yaml_blocks(jobs: Sequence[Job], remarks: Mapping[str, str] = _NO_REMARKS) -> list[str]:
+    """What stands below ``jobs:`` in a YAML file, job by job."""
+    return ["".join(f"{line}\n" for line in _remark(job, remarks)) + _dumped([_mapping(job)]) for job in jobs]
+
+
+def _dumped(value: Any) -> str:
+    text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_WIDEST)
+    # The end of a document, which stands behind a text with empty lines at its end.
+    return text.removesuffix("...\n") if text.endswith("\n...\n") else text
+
+
+def _remark(job: Job, remarks: Mapping[str, str]) -> list[str]:
+    words = " ".join(remarks.get(job.id, "").split())
+    return [f"# {''.join(char if char.isprintable() else '?' for char in words)}"] if words else []
 
 
 def _policies(job: Job, form: str = "crontab") -> Iterator[tuple[str, str]]:
@@ -131,7 +159,8 @@ def _implied_shell(job: Job) -> str:
 
 
 def _implied_delay(job: Job) -> int:
-    return int(job.env.get("RANDOM_DELAY") or 0)
+    written = job.env.get("RANDOM_DELAY", "")
+    return int(written) if written.isascii() and written.isdigit() else 0
 
 
 def _is_directive(name: str, value: str) -> bool:

@@ -4,13 +4,14 @@ Read from the node graph, for its marks: no tag constructs anything, depth is bo
 and a job in error costs itself alone. The schema is closed: the misspelt key may have been ``concurrency``.
 """
 
+import re
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import yaml
 
-from kuber_cron.common import identity, lint, zones
+from kuber_cron.common import identity, lint, yaml_text, zones
 from kuber_cron.common.crontab import MAX_JOBS, complete
 from kuber_cron.common.diagnostics import Fault, shown
 from kuber_cron.common.directives import read_value
@@ -29,17 +30,14 @@ from kuber_cron.common.schedule import Schedule
 from kuber_cron.common.values import BadValueError
 from kuber_cron.common.variables import is_zone
 
-# libyaml's where the wheel has it: ten times as fast, the same nodes.
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_TAG = "tag:yaml.org,2002:"
+_TAG = yaml_text.TAG
 # version, jobs, a job, its env: more levels mean something else.
 _MAX_DEPTH = 12
-# Every alias is read again where it stands: 14 KB of them took 0.9 s. Ten thousand jobs may share 9 variables.
-_MAX_ALIASED = 200_000
 _JOB_KEYS = ("schedule", "command", "env", *YAML_KEYS)
 _TOP_KEYS = ("version", "defaults", "jobs")
 _VERSION = "1"
-_QUOTE = 'YAML reads *, @, % and similar at the start as its own: write "…" around it'
+# No job file has such a key at its top, whatever else is wrong with it.
+_MANIFEST = re.compile(r"""^(?:\{\s*"|["']?)apiVersion["']?[ \t]*:""", re.MULTILINE)
 
 
 class _Refused(Exception):  # noqa: N818 - carries a fault to the one place that reports it
@@ -76,8 +74,16 @@ def read(text: str | bytes, source: str, *, timezone: str) -> SourceDraft:
     if isinstance(text, bytes):
         text = text.decode("utf-8", "surrogateescape")
     reader = _Reader(file, text.split("\n"), timezone)
+    manifest = _MANIFEST.search(text)
+    if manifest is not None:
+        number = text.count("\n", 0, manifest.start()) + 1
+        message, hint = "a Kubernetes manifest, and no job file", "kuber-cron import reads CronJob manifests"
+        file.report(
+            Fault(code="KC408", message=message, hint=hint, about="yaml"), number, reader.line(number)
+        )
+        return file
     try:
-        root = _compose(text)
+        root = yaml_text.compose(text, max_depth=_MAX_DEPTH)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         _report_syntax(reader, error)
         return file
@@ -86,59 +92,10 @@ def read(text: str | bytes, source: str, *, timezone: str) -> SourceDraft:
     return file
 
 
-def _compose(text: str) -> yaml.Node | None:
-    text.encode()  # lone surrogates: a ValueError here, and not deep in libyaml
-    nodes = aliased = 0
-    sizes: dict[str | None, int] = {}
-    # Anchors of the open collections, and how many nodes stood before each.
-    opened: list[tuple[str | None, int]] = []
-    for event in yaml.parse(text, Loader=_Loader):
-        problem = None
-        if isinstance(event, yaml.AliasEvent):
-            # An alias within its own anchor has no size yet, and is never followed.
-            size = sizes.get(event.anchor, 1)
-            nodes += size
-            aliased += size
-            problem = "aliases stand for too many values" if aliased > _MAX_ALIASED else None
-        elif isinstance(event, yaml.CollectionStartEvent):
-            opened.append((event.anchor, nodes))
-            nodes += 1
-            problem = "nested too deeply" if len(opened) > _MAX_DEPTH else None
-        elif isinstance(event, yaml.CollectionEndEvent):
-            anchor, before = opened.pop()
-            if anchor is not None:
-                sizes[anchor] = nodes - before
-        elif isinstance(event, yaml.ScalarEvent):
-            nodes += 1
-        if problem is not None:
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)  # type: ignore[arg-type] # libyaml marks are marks
-    return yaml.compose(text, Loader=_Loader)
-
-
 def _report_syntax(reader: "_Reader", error: Exception) -> None:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    line, col = (mark.line + 1, mark.column + 1) if mark is not None else _place(reader, error)
-    problem = getattr(error, "problem", None) or "bad UTF-8 or a control character"
-    fault = Fault(
-        col=col,
-        code="KC401",
-        message=f"not YAML: {problem}",
-        hint=_QUOTE if "scanning an alias" in str(error) or "cannot start any token" in str(error) else None,
-        about="yaml",
-    )
+    line, col, problem, hint = yaml_text.problem(error, reader.lines)
+    fault = Fault(col=col, code="KC401", message=f"not YAML: {problem}", hint=hint, about="yaml")
     reader.file.report(fault, line, reader.line(line))
-
-
-def _place(reader: "_Reader", error: Exception) -> tuple[int, int]:
-    """Line and column of an error that has no mark but an offset, or none at all."""
-    offset = getattr(error, "position", None) or getattr(error, "start", None)
-    if not isinstance(offset, int):
-        return 1, 1
-    for number, line in enumerate(reader.lines, start=1):
-        if offset <= len(line):
-            return number, offset + 1
-        offset -= len(line) + 1
-    return max(1, len(reader.lines)), 1
 
 
 @dataclass(slots=True)
@@ -185,7 +142,9 @@ class _Reader:
     def mapping(self, node: yaml.Node, known: tuple[str, ...], kind: str) -> dict[str, yaml.Node]:
         """A mapping's values by key; unknown and repeated keys are reported, and then it is refused."""
         if not isinstance(node, yaml.MappingNode):
-            raise _Refused(node, _fault(node, "KC403", f"{_kind(node)} where keys and values belong"))
+            raise _Refused(
+                node, _fault(node, "KC403", f"{yaml_text.kind(node)} where keys and values belong")
+            )
         found: dict[str, yaml.Node] = {}
         bad: _Refused | None = None
         for key, value in node.value:
@@ -304,7 +263,9 @@ class _Reader:
     def _string(self, node: yaml.Node, what: str) -> str:
         if not isinstance(node, yaml.ScalarNode) or node.tag != f"{_TAG}str":
             hint = 'write "…" around it' if isinstance(node, yaml.ScalarNode) else None
-            raise _Refused(node, _fault(node, "KC403", f"{what} is {_kind(node)} and not a string", hint))
+            raise _Refused(
+                node, _fault(node, "KC403", f"{what} is {yaml_text.kind(node)} and not a string", hint)
+            )
         text = _text(node)
         if "\0" in text:
             raise _Refused(node, _fault(node, "KC403", f"{what} holds a NUL"))
@@ -366,7 +327,7 @@ class _Reader:
     def _scalar(self, option: Option, node: yaml.Node) -> str:
         tag = node.tag.removeprefix(_TAG)
         if not isinstance(node, yaml.ScalarNode) or (tag not in option.type.tags and tag != "str"):
-            message = f"{option.key} is {_kind(node)} and not {option.type.title}"
+            message = f"{option.key} is {yaml_text.kind(node)} and not {option.type.title}"
             hint = 'write "…" around it' if isinstance(node, yaml.ScalarNode) else None
             raise _Refused(node, _fault(node, "KC403", message, hint))
         return _text(node)
@@ -379,18 +340,6 @@ def _may_default(key: str) -> bool:
 
 def _text(node: yaml.Node) -> str:
     return str(node.value) if isinstance(node, yaml.ScalarNode) else ""
-
-
-def _kind(node: yaml.Node) -> str:
-    if isinstance(node, yaml.MappingNode):
-        return "a mapping"
-    if isinstance(node, yaml.SequenceNode):
-        return "a list"
-    kinds = {"int": "a number", "float": "a number", "bool": "a truth value", "null": "nothing"}
-    tag = node.tag.removeprefix(_TAG)
-    return (
-        f"{kinds.get(tag, 'a string' if tag == 'str' else tag)} ({_text(node)})" if tag != "null" else "empty"
-    )
 
 
 def _fault(

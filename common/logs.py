@@ -13,6 +13,7 @@ from typing import Any, Literal, TextIO
 import structlog
 from structlog.typing import Processor
 
+from kuber_cron.common import hiding
 from kuber_cron.common.redaction import HIDDEN, redacted
 
 LogFormat = Literal["auto", "json", "text"]
@@ -26,11 +27,6 @@ _FLOORS = {
     "asyncio": logging.INFO,
     "rq": logging.WARNING,
 }
-
-# Hiding a shorter one ("redis", "backup") would riddle every line. In URLs those are hidden all the same.
-_SHORTEST_SECRET = 8
-
-_secrets: tuple[str, ...] = ()
 
 
 def configure(format: LogFormat = "auto", level: str = "info", stream: TextIO | None = None) -> None:  # noqa: A002 - the setting's name
@@ -79,14 +75,6 @@ def configure(format: LogFormat = "auto", level: str = "info", stream: TextIO | 
     logging.captureWarnings(True)
 
 
-def hide(*secrets: str) -> None:
-    """These texts appear in no line from now on: the signing key, Redis' password. Safe from any thread."""
-    global _secrets  # noqa: PLW0603 - a process has one set of secrets, as it has one standard error
-    new = {secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}
-    # Longest first, so that one which holds another is hidden whole. Replaced, not changed: readers take no lock.
-    _secrets = tuple(sorted({*_secrets, *new}, key=len, reverse=True))
-
-
 def hide_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
     """A structlog processor: every text in the event, at any depth, without known secrets and URLs' passwords."""
     return {key: _hidden(value) for key, value in event.items()}
@@ -94,7 +82,7 @@ def hide_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) ->
 
 def _hidden(value: Any) -> Any:
     if isinstance(value, str):
-        for secret in _secrets:
+        for secret in hiding.known:
             value = value.replace(secret, HIDDEN)
         return redacted(value)
     if isinstance(value, Mapping):

@@ -1,33 +1,40 @@
 """Jobs as Kubernetes CronJobs, with a note on everything that they cannot say.
 
-Pure. Schedules follow the grammar of Kubernetes (robfig/cron): names, ranges, lists, steps, weekdays 0-6; a
-field that is written in another way is resolved to the numbers that it means for this job.
+Pure. A schedule is written in Kubernetes' grammar: what this has not, as ``H``, becomes the numbers that it means for
+the job, and a job whose days it cannot say at all is left out. What Kubernetes has no field for stands in annotations,
+by which ``kuber-cron import`` gives back the job that it was.
 """
 
+import json
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
 
+from kuber_cron.common import kube_schedule
 from kuber_cron.common.diagnostics import shown
 from kuber_cron.common.jobs import Job
-from kuber_cron.common.policies import KUBERNETES_CONCURRENCY, OPTIONS
-from kuber_cron.common.schedule import Schedule
-from kuber_cron.common.values import duration_seconds
+from kuber_cron.common.policies import KUBERNETES_CONCURRENCY, OPTIONS, Option
+from kuber_cron.common.values import BadValueError
+
+NAME_ANNOTATION = "kuber-cron/name"
+DESCRIPTION_ANNOTATION = "kuber-cron/description"
+OPTIONS_ANNOTATION = "kuber-cron/options"
+"""A JSON object of a job's options as text by key, and its ``env``: what has no field in a CronJob."""
+
+CARRIED = {
+    *("name", "timezone", "retries", "timeout", "kill_grace", "deadline", "cwd"),
+    *("shell", "suspend", "description"),
+}
+"""The options that fields of a CronJob say; ``concurrency`` where it is not ``queue``."""
 
 # A CronJob's name leaves eleven of 63 characters to its Jobs' suffix.
 _LONGEST_NAME = 52
 _NOT_IN_A_NAME = re.compile(r"[^a-z0-9-]+")
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_PLAIN_FIELD = re.compile(r"(?:\*(?:/\d+)?|\d+(?:-\d+)?(?:/\d+)?)(?:,\d+(?:-\d+)?(?:/\d+)?)*", re.ASCII)
+_ENV_NAME = re.compile(r"(?!\.\.?$|\.\.)[-._A-Za-z][-._A-Za-z0-9]*", re.ASCII)
 # Kubernetes expands $(NAME) in commands and variables; a doubled $ is one that it leaves alone.
 _EXPANDED = re.compile(r"\$(?=[$(])")
-_NICKNAMES = {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"}
-_CARRIED = {
-    *("name", "timezone", "retries", "timeout", "kill_grace", "deadline", "concurrency", "cwd", "memory"),
-    *("shell", "suspend", "description"),
-}
 _CONCURRENCY = {ours: theirs for theirs, ours in KUBERNETES_CONCURRENCY.items()}
 
 
@@ -44,13 +51,14 @@ def to_kubernetes(jobs: Sequence[Job], image: str = "IMAGE") -> tuple[str, list[
         notes.append("put the container image of your commands in the place of IMAGE")
     taken: set[str] = set()
     for job in jobs:
-        schedule = _schedule(job)
+        schedule = kube_schedule.written(job)
         if schedule is None:
             notes.append(f"job {shown(job.id)}: left out, for Kubernetes has no schedule like {job.schedule}")
             continue
         name = _name(job.id, taken)
         taken.add(name)
-        manifests.append(_manifest(job, name, schedule, image))
+        kept = _kept(job)
+        manifests.append(_manifest(job, name, schedule, image, kept))
         notes.extend(f"job {shown(job.id)}: {note}" for note in _notes(job, name, schedule))
     text = yaml.safe_dump_all(
         manifests, sort_keys=False, allow_unicode=False, explicit_start=True, width=2**31
@@ -58,7 +66,33 @@ def to_kubernetes(jobs: Sequence[Job], image: str = "IMAGE") -> tuple[str, list[
     return text if manifests else "", notes
 
 
-def _manifest(job: Job, name: str, schedule: str, image: str) -> dict[str, Any]:
+def _kept(job: Job) -> dict[str, Any]:
+    """What the annotation keeps: the options that no field says, as text by key, and the odd variables."""
+    kept: dict[str, Any] = {
+        key: text
+        for key, option in OPTIONS.items()
+        if _is_lost(job, key, option) and (text := _text(option, getattr(job, option.attribute))) is not None
+    }
+    odd = {name: value for name, value in job.env.items() if not _ENV_NAME.fullmatch(name)}
+    return kept | ({"env": odd} if odd else {})
+
+
+def _is_lost(job: Job, key: str, option: Option) -> bool:
+    if key == "concurrency":
+        return job.concurrency not in _CONCURRENCY
+    return key not in CARRIED and getattr(job, option.attribute) != option.default
+
+
+def _text(option: Option, value: Any) -> str | None:
+    """A value's text, None where it has none."""
+    text = option.type.write(value)
+    try:
+        return text if option.type.parse(text) == value else None
+    except BadValueError:
+        return None
+
+
+def _manifest(job: Job, name: str, schedule: str, image: str, kept: Mapping[str, Any]) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "schedule": schedule,
         "timeZone": job.timezone,
@@ -74,9 +108,11 @@ def _manifest(job: Job, name: str, schedule: str, image: str) -> dict[str, Any]:
     pod["containers"] = [_container(job, name, image)]
     spec["jobTemplate"] = {"spec": {"backoffLimit": job.retries, "template": {"spec": pod}}}
     metadata: dict[str, Any] = {"name": name}
-    annotations = {"kuber-cron/name": job.id} if name != job.id else {}
+    annotations = {NAME_ANNOTATION: job.id} if name != job.id else {}
     if job.description is not None:
-        annotations["kuber-cron/description"] = job.description
+        annotations[DESCRIPTION_ANNOTATION] = job.description
+    if kept:
+        annotations[OPTIONS_ANNOTATION] = json.dumps(kept)
     if annotations:
         metadata["annotations"] = annotations
     return {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": metadata, "spec": spec}
@@ -84,12 +120,12 @@ def _manifest(job: Job, name: str, schedule: str, image: str) -> dict[str, Any]:
 
 def _container(job: Job, name: str, image: str) -> dict[str, Any]:
     words = job.command if isinstance(job.command, list) else [job.shell, "-c", job.command]
-    container: dict[str, Any] = {"name": name, "image": image, "command": [_literal(word) for word in words]}
+    container: dict[str, Any] = {"name": name, "image": image, "command": [literally(word) for word in words]}
     directory = job.cwd or job.env.get("HOME")
     if directory:
         container["workingDir"] = directory
     variables = [
-        {"name": key, "value": _literal(value)} for key, value in job.env.items() if _ENV_NAME.fullmatch(key)
+        {"name": key, "value": literally(value)} for key, value in job.env.items() if _ENV_NAME.fullmatch(key)
     ]
     if variables:
         container["env"] = variables
@@ -98,7 +134,7 @@ def _container(job: Job, name: str, image: str) -> dict[str, Any]:
     return container
 
 
-def _literal(text: str) -> str:
+def literally(text: str) -> str:
     """``text`` as Kubernetes takes it to the letter."""
     return _EXPANDED.sub("$$", text)
 
@@ -113,37 +149,12 @@ def _name(wanted: str, taken: Collection[str]) -> str:
     return name
 
 
-def _schedule(job: Job) -> str | None:
-    """The schedule in Kubernetes' grammar; None where it has none."""
-    if job.schedule.startswith("@"):
-        if job.schedule == "@every_minute":
-            return "* * * * *"
-        if job.schedule.startswith("@every "):
-            # Go's durations have no days.
-            return f"@every {duration_seconds(job.schedule.split()[1]):.0f}s"
-        return job.schedule if job.schedule in _NICKNAMES else None
-    written = job.schedule.split(" ")
-    parsed = Schedule.parse(job.schedule, job.timezone, job_id=job.id)
-    resolved = []
-    for index, (field, values) in enumerate(zip(written, parsed.fields.values(), strict=True)):
-        if field == "?" or (_PLAIN_FIELD.fullmatch(field) and (index < 4 or "7" not in field)):
-            resolved.append(field)
-            continue
-        numbers = sorted(value for value in values if isinstance(value, int))
-        if len(numbers) < len(values):
-            return None
-        resolved.append(",".join(map(str, numbers)))
-    return " ".join(resolved)
-
-
 def _notes(job: Job, name: str, schedule: str) -> Iterator[str]:
     """What the manifest says in another way, or not at all."""
     if name != job.id:
         yield f"is called {name}"
     if schedule != job.schedule:
         yield f"its schedule {job.schedule} is written {schedule}"
-    if not job.schedule.startswith("@") and _days_differ(job.schedule):
-        yield "Kubernetes joins its two day fields by or, not by and"
     if job.stdin is not None:
         yield "its standard input is lost"
     if job.concurrency not in _CONCURRENCY:
@@ -153,17 +164,9 @@ def _notes(job: Job, name: str, schedule: str) -> Iterator[str]:
         yield f"variables with such names are lost: {', '.join(map(shown, odd))}"
     if job.deadline is not None and job.deadline < 10:
         yield "Kubernetes may never start it: a startingDeadlineSeconds below 10 is too short"
-    lost = [
-        key
-        for key, option in OPTIONS.items()
-        if key not in _CARRIED and key != "stdin" and getattr(job, option.attribute) != option.default
-    ]
+    if job.memory is not None:
+        yield "memory became the container's limit, and bounds what is used rather than the address space"
+    said = {"stdin", "concurrency", "memory"}
+    lost = [key for key, option in OPTIONS.items() if key not in said and _is_lost(job, key, option)]
     if lost:
         yield f"no counterpart for {', '.join(lost)}"
-
-
-def _days_differ(schedule: str) -> bool:
-    """Whether a starred step makes both day fields necessary here, and either one sufficient there."""
-    day, weekday = schedule.split(" ")[2], schedule.split(" ")[4]
-    stepped = [one for one in (day, weekday) if one.startswith("*/") and not one.startswith("*/1")]
-    return bool(stepped) and not {day, weekday} & {"*", "?"}

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import json
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -37,6 +38,12 @@ def manual_run_id(job_id: str, at: datetime, nonce: str) -> str:
 def job_of(run: str) -> str:
     """The job's id in a run's id; the whole of one that is not of our making."""
     return _STAMPED.sub("", run)
+
+
+def is_by_hand(run: str) -> bool:
+    """Whether it is the id of a run that somebody asked for: it stands for no occurrence."""
+    found = _STAMPED.search(run)
+    return found is not None and found[1] is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +173,15 @@ def encode(payload: Payload, key: bytes | None) -> tuple[str, str]:
     """The arguments of the RQ job: the payload's text and its signature (empty without a key)."""
     raw = payload.to_bytes()
     return raw.decode(), sign(raw, key) if key else ""
+
+
+def peek(data: bytes) -> Payload | None:
+    """The payload in RQ's ``data`` field of a run, unverified: for people to read, and never to be executed."""
+    try:
+        _function, _instance, args, _kwargs = json.loads(zlib.decompress(data))
+        return decode(args, ())
+    except (zlib.error, ValueError, TypeError, PayloadError):
+        return None
 
 
 def decode(args: object, keys: Sequence[bytes]) -> Payload:

@@ -254,6 +254,19 @@ class Settings(BaseSettings):
     """What a worker writes of its commands' output to its own: a JSON object a line with job and run, the bare
     lines, or nothing. The log files have it in each case."""
 
+    history_runs: int = Field(100, ge=1, le=100000, **_allowed("1 to 100000"))
+    """So many ended runs of each job stay readable in Redis, with their attempts and both ends of their output. Of the
+    scheduler that leads: workers and the command line need none of these three."""
+
+    history_days: float = Field(30.0, gt=0, le=3650, allow_inf_nan=False, **_allowed("days, at most 3650"))
+    """An ended run stays no longer than this. What a scheduler's restart changes holds for runs that end later."""
+
+    history_bytes: Annotated[int, _SIZE] = Field(
+        4 * 1024 * 1024, ge=65536, **_allowed("a size (`4MiB`), 64KiB or more")
+    )
+    """The ended runs of each job take no more of Redis' memory together, by Redis' own count; the newest one stays
+    whatever it takes."""
+
     log_dir: Path = Field(Path("/var/log/kuber-cron"), **_allowed("a directory"))
     """Where each run's output is kept. Under `kuber-cron run` the default is `.kuber-cron/logs`."""
 

@@ -14,6 +14,7 @@ _FOUND_OUT = {
     "worker_slots": "the CPU quota, at least 4",
     "metrics_host": "all",
     "log_keep_bytes": "`256MiB`",
+    "history_bytes": "`4MiB`",
 }
 
 _HEAD = """# Settings

@@ -6,6 +6,7 @@ predecessors are settled over all files together.
 """
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ from kuber_cron.common.linking import SourceDraft, link
 # A ConfigMap holds at most 1 MiB; a file beyond this is not a job file but a mistake.
 MAX_FILE_BYTES = 32 * 1024 * 1024
 _YAML = (".yaml", ".yml")
+# The first line that is neither blank nor a comment: a key, the begin of a document, or of a flow mapping. No line
+# of a crontab looks so; what nearly does is in error there too.
+_YAML_LINE = re.compile(rb"""[ \t]*(?:---(?:[ \t]|$)|%YAML[ \t]|\{|["']?[A-Za-z_]+["']?[ \t]*:(?:[ \t]|$))""")
 
 
 class SourceError(KuberCronError):
@@ -58,6 +62,58 @@ def load(paths: Sequence[str | Path], *, system: bool = False, timezone: str = "
     drafts = [_read(path, system=system, timezone=timezone) for path in files]
     parsed = link(drafts)
     return Loaded(jobs=parsed.jobs, diagnostics=parsed.diagnostics, files=[str(path) for path in files])
+
+
+def read(content: bytes, source: str, *, system: bool = False, timezone: str = "UTC") -> Loaded:
+    """What `content` holds, which has no name to tell its language by: YAML where it begins like YAML.
+
+    Args:
+        content: A crontab or a YAML file.
+        source: What diagnostics call it.
+        system: A crontab has a user's name before the command.
+        timezone: The zone of jobs that name none.
+
+    Raises:
+        ScheduleError: There is no such ``timezone``.
+    """
+    draft = _draft(content, source, is_yaml=is_yaml(content), system=system, timezone=timezone)
+    parsed = link([draft])
+    return Loaded(jobs=parsed.jobs, diagnostics=parsed.diagnostics, files=[source])
+
+
+def is_yaml(content: bytes) -> bool:
+    """Whether it begins like a YAML file: with a key, and with no line that a crontab could have."""
+    for line in content.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
+        bare = line.strip()
+        if bare and not bare.startswith(b"#"):
+            return _YAML_LINE.match(line.rstrip(b"\r")) is not None
+    return False
+
+
+def contents(
+    paths: Sequence[str | Path], *, suffixes: Sequence[str], recursive: bool = False
+) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of files, of directories those with one of the suffixes, in name order.
+
+    Raises:
+        SourceError: A path does not exist, or a file cannot be read.
+    """
+    for path in map(Path, paths):
+        found = _files([path])
+        if path.is_dir():
+            every = _below(path) if recursive else found
+            found = (each for each in every if each.suffix.lower() in suffixes)
+        for each in found:
+            content = _content(each)
+            if isinstance(content, Fault):
+                raise SourceError(f"{each}: {content.message}", hint=content.hint or "check its permissions")
+            yield str(each), content
+
+
+def _below(path: Path) -> Iterator[Path]:
+    for entry in sorted(path.rglob("*")):
+        if not any(part.startswith(".") for part in entry.relative_to(path).parts) and entry.is_file():
+            yield entry
 
 
 def fingerprint(paths: Sequence[str | Path]) -> str:
@@ -126,9 +182,14 @@ def _read(path: Path, *, system: bool, timezone: str) -> SourceDraft:
         draft = SourceDraft(source=str(path))
         draft.report(content, 1, "")
         return draft
-    if path.suffix.lower() in _YAML:
+    is_yaml_file = path.suffix.lower() in _YAML
+    return _draft(content, str(path), is_yaml=is_yaml_file, system=system, timezone=timezone)
+
+
+def _draft(content: bytes, source: str, *, is_yaml: bool, system: bool, timezone: str) -> SourceDraft:
+    if is_yaml:
         # PyYAML costs more to import than a crontab costs to read.
         from kuber_cron.common import jobfile
 
-        return jobfile.read(content, str(path), timezone=timezone)
-    return crontab.read(content, str(path), system=system, timezone=timezone)
+        return jobfile.read(content, source, timezone=timezone)
+    return crontab.read(content, source, system=system, timezone=timezone)

@@ -5,6 +5,7 @@ Everything lies under RQ's own prefix (``rq`` for the default instance), our own
 
 ========================  ======  =====================================================================
 ``fence``                 hash    ``epoch holder cluster seen through server``: who may decide, and how much was
+                                  decided; ``hand_at hand_count``: the place in line of runs by hand
 ``lease``                 string  ``holder:epoch`` with a ttl, where no Kubernetes Lease is used
 ``boot``                  string  the boot whose ``@reboot`` jobs have been decided
 ``cursor``                hash    job → its last decided instant with the schedule and zone it was made with
@@ -26,13 +27,22 @@ Everything lies under RQ's own prefix (``rq`` for the default instance), our own
                                   that failed last, until the next success; ``expected_from``: the instant
                                   after which a success is expected: the job was new, edited or suspended then
 ``history:<job>``         list    ended runs, newest first, bounded
+``sizes:<job>``           hash    ended run → what it takes in bytes; under the empty name their sum
+``bounds``                hash    how much of ended runs stays: ``runs``, ``seconds``, ``bytes``, by the leader's settings
 ``quarantine``            stream  runs that nobody could read or verify, with the reason, bounded
 ``aside:<run>``           any     what stood under such a run's name and was no run
+``requests``              list    what people ask the leader for, by the requests' ids, oldest first
+``request:<id>``          hash    one of them, with its ttl: ``body signature``, and what became of it
+``answer:<id>``           list    what became of each of its runs, with a ttl
+``acted``, ``acts``       hash,   how often people did what; what they did last, with who and when, bounded
+                          stream
 ``claims``                set     workers that have, or may have, a claim list
 ``claims:<worker>``       list    run ids that a worker has claimed and not yet started
 ``alive:<worker>``        string  a worker's liveness, with its ttl
 ``seen:<worker>``         string  its last heartbeat; the claim list is looked after for a day after it
 ``output:<execution>``    string  what a running attempt has said so far, with a ttl
+``jobs``                  hash    job → its card: queue, delay, life … for people who look without job files
+``schedulers``            hash    replica → what it tells of itself: version, jobs, the term it leads in
 ========================  ======  =====================================================================
 
 What this module does *not* do: decide anything. Each script's own header says what it promises.
@@ -52,14 +62,25 @@ from redis.exceptions import NoScriptError
 
 # Decisions kept per job for `why`; the older ones are trimmed by Redis itself.
 LOG_LIMIT = 500
-# Ended runs kept readable per job: their hash, results and output's head and tail.
-HISTORY_LIMIT = 100
-# RQ's own defaults (500 s and a year) are neither: an ended run is kept until the history's limit drops it.
-RESULT_TTL_SECONDS = 7 * 86400
-FAILURE_TTL_SECONDS = 30 * 86400
+DAY_SECONDS = 86400
 
 Value = str | bytes | int | float
 """What a script may be given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How much of ended runs stays readable: their hash, their results with head and tail of the output.
+
+    Attributes:
+        runs: Of each job.
+        seconds: After its end, for any run.
+        size: Bytes of Redis for each job's ended runs; its newest one stays whatever it takes.
+    """
+
+    runs: int = 100
+    seconds: int = 30 * DAY_SECONDS
+    size: int = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kuber_cron.common import logs, notices
+from kuber_cron.common import hiding, notices
 from kuber_cron.common.errors import SettingsError
 from kuber_cron.common.notices import Notice
 from kuber_cron.common.settings import Settings, variable
@@ -69,7 +69,7 @@ class Webhook:
             OSError, UnicodeDecodeError: The file cannot be read.
         """
         url = self.url if self.url_file is None else self.url_file.read_text(encoding="utf-8").strip()
-        logs.hide(url, "/" + url.partition("://")[2].partition("/")[2])
+        hiding.hide(url, "/" + url.partition("://")[2].partition("/")[2])
         return url
 
     def keys(self) -> list[bytes]:
@@ -81,7 +81,7 @@ class Webhook:
         if self.keys_file is None:
             return []
         keys = [line.strip() for line in self.keys_file.read_bytes().splitlines() if line.strip()]
-        logs.hide(*(key.decode("utf-8", "replace") for key in keys))
+        hiding.hide(*(key.decode("utf-8", "replace") for key in keys))
         return keys
 
     def request(self, notice: Notice, timestamp: int) -> tuple[bytes, dict[str, str]]:

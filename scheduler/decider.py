@@ -18,13 +18,13 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from redis.exceptions import RedisError
 
+from kuber_cron.common.cursors import Cursor, has_gone_back, is_readable
 from kuber_cron.common.errors import StateLostError
 from kuber_cron.common.store import Store, text
 from kuber_cron.scheduler import planner
 from kuber_cron.scheduler.agenda import Agenda
 from kuber_cron.scheduler.ahead import Ahead
 from kuber_cron.scheduler.catalog import Catalog
-from kuber_cron.scheduler.cursors import Cursor, has_gone_back, is_readable
 from kuber_cron.scheduler.dispatch import Dispatcher, Item, Verdict
 from kuber_cron.scheduler.memory import Memory
 from kuber_cron.scheduler.planner import Boot, Decision, Entry, Plan

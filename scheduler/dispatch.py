@@ -14,16 +14,7 @@ from typing import Any
 from redis.exceptions import RedisError, ResponseError
 
 from kuber_cron.common.errors import FencedError, RedisUnreachableError, StateLostError, TermOverError
-from kuber_cron.common.store import (
-    FAILURE_TTL_SECONDS,
-    HISTORY_LIMIT,
-    LOG_LIMIT,
-    Store,
-    Value,
-    pack,
-    rq_instant,
-    text,
-)
+from kuber_cron.common.store import LOG_LIMIT, Store, Value, pack, rq_instant, text
 from kuber_cron.scheduler.payloads import Builder
 from kuber_cron.scheduler.planner import Decision, Entry
 from kuber_cron.scheduler.terms import Term
@@ -201,8 +192,6 @@ class Dispatcher:
             self.through,
             rq_instant(now),
             self._log_limit,
-            HISTORY_LIMIT,
-            FAILURE_TTL_SECONDS,
             len(batch),
         ]
         packed: list[bytes] = []
@@ -247,17 +236,28 @@ def refuse(reply: Sequence[str], term: Term) -> None:
 
 def policy_of(entry: Entry, decision: Decision) -> dict[str, Any]:
     """What the script must heed for a decision of this job beyond its cursor."""
-    job, relations = entry.job, entry.relations
-    policy: dict[str, Any] = {"watched": True} if relations.watched else {}
+    job = entry.job
+    policy: dict[str, Any] = {"watched": True} if entry.relations.watched else {}
     if decision.kind == "queue":
-        if job.concurrency != "allow":
-            policy |= {"concurrency": job.concurrency, "max_running": job.max_running}
-        if relations.group is not None:
-            policy["group"], policy["limit"] = relations.group
+        policy |= _policy_of_runs(entry)
         if job.after:
             policy["after"] = job.after
         if job.deadline is not None:
             policy["deadline"] = decision.due_at.timestamp() + job.deadline
-        if job.priority == "high":
-            policy["front"] = True
+    return policy
+
+
+def policy_by_hand(entry: Entry) -> dict[str, Any]:
+    """The same for a run that somebody asked for: it has no deadline and no predecessors."""
+    return _policy_of_runs(entry) | ({"suspended": True} if entry.job.suspend else {})
+
+
+def _policy_of_runs(entry: Entry) -> dict[str, Any]:
+    job, policy = entry.job, dict[str, Any]()
+    if job.concurrency != "allow":
+        policy |= {"concurrency": job.concurrency, "max_running": job.max_running}
+    if entry.relations.group is not None:
+        policy["group"], policy["limit"] = entry.relations.group
+    if job.priority == "high":
+        policy["front"] = True
     return policy

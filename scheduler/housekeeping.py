@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import structlog
 from redis.exceptions import ResponseError
 
-from kuber_cron.common.store import FAILURE_TTL_SECONDS, HISTORY_LIMIT, Store, rq_instant, text
+from kuber_cron.common.store import Bounds, Store, rq_instant, text
 from kuber_cron.scheduler.dispatch import refuse
 from kuber_cron.scheduler.server_clock import ServerClock
 from kuber_cron.scheduler.terms import Term
@@ -49,8 +49,12 @@ class Tidied:
 class Housekeeper:
     """Does one round when asked. The caller holds the term and handles Redis' errors."""
 
-    def __init__(self, store: Store, clock: ServerClock, worker_ttl_seconds: float) -> None:
+    def __init__(
+        self, store: Store, clock: ServerClock, worker_ttl_seconds: float, bounds: Bounds | None = None
+    ) -> None:
         self._store = store
+        self._bounds = bounds or Bounds()
+        self._bounded_in = 0  # the epoch in which the scripts were last told of them
         self._clock = clock
         self._rest_seconds = worker_ttl_seconds + 2.0
         self._reap_from = clock.elapsed() + self._rest_seconds
@@ -69,6 +73,8 @@ class Housekeeper:
             redis.RedisError: Redis did not answer; call ``redis_was_away`` and try again.
         """
         self._notice_restart()
+        if term.epoch != self._bounded_in:
+            self._tell_bounds(term)
         reap = self._clock.elapsed() >= self._reap_from
         for origin in self._queues():
             try:
@@ -93,6 +99,12 @@ class Housekeeper:
             self.redis_was_away()
         self._run_id = run_id
 
+    def _tell_bounds(self, term: Term) -> None:
+        bounds = self._bounds
+        told = self._store.call("bounds", term.epoch, term.lease, bounds.runs, bounds.seconds, bounds.size)
+        _accepted(told, term)
+        self._bounded_in = term.epoch
+
     def _queues(self) -> list[str]:
         prefix = f"{self._store.keys.prefix}:queue:"
         found = self._store.client.smembers(f"{self._store.keys.prefix}:queues")
@@ -110,8 +122,6 @@ class Housekeeper:
             rq_instant(now),
             now.timestamp(),
             int(reap),
-            FAILURE_TTL_SECONDS,
-            HISTORY_LIMIT,
             _MOVES,
             len(result),
             *result,
@@ -135,8 +145,6 @@ class Housekeeper:
                 term.lease,
                 rq_instant(now),
                 now.timestamp(),
-                HISTORY_LIMIT,
-                FAILURE_TTL_SECONDS,
                 *sorted(found[start : start + _SWEPT]),
             )
             rest = _accepted(reply, term)

@@ -16,6 +16,9 @@ from kuber_cron.common.measures import OTHER, JobMeasures
 from kuber_cron.scheduler.catalog import Catalog
 from kuber_cron.scheduler.observer import Observation
 
+ACTIONS = ("trigger", "backfill", "stop", "retry", "pause", "resume", "release", "drop")
+"""What people do by hand (common/scripts/act.lua, manual.lua)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
@@ -146,6 +149,10 @@ class SchedulerMetrics(Collector):
         for (job, outcome), count in _collapsed(seen.ended, self._measures).items():
             runs.add_metric([job, outcome], count)
         yield runs
+        acts = CounterMetricFamily("cron_manual_actions", "What people have done by hand", labels=["action"])
+        for action in ACTIONS:
+            acts.add_metric([action], seen.acted.get(action, 0))
+        yield acts
 
     def _per_job(
         self,

@@ -59,6 +59,7 @@ class Observation:
     queues: Mapping[str, QueueState] = field(default_factory=dict)
     missed: Mapping[tuple[str, str], int] = field(default_factory=dict)
     ended: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    acted: Mapping[str, int] = field(default_factory=dict)
     workers: int = 0
     memory_bytes: int | None = None
     memory_max_bytes: int | None = None
@@ -80,12 +81,13 @@ def observe(store: Store, jobs: Sequence[str]) -> Observation:
             pipe.hmget(keys.own(f"stats:{job}"), *_STATS)
         pipe.hgetall(keys.own("missed"))
         pipe.hgetall(keys.own("ended"))
+        pipe.hgetall(keys.own("acted"))
         pipe.scard(f"{keys.prefix}:workers")
         pipe.info("memory")
         pipe.info("stats")
         pipe.info("replication")
         pipe.smembers(f"{keys.prefix}:queues")
-        *stats, missed, ended, workers, memory, counters, replication, queue_keys = pipe.execute()
+        *stats, missed, ended, acted, workers, memory, counters, replication, queue_keys = pipe.execute()
     replicas = int(replication.get("connected_slaves", 0))
     names = sorted(text(key).removeprefix(prefix) for key in queue_keys)
     return Observation(
@@ -93,6 +95,7 @@ def observe(store: Store, jobs: Sequence[str]) -> Observation:
         queues=_queues(store, names),
         missed={_job_and_reason(text(name)): int(count) for name, count in missed.items()},
         ended={_job_and_reason(text(name)): int(count) for name, count in ended.items()},
+        acted={text(action): int(count) for action, count in acted.items()},
         workers=workers,
         memory_bytes=memory.get("used_memory"),
         memory_max_bytes=memory.get("maxmemory"),

@@ -15,11 +15,13 @@ from rq.serializers import JSONSerializer
 
 from kuber_cron.common import runs
 from kuber_cron.common.jobs import Job
-from kuber_cron.common.store import FAILURE_TTL_SECONDS, RESULT_TTL_SECONDS, Value
+from kuber_cron.common.store import Bounds, Value
 from kuber_cron.scheduler.relations import group_of
 
 # RQ's own field; ours is in the payload and measured by the worker. -1 is RQ's "no limit".
 _NO_TIMEOUT = -1
+# RQ's own fields too, and its defaults (500 s and a year) are neither: how long ended runs stay is told by the bounds.
+_TTL_SECONDS = Bounds().seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +46,14 @@ class Builder:
         self._client = client
         self._key = signing_key
 
-    def record(self, job: Job, at: datetime, enqueued_at: datetime | None = None) -> Record:
-        """The record of the job's occurrence at ``at``; the deciding script writes when it was queued."""
-        payload = runs.payload_for(job, at)
+    def record(
+        self, job: Job, at: datetime, enqueued_at: datetime | None = None, *, run: str | None = None
+    ) -> Record:
+        """The record of the job's occurrence at ``at``, or with ``run`` of a run of that id that somebody asked for.
+
+        The script that queues it writes when it was.
+        """
+        payload = runs.payload_for(job, at, run=run, manual=run is not None)
         body, signature = runs.encode(payload, self._key)
         rq_job = RQJob.create(
             runs.FUNCTION,
@@ -57,8 +64,8 @@ class Builder:
             status=JobStatus.QUEUED,
             description=f"{job.id} at {at:%Y-%m-%dT%H:%M:%SZ}",
             timeout=_NO_TIMEOUT if job.timeout is None else max(1, round(job.timeout)),
-            result_ttl=RESULT_TTL_SECONDS,
-            failure_ttl=FAILURE_TTL_SECONDS,
+            result_ttl=_TTL_SECONDS,
+            failure_ttl=_TTL_SECONDS,
             serializer=JSONSerializer,
         )
         if enqueued_at is not None:
@@ -69,6 +76,8 @@ class Builder:
         mapping |= {"job": job.id, "at": int(at.timestamp()), "max_lost": payload.max_lost}
         if job.group is not None:
             mapping["group"] = group_of(job.group)[0]
+        if job.concurrency != "allow":
+            mapping["concurrency"] = job.concurrency
         if job.on_remove != "run":
             mapping["on_remove"] = job.on_remove
         flat = tuple(part for item in mapping.items() for part in item)

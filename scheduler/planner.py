@@ -13,9 +13,9 @@ from itertools import islice
 from typing import Literal
 
 from kuber_cron.common import runs
+from kuber_cron.common.cursors import Cursor
 from kuber_cron.common.jobs import Job
 from kuber_cron.common.schedule import Schedule, ScheduleError
-from kuber_cron.scheduler.cursors import Cursor
 from kuber_cron.scheduler.relations import Relations
 
 # An instant decided later than this is a matter of the job's catch-up policy; below, it is merely late.

@@ -8,8 +8,8 @@ What it does *not* guarantee: that a run starts. It guarantees that every instan
 """
 
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import structlog
@@ -26,14 +26,16 @@ from kuber_cron.common.errors import (
 )
 from kuber_cron.common.measures import JobMeasures
 from kuber_cron.common.messenger import Messenger
-from kuber_cron.common.store import Keys, Store
+from kuber_cron.common.store import Bounds, Keys, Store
 from kuber_cron.scheduler import observer
+from kuber_cron.scheduler.bulletin import Bulletin
 from kuber_cron.scheduler.catalog import Catalog, Watcher
 from kuber_cron.scheduler.decider import REMOVAL_SECONDS, SOON_SECONDS, Decider
 from kuber_cron.scheduler.dispatch import Dispatcher, Verdict
 from kuber_cron.scheduler.expectations import Expectations
 from kuber_cron.scheduler.gaps import Gaps
 from kuber_cron.scheduler.housekeeping import ROUND_SECONDS, Housekeeper, Tidied
+from kuber_cron.scheduler.inbox import Inbox, Rights
 from kuber_cron.scheduler.metrics import SchedulerMetrics, State
 from kuber_cron.scheduler.observer import Observation
 from kuber_cron.scheduler.payloads import Builder
@@ -67,15 +69,21 @@ class Options:
 
     Attributes:
         boot_token: What ``@reboot`` counts as one boot.
+        holder: This replica's identity in elections, for people who look; without one it tells nothing of itself.
         worker_ttl_seconds: After a worker's silence of this long its runs are given to others.
         removal_seconds: After the files have been unchanged for this long, jobs that are not in them are gone.
+        bounds: How much of ended runs stays readable.
+        accepted_keys: What requests may have been signed with.
     """
 
     keys: Keys
     boot_token: str = "installation"  # noqa: S105 - names a boot, opens nothing
+    holder: str = ""
     worker_ttl_seconds: float = 15.0
     removal_seconds: float = REMOVAL_SECONDS
     signing_key: bytes | None = None
+    bounds: Bounds = field(default_factory=Bounds)
+    accepted_keys: Sequence[bytes] = ()
 
 
 class Scheduler:
@@ -115,8 +123,20 @@ class Scheduler:
             removal_seconds=options.removal_seconds,
         )
         self._tidy_store = Store(connect(), options.keys)
-        self._housekeeper = Housekeeper(self._tidy_store, self._server_clock, options.worker_ttl_seconds)
+        self._housekeeper = Housekeeper(
+            self._tidy_store, self._server_clock, options.worker_ttl_seconds, options.bounds
+        )
         self._teller = Teller(messenger, self._tidy_store)
+        self._inbox = Inbox(
+            connect,
+            options.keys,
+            Rights(signing_key=options.signing_key, accepted_keys=options.accepted_keys),
+            clock=server_clock,
+            token=election.token,
+            catalog=lambda: watcher.current,
+            failed=metrics.loop_errors.inc,
+        )
+        self._bulletin = Bulletin(self._tidy_store, options.holder, clock=clock, server_now=server_clock.now)
         self._turned_at = clock.elapsed()
         self._is_refused = False  # the last turn of the deciding loop failed by Redis
         self._threads: list[threading.Thread] = []
@@ -129,7 +149,7 @@ class Scheduler:
         self._expect_runs()
         self._lease.start()
         self._watcher.start()
-        for target in (self._decide_loop, self._tidy_loop):
+        for target in (self._decide_loop, self._tidy_loop, self._inbox_loop):
             thread = threading.Thread(target=target, name=target.__name__.strip("_"), daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -142,6 +162,7 @@ class Scheduler:
         self._watcher.stop()
         for thread in self._threads:
             thread.join(timeout=5)
+        self._bulletin.leave()
         self._lease.stop()
 
     def wake(self) -> None:
@@ -227,6 +248,7 @@ class Scheduler:
         if verdict.word in {"QUEUED", "HELD"}:
             job = catalog.entries[decision.job].job
             lateness = max(0.0, (verdict.answered_at - decision.due_at).total_seconds())
+            self._bulletin.decided(verdict.answered_at, lateness)
             self._measures.lateness.labels(job.queue).observe(lateness)
             say = log.debug if job.quiet else log.info
             event = "run queued" if verdict.word == "QUEUED" else "run held"
@@ -246,6 +268,9 @@ class Scheduler:
         else:
             log.debug("cursor moved", job=decision.job, reason=decision.reason, cursor=decision.cursor)
 
+    def _inbox_loop(self) -> None:
+        self._inbox.run(self._stop)
+
     # --- housekeeping and metrics ----------------------------------------------------------------
 
     def _tidy_loop(self) -> None:
@@ -253,6 +278,7 @@ class Scheduler:
         gaps, observation, expectations = Gaps(), Observation(), Expectations()
         while not self._stop.wait(ROUND_SECONDS):
             term = self._lease.token()
+            self._bulletin.tell(term, self._watcher.current)
             if term is None:
                 continue
             if term.epoch != observed_in:
@@ -267,6 +293,7 @@ class Scheduler:
                     observation = self._observe(term, entries) or observation
                     observe_from = self._clock.elapsed() + observer.OBSERVE_SECONDS
                 self._metrics.update(expected=expectations.after_a_slice(entries, observation.jobs))
+                self._bulletin.lay_cards(term, self._watcher.current)
             except RedisError as error:
                 # Also where it refuses (out of memory, say): heartbeats may have been refused like this call.
                 self._housekeeper.redis_was_away()

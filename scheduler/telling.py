@@ -19,6 +19,7 @@ from kuber_cron.common import notices
 from kuber_cron.common.jobs import Job
 from kuber_cron.common.messenger import Messenger
 from kuber_cron.common.notices import Missed, Ping, RunEnded
+from kuber_cron.common.runs import is_by_hand
 from kuber_cron.common.store import Store, text
 from kuber_cron.scheduler.planner import Entry
 from kuber_cron.scheduler.terms import Term
@@ -27,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 _LOOK = 200  # entries of one log in one look: more than a second's worth for any schedule
 _BATCH = 100  # logs read in one round trip
-_UNTOLD = frozenset({"suspended", "replaced"})  # somebody's wish, not a miss
+_UNTOLD = frozenset({"suspended", "replaced", "stopped"})  # somebody's wish, not a miss
 _MISSED = frozenset({"skipped", "ended", "error"})
 _QUEUED = frozenset({"queued", "released"})
 _FACTS = ("attempt", "at", "started_at", "worker_name", "stop")
@@ -130,10 +131,13 @@ class Logged:
 
     @classmethod
     def from_fields(cls, fields: Mapping[bytes, bytes]) -> "Logged | None":
-        """The entry as the scripts write it; None for one that says neither, as that a run is held."""
+        """The entry as the scripts write it.
+
+        None for one that says neither, as that a run is held, and for one about a run by hand, which is no instant.
+        """
         told = {text(name): text(value) for name, value in fields.items()}
         decision = told.get("decision", "")
-        if decision not in _MISSED | _QUEUED:
+        if decision not in _MISSED | _QUEUED or is_by_hand(told.get("run", "")):
             return None
         first, last, count, epoch = (
             int(float(told.get(name) or 0)) for name in ("first", "last", "count", "epoch")

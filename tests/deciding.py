@@ -8,7 +8,7 @@ runs through the real ledger. Instants lie in the past, for the deciding script 
 import contextlib
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -251,7 +251,14 @@ class Hand:
         return ""
 
     def end(
-        self, run: str, action: str = "finish", outcome: str = "", *, at: datetime = T0, delay: float = 0
+        self,
+        run: str,
+        action: str = "finish",
+        outcome: str = "",
+        *,
+        at: datetime = T0,
+        delay: float = 0,
+        result: Sequence[str | int | float] = ("type", "1"),
     ) -> str:
         """End the attempt; the script's answer."""
         usual = {"finish": "success", "requeue": "interrupted", "stop": "stopped"}
@@ -262,11 +269,9 @@ class Hand:
             delay_seconds=delay,
             spends_retry=action == "retry",
             duration_seconds=1.0,
-            result=["type", "1"],
+            result=result,
         )
-        return self.ledger.end(
-            run, self.running[run], ending, result_ttl_seconds=1000, failure_ttl_seconds=1000
-        )
+        return self.ledger.end(run, self.running[run], ending)
 
     def work(self, queue: str = "default") -> list[str]:
         """Run everything in the queue to success, one after the other; the runs' ids."""

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from redis import Redis
 
 from kuber_cron.common.retry import Spent
-from kuber_cron.common.store import HISTORY_LIMIT, Store, rq_instant, text
+from kuber_cron.common.store import Store, rq_instant, text
 
 Action = Literal["finish", "fail", "stop", "retry", "requeue", "return", "quarantine"]
 Pulse = Literal["OK", "GONE", "STOP"]
@@ -134,9 +134,7 @@ class Ledger:
             queued_at=_instant(text(queued)),
         )
 
-    def end(
-        self, run: str, execution: str, ending: Ending, *, result_ttl_seconds: int, failure_ttl_seconds: int
-    ) -> str:
+    def end(self, run: str, execution: str, ending: Ending) -> str:
         """The script's word: ``DONE``, ``STOPPED``, ``RECOVERED``, ``REPEATED`` or ``LATE``.
 
         STOPPED is over instead of attempted again, RECOVERED a success after a failure, REPEATED had been recorded.
@@ -152,9 +150,6 @@ class Ledger:
             ending.ended_at.timestamp(),
             "" if ending.duration_seconds is None else ending.duration_seconds,
             int(ending.delay_seconds * 1000),
-            result_ttl_seconds,
-            failure_ttl_seconds,
-            HISTORY_LIMIT,
             int(ending.spends_retry),
             ending.note,
             *ending.result,

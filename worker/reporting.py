@@ -19,7 +19,6 @@ from redis.exceptions import RedisError, ResponseError
 from kuber_cron.common import retry
 from kuber_cron.common.clock import Clock
 from kuber_cron.common.measures import JobMeasures
-from kuber_cron.common.store import FAILURE_TTL_SECONDS, RESULT_TTL_SECONDS
 from kuber_cron.worker import launching, rq_worker
 from kuber_cron.worker.command import Ended
 from kuber_cron.worker.held import Held, Slots
@@ -157,7 +156,12 @@ class Reporter:
             duration_seconds=ended.elapsed_seconds if ended.pid is not None else None,
             note=held.problem.to_note() if held.problem is not None else "",
             result=rq_worker.result_fields(
-                action, ended, worker=self._worker, attempt=held.started.attempt, ended_at=ended.ended_at
+                action,
+                ended,
+                worker=self._worker,
+                attempt=held.started.attempt,
+                ended_at=ended.ended_at,
+                queued_at=held.started.queued_at,
             ),
         )
         verdict = self._recorded(held, ending)
@@ -194,13 +198,7 @@ class Reporter:
         """
         while not self._gave_up:
             try:
-                return self._ledger.end(
-                    held.run,
-                    held.execution,
-                    ending,
-                    result_ttl_seconds=RESULT_TTL_SECONDS,
-                    failure_ttl_seconds=FAILURE_TTL_SECONDS,
-                )
+                return self._ledger.end(held.run, held.execution, ending)
             except RedisError as error:
                 log.warning("an outcome waits for redis", run=held.run, error=str(error))
                 is_refused = isinstance(error, ResponseError)

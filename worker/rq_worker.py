@@ -9,7 +9,7 @@ for what it writes about a worker, on a pool of its own, for it raises its pool'
 import json
 import zlib
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,6 +24,7 @@ from rq.worker.base import BaseWorker
 
 from kuber_cron.common import runs
 from kuber_cron.common.errors import PayloadError
+from kuber_cron.common.store import rq_instant
 from kuber_cron.worker.command import Ended
 
 _RESULT_TYPES = {
@@ -40,7 +41,16 @@ _RESULT_TYPES = {
 class Registration(BaseWorker):
     """This worker's entry among RQ's workers: ``rq info`` and rq-dashboard show it as any other."""
 
-    def __init__(self, queues: Sequence[str], name: str, connection: "Redis", ttl_seconds: float) -> None:
+    def __init__(
+        self,
+        queues: Sequence[str],
+        name: str,
+        connection: "Redis",
+        ttl_seconds: float,
+        about: Mapping[str, str | int] | None = None,
+    ) -> None:
+        """``about``: what people are told of it beside RQ's own fields."""
+        self._about = dict(about or {})
         options = connection.connection_pool.connection_kwargs
         patience = options.get("socket_timeout")
         super().__init__(
@@ -57,8 +67,12 @@ class Registration(BaseWorker):
         """Rq lists the worker from now on."""
         self.register_birth()  # type: ignore[no-untyped-call] # RQ types it not
         self.set_state(WorkerStatus.IDLE)
+        if self._about:
+            self.connection.hset(self.key, mapping=self._about)  # type: ignore[arg-type] # redis-py's is invariant
 
-    def beat(self, *, busy: bool, succeeded: int, failed: int, working_seconds: float) -> None:
+    def beat(
+        self, *, busy: bool, succeeded: int, failed: int, working_seconds: float, draining: bool = False
+    ) -> None:
         """The entry stays, with what the worker has done so far."""
         with self.connection.pipeline(transaction=False) as pipe:
             self.heartbeat(pipeline=pipe)
@@ -69,6 +83,7 @@ class Registration(BaseWorker):
                     "successful_job_count": succeeded,
                     "failed_job_count": failed,
                     "total_working_time": working_seconds,
+                    "draining": int(draining),
                 },
             )
             known = pipe.execute()
@@ -143,7 +158,13 @@ def read(data: bytes, keys: Sequence[bytes], run: str) -> runs.Payload:
 
 
 def result_fields(
-    action: str, ended: Ended, *, worker: str, attempt: int, ended_at: datetime
+    action: str,
+    ended: Ended,
+    *,
+    worker: str,
+    attempt: int,
+    ended_at: datetime,
+    queued_at: datetime | None = None,
 ) -> list[str | int | float]:
     """RQ's result entry of an attempt, as name and value pairs: what rq-dashboard shows of it."""
     captured = ended.captured
@@ -152,6 +173,7 @@ def result_fields(
         "exit_code": ended.outcome.exit_code,
         "signal": ended.outcome.signal,
         "attempt": attempt,
+        "queued_at": None if queued_at is None else rq_instant(queued_at),
         "seconds": round(ended.elapsed_seconds, 3),
         "cpu_seconds": round(ended.cpu_seconds, 3),
         "max_rss_bytes": ended.max_rss_bytes,

@@ -23,6 +23,7 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
+from kuber_cron import __version__
 from kuber_cron.common.clock import Clock
 from kuber_cron.common.measures import JobMeasures
 from kuber_cron.common.messenger import Messenger
@@ -99,7 +100,11 @@ class Worker:
         self._ends = self._ledger(connect("deciding"))
         self._beats = self._ledger(connect("deciding"))
         self._registration = rq_worker.Registration(
-            self._queues, self.name, connect("rq"), options.ttl_seconds
+            self._queues,
+            self.name,
+            connect("rq"),
+            options.ttl_seconds,
+            {"slots": options.slots, "kuber_cron_version": __version__},
         )
         self._draining = threading.Event()
         self._reported = threading.Event()
@@ -270,6 +275,7 @@ class Worker:
             succeeded=totals.succeeded,
             failed=totals.failed,
             working_seconds=totals.working_seconds,
+            draining=self._draining.is_set(),
         )
 
     def _obey(self, asked: rq_worker.Command) -> None:

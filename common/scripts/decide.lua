@@ -1,5 +1,5 @@
 -- Decides a batch of occurrences, each exactly once (spec: reliability.md section 4).
--- ARGV: prefix, epoch, lease, holder, through, now_iso, log_limit, history_limit, failure_ttl, count,
+-- ARGV: prefix, epoch, lease, holder, through, now_iso, log_limit, count,
 --   then for each item
 --   kind job believed cursor first last n reason run queue policy nfields field value ...
 -- through  the number of decisions that the leader knows of; Redis having fewer has lost writes.
@@ -13,7 +13,7 @@
 -- Answers {'OK', through, verdict, detail, verdict, detail, ...}, {'FENCED' | 'LOST', what, stored}.
 -- Sent twice, the second application finds every cursor moved and says so.
 local epoch, lease, holder, floor = tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5])
-local limit, count = tonumber(ARGV[7]), tonumber(ARGV[10])
+local limit, count = tonumber(ARGV[7]), tonumber(ARGV[8])
 local refused = fenced(epoch, lease)
 if refused then return refused end
 local through = tonumber(redis.call('HGET', K .. 'fence', 'through') or '0')
@@ -25,17 +25,8 @@ if not is_kind(P .. ':queues', 'set') then return redis.error_reply('WRONGKIND '
 
 local now = now_ms()
 NOW = {iso = ARGV[6], seconds = string.format('%.3f', now / 1000)}
-KEEP = {history = tonumber(ARGV[8]), log = limit, ttl = tonumber(ARGV[9])}
+KEEP.log = limit
 BY = holder
-
-local paused = redis.call('HLEN', K .. 'paused') > 0
-local function is_paused(job)
-  if not paused then return false end
-  for _, until_ms in ipairs(redis.call('HMGET', K .. 'paused', '*', job)) do
-    if until_ms and (until_ms == '0' or tonumber(until_ms) > now) then return true end
-  end
-  return false
-end
 
 local function record(item, decision, reason)
   redis.call('XADD', item.log_key, 'MAXLEN', '~', limit, '*', 'decision', decision, 'first', item.first,
@@ -112,36 +103,6 @@ local function latest_of(job, first)
   return 'none'
 end
 
--- The job's runs that are decided and not ended, oldest first. What somebody deleted or canceled holds nothing up.
-local function live_runs(job)
-  local live = {}
-  for _, run in ipairs(redis.call('ZRANGE', K .. 'active:' .. job, 0, -1)) do
-    local status = live_status(run)
-    if status then live[#live + 1] = {run = run, status = status} end
-  end
-  return live
-end
-
--- Ends or stops the job's older runs; the one that has to end before the new one may start, or nil.
-local function replace(live)
-  local started, todo = nil, {}
-  for _, old in ipairs(live) do
-    if old.status == 'started' then
-      started = old.run
-      redis.call('HSET', run_key(old.run), 'stop', 'replaced')
-      -- The field is durable and read with each heartbeat; RQ's own command makes it quick.
-      local worker = redis.call('HGET', run_key(old.run), 'worker_name')
-      if worker then
-        redis.call('PUBLISH', P .. ':pubsub:' .. worker, cjson.encode({command = 'stop-job', job_id = old.run}))
-      end
-    else
-      end_unstarted(old.run, 'replaced', todo)
-    end
-  end
-  settle(todo)
-  return started
-end
-
 local function enqueue(item)
   local policy, gates = item.policy, {}
   for _, one in ipairs(policy.after or {}) do
@@ -179,7 +140,7 @@ local function enqueue(item)
 end
 
 -- The keys of a job that have no expiry while it is in the files.
-local REMEMBERED = {'log:', 'stats:', 'history:', 'past:'}
+local REMEMBERED = {'log:', 'stats:', 'history:', 'sizes:', 'past:'}
 
 local function cancel(job)
   local todo = {}
@@ -243,7 +204,7 @@ local function decide(item)
     cursors[item.job] = ''
     record(item, 'dropped', item.reason)
     -- What is remembered of a job that is gone outlives it as long as its failed runs do.
-    for _, name in ipairs(REMEMBERED) do redis.call('EXPIRE', K .. name .. item.job, KEEP.ttl) end
+    for _, name in ipairs(REMEMBERED) do redis.call('EXPIRE', K .. name .. item.job, bounds().seconds) end
     return 'DROPPED', ''
   end
   redis.call('HSET', K .. 'cursor', item.job, item.cursor)
@@ -258,7 +219,7 @@ local function decide(item)
     return 'MOVE', ''
   end
   if item.kind == 'skip' then return skip(item, item.reason) end
-  if is_paused(item.job) then return skip(item, 'suspended') end
+  if is_paused(item.job, now) then return skip(item, 'suspended') end
   if redis.call('EXISTS', item.run_key) == 1 then return known(item) end
   return enqueue(item)
 end
@@ -269,16 +230,7 @@ end
 local function undo(item, reason)
   if not item.has_moved then return end
   local has_run = item.told == 'queued' or item.told == 'held'
-  if has_run then
-    local gates = redis.pcall('HKEYS', K .. 'gates:' .. item.run)
-    for _, other in ipairs(gates) do redis.pcall('SREM', K .. 'gated:' .. other, item.run) end
-    for _, command in ipairs({{'DEL', item.run_key}, {'ZREM', item.active_key, item.run},
-                              {'HDEL', K .. 'open', item.run}, {'ZREM', K .. 'held', item.run},
-                              {'DEL', K .. 'gates:' .. item.run},
-                              {'ZREM', P .. ':deferred:' .. item.queue, item.run}}) do
-      redis.pcall(unpack(command))
-    end
-  end
+  if has_run then unmake(item.run, item.job, item.queue) end
   if item.kind ~= 'move' and (has_run or not item.told) then
     redis.pcall('HINCRBY', K .. 'missed', item.job .. '|error', item.n)
     pcall(note_past, item, 'error')
@@ -287,7 +239,7 @@ local function undo(item, reason)
     'count', item.n, 'reason', reason, 'run', item.run, 'epoch', ARGV[2], 'by', holder})
 end
 
-local items, jobs, at = {}, {}, 11
+local items, jobs, at = {}, {}, 9
 for i = 1, count do
   local nfields = tonumber(ARGV[at + 11])
   items[i] = {kind = ARGV[at], job = ARGV[at + 1], believed = ARGV[at + 2], cursor = ARGV[at + 3],

@@ -1,6 +1,6 @@
 -- Ends an attempt (spec: reliability.md section 6, End).
 -- ARGV: prefix, run, execution, worker, action, outcome, ended_iso, ended_seconds, duration, delay_ms,
---       result_ttl, failure_ttl, keep, retried, note, then the fields of RQ's result as name, value pairs
+--       retried, note, then the fields of RQ's result as name, value pairs
 -- action   finish | fail | stop: the run is over.   retry: again after delay_ms.   requeue: again, first,
 --          spending no retry.   return: as if it had never been started.
 --          quarantine: over, for nothing could be read or verified; `note` is the record, as JSON.
@@ -28,7 +28,7 @@ if not is_kind(P .. ':results:' .. run, 'stream') then
   return redis.error_reply('WRONGKIND ' .. P .. ':results:' .. run .. ' is not a stream')
 end
 NOW = {iso = ARGV[7], seconds = ARGV[8]}
-KEEP.history, KEEP.ttl, BY = tonumber(ARGV[13]), tonumber(ARGV[12]), worker
+BY = worker
 
 -- A run that is to be stopped or replaced is not attempted again, whatever ended this attempt.
 local is_stopped = stop and stop ~= ''
@@ -39,7 +39,7 @@ if action == 'return' and not is_stopped then
   redis.call('LPUSH', queue_key(origin), run)
   return 'DONE'
 end
-redis.call('XADD', P .. ':results:' .. run, 'MAXLEN', 10, '*', unpack(ARGV, 16))
+redis.call('XADD', P .. ':results:' .. run, 'MAXLEN', 10, '*', unpack(ARGV, 13))
 local answer = 'DONE'
 if is_stopped and action ~= 'finish' then
   if action ~= 'stop' then answer = 'STOPPED' end
@@ -48,7 +48,7 @@ end
 if is_stopped and action == 'stop' and stop == 'replaced' then outcome = 'replaced' end
 redis.call('HSET', key, 'execution', '', 'ended_execution', execution, 'ended_at', ARGV[7], 'outcome', outcome,
            'recovering', '')
-if ARGV[14] ~= '0' and answer ~= 'STOPPED' then redis.call('HINCRBY', key, 'retried', ARGV[14]) end
+if ARGV[11] ~= '0' and answer ~= 'STOPPED' then redis.call('HINCRBY', key, 'retried', ARGV[11]) end
 
 if action == 'retry' then
   redis.call('HSET', key, 'status', 'scheduled')
@@ -57,15 +57,15 @@ if action == 'retry' then
   return 'DONE'
 end
 if action == 'requeue' then
-  redis.call('HSET', key, 'status', 'queued', 'recovering', outcome)
+  redis.call('HSET', key, 'status', 'queued', 'recovering', outcome, 'enqueued_at', ARGV[7])
   redis.call('HINCRBY', key, outcome, 1)
   redis.call('LPUSH', queue_key(origin), run)
   return 'DONE'
 end
 
-if action == 'quarantine' then quarantine(run, ARGV[15]) end
+if action == 'quarantine' then quarantine(run, ARGV[12]) end
 local status = ({finish = 'finished', fail = 'failed', stop = 'stopped', quarantine = 'failed'})[action]
-local ttl = tonumber(action == 'finish' and ARGV[11] or ARGV[12])
+local ttl = bounds().seconds
 redis.call('HSET', key, 'status', status)
 redis.call('ZADD', P .. (action == 'finish' and ':finished:' or ':failed:') .. origin, ARGV[8] + ttl, run)
 redis.call('EXPIRE', key, ttl)

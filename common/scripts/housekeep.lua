@@ -1,6 +1,6 @@
 -- The leader's round for one queue (spec: reliability.md sections 4 and 6): due retries are queued, runs of
 -- dead workers are taken from them, claims of dead workers go back to the queue's head.
--- ARGV: prefix, epoch, lease, origin, now_iso, now_seconds, reap (1 or 0), failure_ttl, keep, limit,
+-- ARGV: prefix, epoch, lease, origin, now_iso, now_seconds, reap (1 or 0), limit,
 --       nfields and the fields of RQ's result for a lost attempt as name, value pairs.
 -- now_seconds is Redis' time as the leader knows it: a call that comes later than 2 s after it reaps nothing.
 -- Answers {'OK', what, run, job, ...} with what = retried | lost_again | lost_failed, or FENCED, LOST.
@@ -12,9 +12,9 @@ if not is_kind(queue_key(origin), 'list') then
 end
 -- Whoever sent this has long given it up, and every execution's key may have expired while Redis stood still.
 if now_ms() / 1000 - now > 2 then reap = false end
-local limit, out = tonumber(ARGV[10]), {'OK'}
+local limit, out = tonumber(ARGV[8]), {'OK'}
 NOW = {iso = ARGV[5], seconds = ARGV[6]}
-KEEP.history, KEEP.ttl, BY = tonumber(ARGV[9]), tonumber(ARGV[8]), 'housekeeping'
+BY = 'housekeeping'
 local function tell(what, run, job)
   out[#out + 1] = what
   out[#out + 1] = run
@@ -49,7 +49,7 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', wip, '+inf', '+inf')) do
       lost = tonumber(lost or '0') + 1
       forget_execution(run, execution, origin, worker or '')
       redis.call('XADD', P .. ':results:' .. run, 'MAXLEN', 10, '*', 'worker_name', worker or '',
-                 'execution_id', execution, 'execution_ended_at', ARGV[6], unpack(ARGV, 12, 11 + tonumber(ARGV[11])))
+                 'execution_id', execution, 'execution_ended_at', ARGV[6], unpack(ARGV, 10, 9 + tonumber(ARGV[9])))
       -- What was to be stopped or replaced is not started again, and has ended as that.
       local is_stopped = stop and stop ~= ''
       local outcome = not is_stopped and 'lost' or stop == 'replaced' and 'replaced' or 'stopped'
@@ -58,15 +58,15 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', wip, '+inf', '+inf')) do
       if job then redis.call('HINCRBY', K .. 'lost', job, 1) end
       if lost > tonumber(max_lost or '3') or is_stopped then
         redis.call('HSET', key, 'status', is_stopped and 'stopped' or 'failed')
-        redis.call('ZADD', P .. ':failed:' .. origin, now + tonumber(ARGV[8]), run)
-        redis.call('EXPIRE', key, ARGV[8])
-        redis.call('EXPIRE', P .. ':results:' .. run, ARGV[8])
+        redis.call('ZADD', P .. ':failed:' .. origin, now + bounds().seconds, run)
+        redis.call('EXPIRE', key, bounds().seconds)
+        redis.call('EXPIRE', P .. ':results:' .. run, bounds().seconds)
         if job then
           finish(run, job, outcome, ARGV[6], '')
           tell('lost_failed', run, job)
         end
       else
-        redis.call('HSET', key, 'status', 'queued', 'recovering', 'lost')
+        redis.call('HSET', key, 'status', 'queued', 'recovering', 'lost', 'enqueued_at', ARGV[5])
         redis.call('LPUSH', queue_key(origin), run)
         if job then tell('lost_again', run, job) end
       end

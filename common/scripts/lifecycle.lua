@@ -2,14 +2,33 @@
 -- (spec: reliability.md section 4, Overlap and Chains). Written so that no count can go stale: overlap, groups and
 -- chains are held by the runs themselves (`active`, `group`, `gates`), and whatever ends a run comes through here.
 --
--- A script that uses these sets NOW (its caller's instant, as text and in seconds) and BY (who acts) first.
+-- A script that uses these sets NOW (its caller's instant, as text and in seconds) and BY (who acts) first, and WHO
+-- where a person's command is what acts: user@host.
 local NOW = {iso = '', seconds = '0'}
-local KEEP = {history = 100, log = 500, ttl = 2592000}
-local BY = ''
+local KEEP = {log = 500}
+local BY, WHO = '', ''
+
+-- How much of ended runs stays readable: `runs` and `bytes` of each job, and all for so many `seconds` after their end.
+-- The leader writes it by its settings (bounds.lua); a script reads it when it first needs to.
+local BOUNDS = {runs = 100, seconds = 2592000, bytes = 4194304}
+local has_bounds = false
+local function bounds()
+  if not has_bounds then
+    has_bounds = true
+    local stored = redis.pcall('HMGET', K .. 'bounds', 'runs', 'seconds', 'bytes')
+    for i, name in ipairs({'runs', 'seconds', 'bytes'}) do BOUNDS[name] = tonumber(stored[i] or '') or BOUNDS[name] end
+  end
+  return BOUNDS
+end
 
 -- The job of a run id, for runs whose hash somebody has deleted: the id is <job>-<instant>[-m<8 hex>].
 local function job_of(run)
   return string.match(run, '^(.*)%-%d%d%d%d%d%d%d%dT%d%d%d%d%d%dZ') or ''
+end
+
+-- Whether somebody asked for the run: it stands for no occurrence, and none is missed with it.
+local function is_by_hand(run, manual)
+  return manual == '1' or string.match(run, 'Z%-m%x%x%x%x%x%x%x%x$') ~= nil
 end
 
 -- Whether a status is final. The scripts take a run out of `open` as they write one, so that a run which is open
@@ -95,15 +114,44 @@ local function close(run, job, outcome)
   end
 end
 
--- Ended runs stay readable up to a number per job; older ones are dropped, two at most a call.
+-- What the run takes in Redis, as Redis itself counts it; a guess where it may not be asked.
+local function size_of(run)
+  local size = 0
+  for _, key in ipairs({run_key(run), P .. ':results:' .. run}) do
+    local found = redis.pcall('MEMORY', 'USAGE', key)
+    if type(found) == 'table' then return 4096 end
+    size = size + (found or 0)
+  end
+  return size
+end
+
+-- The run is not among the job's ended ones any more, whatever became of it.
+local function forget_size(sizes, run)
+  local size = redis.call('HGET', sizes, run)
+  if size then
+    redis.call('HDEL', sizes, run)
+    redis.call('HINCRBY', sizes, '', -size)
+  end
+end
+
+-- Ended runs stay readable within bounds per job; older ones are dropped, a few at most a call. The newest stays.
 local function remember(run, job)
-  local history = K .. 'history:' .. job
+  local history, sizes = K .. 'history:' .. job, K .. 'sizes:' .. job
   redis.call('LREM', history, 0, run)
   redis.call('LPUSH', history, run)
-  for _ = 1, 2 do
-    if redis.call('LLEN', history) <= KEEP.history then break end
-    local old = redis.call('RPOP', history)
+  forget_size(sizes, run)
+  local size = size_of(run)
+  redis.call('HSET', sizes, run, size)
+  local total, count = redis.call('HINCRBY', sizes, '', size), redis.call('LLEN', history)
+  for _ = 1, 10 do
+    if count <= 1 then break end
+    local old = redis.call('LINDEX', history, -1)
     local origin, status = unpack(redis.call('HMGET', run_key(old), 'origin', 'status'))
+    -- One that has expired is in the list still.
+    if count <= bounds().runs and total <= bounds().bytes and status then break end
+    redis.call('RPOP', history)
+    forget_size(sizes, old)
+    total, count = tonumber(redis.call('HGET', sizes, '')), count - 1
     -- A person may have queued an ended run again: it lives, and comes back here at its next end.
     if not status or is_final(status) then
       for _, registry in ipairs({':finished:', ':failed:', ':canceled:'}) do
@@ -117,7 +165,8 @@ end
 -- The run ends without having been started, or between two attempts: replaced, removed, predecessor, deadline.
 -- What waits for it is put on `todo`.
 local function end_unstarted(run, reason, todo)
-  local job, origin, at, attempt = unpack(redis.call('HMGET', run_key(run), 'job', 'origin', 'at', 'attempt'))
+  local job, origin, at, attempt, manual =
+    unpack(redis.call('HMGET', run_key(run), 'job', 'origin', 'at', 'attempt', 'manual'))
   local exists = origin ~= false
   job = job or job_of(run)
   at = at or redis.call('ZSCORE', K .. 'active:' .. job, run) or '0'
@@ -132,8 +181,8 @@ local function end_unstarted(run, reason, todo)
     redis.pcall('ZREM', P .. ':scheduled:' .. origin, run)
     redis.pcall('ZREM', P .. ':deferred:' .. origin, run)
     redis.call('HSET', run_key(run), 'status', 'canceled', 'execution', '', 'ended_at', NOW.iso, 'outcome', reason)
-    redis.call('EXPIRE', run_key(run), KEEP.ttl)
-    redis.call('EXPIRE', P .. ':results:' .. run, KEEP.ttl)
+    redis.call('EXPIRE', run_key(run), bounds().seconds)
+    redis.call('EXPIRE', P .. ':results:' .. run, bounds().seconds)
     redis.call('ZADD', P .. ':canceled:' .. origin, NOW.seconds, run)
     remember(run, job)
   else
@@ -141,12 +190,22 @@ local function end_unstarted(run, reason, todo)
     for _, queue in ipairs(redis.call('SMEMBERS', P .. ':queues')) do
       redis.call('ZREM', P .. ':deferred:' .. string.sub(queue, #queue_key('') + 1), run)
     end
-    redis.call('EXPIRE', P .. ':results:' .. run, KEEP.ttl)
+    redis.call('EXPIRE', P .. ':results:' .. run, bounds().seconds)
   end
   -- The log first, for an error there leaves everything to be done again.
-  log_decision(job, KEEP.log, {'decision', 'ended', 'first', at, 'last', at, 'count', 1, 'reason', reason,
-    'run', run, 'epoch', redis.call('HGET', K .. 'fence', 'epoch') or '0', 'by', BY})
-  if not attempt and reason ~= 'replaced' then
+  local by_hand = is_by_hand(run, manual)
+  local entry = {'decision', 'ended', 'first', at, 'last', at, 'count', 1, 'reason', reason,
+    'run', run, 'epoch', redis.call('HGET', K .. 'fence', 'epoch') or '0', 'by', BY}
+  if by_hand then
+    entry[#entry + 1] = 'manual'
+    entry[#entry + 1] = '1'
+  end
+  if WHO ~= '' then
+    entry[#entry + 1] = 'who'
+    entry[#entry + 1] = WHO
+  end
+  log_decision(job, KEEP.log, entry)
+  if not attempt and not by_hand and reason ~= 'replaced' and reason ~= 'stopped' then
     redis.call('HINCRBY', K .. 'missed', job .. '|' .. reason, 1)
   end
   close(run, job, reason)
@@ -198,6 +257,63 @@ local function settle(todo)
   end
 end
 
+-- The job's runs that are decided and not ended, oldest first. What somebody deleted or canceled holds nothing up.
+local function live_runs(job)
+  local live = {}
+  for _, run in ipairs(redis.call('ZRANGE', K .. 'active:' .. job, 0, -1)) do
+    local status = live_status(run)
+    if status then live[#live + 1] = {run = run, status = status} end
+  end
+  return live
+end
+
+-- The run's attempt is to end as `why`. The field is durable and read with each heartbeat; RQ's own command makes it
+-- quick.
+local function tell_to_stop(run, why)
+  redis.call('HSET', run_key(run), 'stop', why)
+  local worker = redis.call('HGET', run_key(run), 'worker_name')
+  if worker then
+    redis.call('PUBLISH', P .. ':pubsub:' .. worker, cjson.encode({command = 'stop-job', job_id = run}))
+  end
+end
+
+-- Ends or stops the job's older runs; the one that has to end before the new one may start, or nil.
+local function replace(live)
+  local started, todo = nil, {}
+  for _, old in ipairs(live) do
+    if old.status == 'started' then
+      started = old.run
+      tell_to_stop(old.run, 'replaced')
+    else
+      end_unstarted(old.run, 'replaced', todo)
+    end
+  end
+  settle(todo)
+  return started
+end
+
+-- Whether the job, or every job, is paused at `now`, in milliseconds. Mostly nothing is, so that is asked first, once.
+local any_paused
+local function is_paused(job, now)
+  if any_paused == nil then any_paused = redis.call('HLEN', K .. 'paused') > 0 end
+  if not any_paused then return false end
+  for _, until_ms in ipairs(redis.call('HMGET', K .. 'paused', '*', job)) do
+    if until_ms and (until_ms == '0' or tonumber(until_ms) > now) then return true end
+  end
+  return false
+end
+
+-- A run that could not be made whole is taken away again. None of it may fail in turn.
+local function unmake(run, job, origin)
+  local gates = redis.pcall('HKEYS', K .. 'gates:' .. run)
+  for _, other in ipairs(gates) do redis.pcall('SREM', K .. 'gated:' .. other, run) end
+  for _, command in ipairs({{'DEL', run_key(run)}, {'ZREM', K .. 'active:' .. job, run}, {'HDEL', K .. 'open', run},
+                            {'ZREM', K .. 'held', run}, {'DEL', K .. 'gates:' .. run},
+                            {'ZREM', P .. ':deferred:' .. origin, run}}) do
+    redis.pcall(unpack(command))
+  end
+end
+
 -- The run is over for good after an attempt: its outcome becomes the job's last, and what it held is released.
 local function finish(run, job, outcome, ended_at, duration)
   local stats = K .. 'stats:' .. job
@@ -243,4 +359,27 @@ local function forget_execution(run, execution, origin, worker)
   redis.call('ZREM', P .. ':executions:' .. run, execution)
   redis.call('SREM', P .. ':worker:' .. worker .. ':executions', run .. ':' .. execution)
   leave_group(run, redis.call('HGET', K .. 'open', run))
+end
+
+-- The place in line of a run by hand: after every decision so far, and after the runs by hand since the last of them.
+-- Decisions are counted without it, for the count says whether Redis has lost any.
+local function order_by_hand()
+  local through, at, count = unpack(redis.call('HMGET', K .. 'fence', 'through', 'hand_at', 'hand_count'))
+  through = through or '0'
+  count = at == through and tonumber(count) + 1 or 1
+  redis.call('HSET', K .. 'fence', 'hand_at', through, 'hand_count', count)
+  return string.format('%s.%06d', through, count)
+end
+
+-- What somebody has done by hand is counted, and written down with who did it, whatever job it was about.
+local function note_act(action, job, run, detail)
+  redis.call('HINCRBY', K .. 'acted', action, 1)
+  redis.call('XADD', K .. 'acts', 'MAXLEN', '~', 1000, '*', 'action', action, 'job', job, 'run', run, 'detail', detail,
+    'who', WHO, 'at', NOW.iso)
+end
+
+-- The same in the job's own log.
+local function log_act(decision, job, run, at, reason, by)
+  log_decision(job, KEEP.log, {'decision', decision, 'first', at, 'last', at, 'count', 1, 'reason', reason, 'run', run,
+    'epoch', redis.call('HGET', K .. 'fence', 'epoch') or '0', 'by', by, 'who', WHO})
 end

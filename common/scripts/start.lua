@@ -12,7 +12,7 @@ NOW, BY = {iso = ARGV[6], seconds = ARGV[7]}, worker
 local function put_aside(why)
   if redis.call('LREM', ARGV[8], 0, run) == 0 then return {'DROPPED', 'not claimed by this worker'} end
   redis.call('RENAME', key, K .. 'aside:' .. run)
-  redis.call('EXPIRE', K .. 'aside:' .. run, KEEP.ttl)
+  redis.call('EXPIRE', K .. 'aside:' .. run, bounds().seconds)
   quarantine(run, cjson.encode({reason = 'malformed', message = why}))
   return {'QUARANTINED', why}
 end

@@ -1,12 +1,12 @@
 -- The leader's look at runs that nobody may be taking care of (spec: reliability.md section 4): a run whose hash
 -- somebody has deleted ends as removed, a gate whose predecessor is over is opened, a group with room is served.
--- ARGV: prefix, epoch, lease, now_iso, now_seconds, history_limit, failure_ttl, then run ids to look at.
+-- ARGV: prefix, epoch, lease, now_iso, now_seconds, then run ids to look at.
 -- Answers {'OK', what, run, job, ...} with what = removed | opened | served, or stuck with the error in the place of
 -- the job; or FENCED, LOST.
 local refused = fenced(tonumber(ARGV[2]), ARGV[3])
 if refused then return refused end
 NOW = {iso = ARGV[4], seconds = ARGV[5]}
-KEEP.history, KEEP.ttl, BY = tonumber(ARGV[6]), tonumber(ARGV[7]), 'housekeeping'
+BY = 'housekeeping'
 local out, todo = {'OK'}, {}
 local function tell(what, run, job)
   out[#out + 1] = what
@@ -46,7 +46,7 @@ local function look_at(run)
 end
 
 -- One run that cannot be put in order must not keep the others from it.
-for i = 8, #ARGV do
+for i = 6, #ARGV do
   local ok, why = pcall(look_at, ARGV[i])
   if not ok then tell('stuck', ARGV[i], type(why) == 'table' and why['err'] or tostring(why)) end
 end

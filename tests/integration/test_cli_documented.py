@@ -11,7 +11,7 @@ from tests.cli_process import COMMAND, environment
 from kuber_cron.cli import app
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
-FILES = dict(re.findall(r"```crontab file=(\w+)\n(.*?)```", PAGE, re.DOTALL))
+FILES = dict(re.findall(r"```\w+ file=(\S+)\n(.*?)```", PAGE, re.DOTALL))
 EXAMPLES = [
     example.partition("\n")
     for block in re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL)
@@ -46,8 +46,8 @@ def test_an_example_says_what_the_page_shows(tmp_path, words, _, shown):
 
 
 def test_the_page_lists_the_commands_that_exist_in_their_order():
-    assert re.findall(r"^\| \[(\w+)\]\(#\w+\) \|", PAGE, re.MULTILINE) == NAMES
-    assert re.findall(r"^## (\w+)$", PAGE, re.MULTILINE) == NAMES
+    assert re.findall(r"^\| \[([\w-]+)\]\(#[\w-]+\) \|", PAGE, re.MULTILINE) == NAMES
+    assert re.findall(r"^## ([\w-]+)$", PAGE, re.MULTILINE) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)

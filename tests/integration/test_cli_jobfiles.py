@@ -2,7 +2,10 @@ import json
 import os
 
 import pytest
+import yaml
 from tests.cli_process import InProcess
+
+from kuber_cron.common import sources
 
 GOOD = (
     "# kuber-cron: name=backup\n30 2 * * *  echo dumped\n# kuber-cron: name=report\n0 6 * * *  echo report\n"
@@ -56,6 +59,41 @@ def test_a_crontab_on_standard_input_is_checked(files, kuber_cron):
     done = kuber_cron("check", "-", stdin=BAD)
     assert done.returncode == 1
     assert done.stdout.startswith("stdin:1:3: error[KC105]")
+
+
+YAML = """# for standard input
+
+version: 1
+jobs:
+  - {name: backup, schedule: "30 2 * * *", command: echo dumped}
+  - {name: report, schedule: "0 6 * * *", command: echo report}
+"""
+
+
+@pytest.mark.parametrize("text", [YAML, "---\n" + YAML, "\ufeff" + YAML, json.dumps(yaml.safe_load(YAML))])
+def test_yaml_on_standard_input_is_known_for_what_it_is(files, kuber_cron, text):
+    done = kuber_cron("next", "-", "--from", "2026-01-01", "--format", "json", stdin=text)
+    assert done.stdout == kuber_cron("next", "good", "--from", "2026-01-01", "--format", "json").stdout
+    assert kuber_cron("check", "-", stdin=text).returncode == 0
+    assert kuber_cron("convert", "-", "--to", "crontab", stdin=text).stdout.count("echo") == 2
+
+
+def test_a_broken_yaml_file_on_standard_input_is_complained_about_as_yaml(files, kuber_cron):
+    done = kuber_cron("check", "-", stdin=YAML.replace("version", "verson"))
+    assert "stdin:3:1: error[KC402]" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "line", ["PATH=/bin:/usr/bin", '"A B"=c', "@daily x: y", "0 6 * * * x: {a: b}", "- 0"]
+)
+def test_a_line_of_a_crontab_is_never_taken_for_yaml(line):
+    assert not sources.is_yaml(f"# a: b\n\n{line}\n".encode())
+
+
+def test_a_manifest_given_for_a_job_file_is_told_where_to_go(files, kuber_cron):
+    done = kuber_cron("check", "-", stdin="apiVersion: batch/v1\nkind: CronJob\n---\na: b\n")
+    assert done.returncode == 1
+    assert "hint: kuber-cron import reads CronJob manifests" in done.stdout
 
 
 def test_standard_input_beside_a_file_is_a_usage_error(files, kuber_cron):

@@ -15,6 +15,7 @@ from deciding import Desk, Hand, minute
 from deciding import job as timed
 from prometheus_client import CollectorRegistry
 from receiving import receiver
+from tests.asking import Asker
 from tests.cli_process import COMMAND, end, environment
 from waiting import eventually
 from working import KEYS, ended, job, push, status, worker
@@ -458,6 +459,29 @@ def test_a_run_that_its_predecessor_has_cost_is_told_as_missed(receiving, messen
     eventually(lambda: count(made, "sent", "missed") == 1)
     told = receiving.received[0].json
     assert (told["job"], told["reason"], told["count"]) == ("second", "predecessor", 2)
+
+
+def test_what_somebody_stopped_or_asked_for_is_no_missed_instant(receiving, messengers, redis_client):
+    first, second = timed("first"), timed("second", concurrency="forbid", after=["first"], notify="missed")
+    desk, hand, made = Desk(redis_client, first, second), Hand(redis_client), messengers()
+    asker = Asker(desk)
+    desk.minutes(0, 1)
+    hand.work()
+    asker.trigger("first", chain=True)
+    hand.end(hand.take(), "fail")
+    (one,) = asker.trigger("second")
+    asker.acts.stop(one.run)
+    desk.decide(minute(2))
+    hand.end(hand.take())
+    asker.acts.stop(desk.run(2, "second"))
+    assert desk.words("second")[-2:] == ["released", "ended stopped"]
+    told_by(desk, made)
+    asker.trigger("second")
+    desk.decide(minute(3))
+    hand.end(hand.take())
+    told_by(desk, made)
+    eventually(lambda: count(made, "sent", "missed") == 1)
+    assert receiving.received[0].json["reason"] == "overlap"
 
 
 def test_what_is_suspended_unwanted_or_of_another_leaders_term_is_not_told(

@@ -237,7 +237,7 @@ def test_an_end_sent_twice_is_one_end(redis_client, ledger):
     ending = Ending(
         action="finish", outcome="success", ended_at=now(), duration_seconds=0.1, result=["type", "1"]
     )
-    words = [ledger.end(run, "e1", ending, result_ttl_seconds=60, failure_ttl_seconds=60) for _ in range(3)]
+    words = [ledger.end(run, "e1", ending) for _ in range(3)]
     assert words == ["DONE", "REPEATED", "REPEATED"]
     assert redis_client.xlen(f"rq:results:{run}") == 1
     assert redis_client.lrange(KEYS.own("history:job"), 0, -1) == [run.encode()]

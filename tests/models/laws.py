@@ -325,9 +325,10 @@ _LASTING = frozenset(
         "boot",
         "claims",
         "paused",
+        "bounds",
     )
 ) | {"rq:queues"}
-_LASTING_BY_JOB = tuple(f"{OWN}{name}:" for name in ("log", "past", "stats", "history"))
+_LASTING_BY_JOB = tuple(f"{OWN}{name}:" for name in ("log", "past", "stats", "history", "sizes"))
 _RQ_REGISTRIES = ("rq:finished:", "rq:failed:", "rq:canceled:")
 
 

@@ -125,10 +125,21 @@ class Camera:
 
 _HASHES = {
     OWN + name
-    for name in ("fence", "cursor", "missed", "ended", "lost", "paused", "open", "groups", "counters")
+    for name in (
+        "fence",
+        "cursor",
+        "missed",
+        "ended",
+        "lost",
+        "paused",
+        "open",
+        "groups",
+        "counters",
+        "bounds",
+    )
 }
 _ZSETS = {OWN + "held"}
-_HASH_PREFIXES = (f"{OWN}gates:", f"{OWN}stats:", "rq:execution:")
+_HASH_PREFIXES = (f"{OWN}gates:", f"{OWN}stats:", f"{OWN}sizes:", "rq:execution:")
 _ZSET_PREFIXES = (
     *(f"{OWN}{name}:" for name in ("active", "past", "waiting")),
     *(

@@ -118,7 +118,7 @@ SLOW = {
     "a deleted run is never looked at": Mistake(
         "overlap", "if redis.call('HEXISTS', K .. 'open', run) == 1 then", "if false then"
     ),
-    "a suspended job goes on": Mistake("overlap", "if is_paused(item.job) then", "if false then"),
+    "a suspended job goes on": Mistake("overlap", "if is_paused(item.job, now) then", "if false then"),
     "an ended run never expires": Mistake("overlap", "redis.call('EXPIRE', key, ttl)\n", "\n"),
 }
 SCRIPTS = ("decide", "start", "finish", "housekeep", "sweep", "return_claims")

@@ -16,7 +16,7 @@ from redis.exceptions import ConnectionError as NotConnected
 from kuber_cron.common import retry
 from kuber_cron.common.errors import FencedError, RedisUnreachableError
 from kuber_cron.common.jobs import Job
-from kuber_cron.common.store import FAILURE_TTL_SECONDS, RESULT_TTL_SECONDS, Keys, Store, text
+from kuber_cron.common.store import Keys, Store, text
 from kuber_cron.scheduler import planner
 from kuber_cron.scheduler.catalog import Catalog, compile_entries
 from kuber_cron.scheduler.decider import Decider
@@ -73,7 +73,7 @@ class LossyStore(Store):
         """Every batch that was ever sent, whether it arrived or not."""
 
     def call(self, script: str, *args: Any) -> Any:
-        if script != "decide" or int(args[8]) == 0:
+        if script != "decide" or int(args[6]) == 0:
             return super().call(script, *args)
         self.sent.append(list(args))
         fault, self.fault = self.fault, ""
@@ -266,13 +266,7 @@ class World:
     def tell(self, worker: Worker, held: Held) -> str:
         """The ledger's answer to an end, which may be told again."""
         assert held.ending is not None
-        return worker.ledger.end(
-            held.run,
-            held.execution,
-            held.ending,
-            result_ttl_seconds=RESULT_TTL_SECONDS,
-            failure_ttl_seconds=FAILURE_TTL_SECONDS,
-        )
+        return worker.ledger.end(held.run, held.execution, held.ending)
 
     def die(self, i: int) -> None:
         """The worker's keys expire; another one takes its place. What it was doing may still be heard of."""

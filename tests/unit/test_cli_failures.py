@@ -68,3 +68,25 @@ def test_a_message_with_control_characters_cannot_touch_the_terminal(capsys):
 def test_the_further_lines_of_a_message_are_set_in(capsys):
     failures.report(KuberCronError("two are bad\nA\nB"), as_json=False)
     assert capsys.readouterr().err == "error: two are bad\n  A\n  B\n"
+
+
+def test_an_expected_error_shows_its_traceback_only_where_that_was_asked_for(capsys, monkeypatch):
+    monkeypatch.setenv("KUBER_CRON_LOG_LEVEL", "debug")
+    failures.report(KuberCronError("it is broken"), as_json=False)
+    assert capsys.readouterr().err == "error: it is broken\n"
+    failures.report(KuberCronError("it is broken"), as_json=False, with_traceback=True)
+    assert "KuberCronError: it is broken\nerror: it is broken\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "rest", "asked"),
+    [
+        (["status", "--debug"], ["status"], True),
+        (["--debug", "status"], ["status"], True),
+        (["status"], ["status"], False),
+        (["x", "--", "--debug"], ["x", "--", "--debug"], False),
+        (["x", "--debug", "--", "--debug"], ["x", "--", "--debug"], True),
+    ],
+)
+def test_debug_is_taken_out_wherever_it_stands(argv, rest, asked):
+    assert failures.without_debug(argv) == (rest, asked)

@@ -1,13 +1,12 @@
 """Jobs written as a crontab or as YAML come back as they were; manifests say what they can and note the rest."""
 
 from dataclasses import replace
-from datetime import UTC
 from pathlib import Path
 
 import pytest
 import yaml
+from anyjobs import job_lists
 from hypothesis import given
-from hypothesis import strategies as st
 
 from kuber_cron.common import crontab, jobfile
 from kuber_cron.common.export import InexpressibleError, to_crontab, to_kubernetes, to_yaml
@@ -47,63 +46,6 @@ def test_a_crontab_goes_to_a_crontab_and_back(path):
 def test_a_crontab_goes_to_yaml_and_back(path):
     jobs = jobs_of(path)
     assert from_yaml(to_yaml(jobs)) == bare(jobs)
-
-
-# Texts with everything that quoting trips over; a NUL and half characters are in no file.
-TEXTS = st.text(
-    st.sampled_from("ab %\\\"'=#:$-\t\r\x85\u2028é🙂") | st.characters(codec="utf-8"), max_size=12
-).map(lambda text: text.replace("\0", "").replace("\n", "").replace("\ufeff", ""))
-NAMES = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,8}[A-Za-z0-9])?", fullmatch=True)
-DURATIONS = st.integers(1, 10_000_000).map(float)
-CODES = st.lists(st.integers(0, 255), min_size=1, max_size=5, unique=True)
-ENV = st.dictionaries(st.sampled_from(["MODE", "PATH", "HOME", "MAILTO", "TZ", "_"]), TEXTS, max_size=3)
-POLICIES = st.fixed_dictionaries(
-    {},
-    optional={
-        "timezone": st.sampled_from(["UTC", "Europe/Berlin", "Asia/Tokyo"]),
-        "quiet": st.booleans(),
-        "cwd": TEXTS.filter(bool),
-        "retries": st.integers(0, 999),
-        "retry_delay": DURATIONS,
-        "retry_backoff": st.integers(1_000_000, 10**9).map(lambda millionths: millionths / 10**6),
-        "retry_jitter": st.integers(0, 10**6).map(lambda millionths: millionths / 10**6),
-        "retry_on": CODES.map(lambda codes: [*codes, "signal"]),
-        "success_codes": CODES,
-        "timeout": st.none() | DURATIONS,
-        "deadline": st.none() | DURATIONS,
-        "catchup": st.sampled_from(["none", "last", "all"]),
-        "concurrency": st.sampled_from(["allow", "forbid", "replace", "queue"]),
-        "group": NAMES,
-        "not_before": st.datetimes(timezones=st.just(UTC)),
-        "queue": NAMES,
-        "umask": st.sampled_from(["022", "0077"]),
-        "memory": st.integers(1, 2**62),
-        "nice": st.integers(-20, 19),
-        "suspend": st.booleans(),
-        "description": TEXTS,
-        "notify": st.sampled_from(["failure", "never", "failure,missed"]),
-    },
-)
-# A command that starts with a word, and without the lone backslash that no crontab can say.
-COMMANDS = TEXTS.map(lambda text: "make " + text.replace("\\", "\\\\"))
-INPUTS = st.none() | st.lists(TEXTS.map(lambda text: text.replace("\\", "/") + "\n"), max_size=3).map("".join)
-
-
-@st.composite
-def job_lists(draw):
-    names = draw(st.lists(NAMES, min_size=1, max_size=3, unique=True))
-    return [
-        Job(
-            id=name,
-            schedule=draw(st.sampled_from(["30 2 * * *", "@daily", "@every 90s", "H 0-6/2 * jan-mar 1L"])),
-            command=draw(COMMANDS),
-            stdin=draw(INPUTS),
-            env=draw(ENV),
-            after=names[:place],
-            **draw(POLICIES),
-        )
-        for place, name in enumerate(names)
-    ]
 
 
 @given(job_lists())
@@ -184,7 +126,7 @@ def test_a_manifest_says_the_schedule_the_command_and_the_policies():
         [
             job(
                 id="Nightly_Dump",
-                schedule="30 2 * * mon-sun",
+                schedule="30 2 * * mon-fri",
                 command="echo $(date) $$",
                 timezone="Europe/Berlin",
                 timeout=600.0,
@@ -200,9 +142,13 @@ def test_a_manifest_says_the_schedule_the_command_and_the_policies():
     )
     manifest = yaml.safe_load(text)
     assert manifest["metadata"]["name"] == "nightly-dump"
+    assert manifest["metadata"]["annotations"] == {
+        "kuber-cron/name": "Nightly_Dump",
+        "kuber-cron/options": '{"concurrency": "queue", "queue": "batch", "stdin": ""}',
+    }
     spec = manifest["spec"]
     pod = spec["jobTemplate"]["spec"]["template"]["spec"]
-    assert (spec["schedule"], spec["timeZone"]) == ("30 2 * * 0,1,2,3,4,5,6", "Europe/Berlin")
+    assert (spec["schedule"], spec["timeZone"]) == ("30 2 * * 1,2,3,4,5", "Europe/Berlin")
     assert (spec["concurrencyPolicy"], spec["startingDeadlineSeconds"], spec["suspend"]) == (
         "Forbid",
         60,
@@ -219,14 +165,14 @@ def test_a_manifest_says_the_schedule_the_command_and_the_policies():
     ]
     assert notes == [
         "job 'Nightly_Dump': is called nightly-dump",
-        "job 'Nightly_Dump': its schedule 30 2 * * mon-sun is written 30 2 * * 0,1,2,3,4,5,6",
+        "job 'Nightly_Dump': its schedule 30 2 * * mon-fri is written 30 2 * * 1,2,3,4,5",
         "job 'Nightly_Dump': its standard input is lost",
         "job 'Nightly_Dump': concurrency=queue became Forbid",
         "job 'Nightly_Dump': no counterpart for queue",
     ]
 
 
-@pytest.mark.parametrize("schedule", ["@reboot", "0 0 L * *", "0 0 * * 5#2"])
+@pytest.mark.parametrize("schedule", ["@reboot", "0 0 L * *", "0 0 * * 5#2", "0 0 */2 * 1"])
 def test_a_job_that_kubernetes_cannot_schedule_is_left_out_with_a_note(schedule):
     text, notes = to_kubernetes([job(schedule=schedule)], image="busybox")
     assert text == ""

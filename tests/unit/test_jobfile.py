@@ -80,6 +80,9 @@ MISTAKES = [
     ("version: 1\n", [(1, "KC405")]),
     ("- a\n", [(1, "KC403")]),
     ("a: [" * 40, [(1, "KC401")]),
+    ("# one\n---\napiVersion: batch/v1\nkind: CronJob\n---\napiVersion: v1\n", [(3, "KC408")]),
+    ('{"kind": "List",\n"apiVersion": "v1"}\n', [(2, "KC408")]),
+    ('{ "apiVersion": "v1"}', [(1, "KC408")]),
 ]
 
 

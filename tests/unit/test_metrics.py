@@ -36,6 +36,7 @@ def leading_registry():
             jobs={"a": LastRun(1.0, 1.0, "success")},
             queues={"default": QueueState(2, 5.0, 1)},
             missed={("a", "catchup"): 4},
+            acted={"stop": 2},
         ),
         now=10.0,
     )
@@ -63,6 +64,12 @@ def test_the_leader_tells_what_it_observed():
     registry = leading_registry()
     assert registry.get_sample_value("cron_job_missed_total", {"job": "a", "reason": "catchup"}) == 4
     assert registry.get_sample_value("cron_queue_oldest_seconds", {"queue": "default"}) == 5
+
+
+def test_what_people_do_is_counted_from_nothing_on():
+    registry = leading_registry()
+    assert registry.get_sample_value("cron_manual_actions_total", {"action": "stop"}) == 2
+    assert registry.get_sample_value("cron_manual_actions_total", {"action": "trigger"}) == 0
 
 
 def test_a_leader_tells_nothing_that_it_observed_in_an_earlier_term():

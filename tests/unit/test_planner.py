@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kuber_cron.common.cursors import Cursor
 from kuber_cron.common.jobs import Job
 from kuber_cron.common.schedule import Schedule
 from kuber_cron.scheduler import planner
-from kuber_cron.scheduler.cursors import Cursor
 from kuber_cron.scheduler.planner import Boot
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)

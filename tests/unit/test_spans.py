@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kuber_cron.cli import spans
+from kuber_cron.common import spans
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,83 @@
+"""Looking: what all commands that look have in common, from the way to Redis to the paper that they answer on."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from kuber_cron.cli import completing, failures, output, reaching
+from kuber_cron.cli.paper import Paper
+from kuber_cron.common.errors import UsageError
+
+if TYPE_CHECKING:
+    from kuber_cron.common.store import Store
+
+T = TypeVar("T")
+
+NOTES = (
+    "Redis is found by --redis-url or KUBER_CRON_REDIS_URL; without either, the one of a kuber-cron run that was\n"
+    "started in this directory. Nothing else is needed: no job files, no signing key."
+)
+
+AbsoluteOption = Annotated[
+    bool,
+    typer.Option("--absolute", "-a", help="Show instants in full (UTC) instead of how far away they are."),
+]
+WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Draw it anew every 2 s, until Ctrl-C.")]
+JobArgument = Annotated[
+    str, typer.Argument(metavar="JOB", help="The job's name.", autocompletion=completing.jobs)
+]
+RunArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="A run's id or a beginning of one; a job's name for its newest run.",
+        autocompletion=completing.runs,
+    ),
+]
+
+
+def answer(
+    fetch: "Callable[[Store], T]",
+    render: Callable[[T, Paper], Sequence[str]],
+    *,
+    redis_url: str | None,
+    format_: output.Format,
+    absolute: bool = False,
+    watch: bool = False,
+) -> int:
+    """Look once and write what was seen, or again and again on a terminal; return the exit status."""
+    if watch and (format_ is output.Format.JSON or not sys.stdout.isatty()):
+        raise UsageError("--watch draws on a terminal", hint="leave it out, and ask again for each look")
+    with reaching.store(reaching.place(redis_url)) as store:
+        if watch:
+            from kuber_cron.cli import watching
+            from kuber_cron.common import connections
+
+            def draw(paper: Paper) -> Sequence[str]:
+                with connections.translated(store.client):
+                    return render(fetch(store), paper)
+
+            title = f"{' '.join(['kuber-cron', *sys.argv[1:]])} · every {watching.EVERY_SECONDS:g} s · Ctrl-C ends"
+            watching.watch(draw, sys.stdout, absolute=absolute, title=output.printable(title))
+        seen = fetch(store)
+    write(seen, render, format_=format_, absolute=absolute)
+    return failures.OK
+
+
+def write(
+    seen: Any,
+    render: Callable[[Any, Paper], Sequence[str]],
+    *,
+    format_: output.Format,
+    absolute: bool = False,
+) -> None:
+    """Stdout holds what was seen, for a person or for a program."""
+    if format_ is output.Format.JSON:
+        from kuber_cron.common import documents
+
+        output.write_document(documents.document(seen))
+        return
+    lines = render(seen, Paper.of(sys.stdout, absolute=absolute))
+    sys.stdout.write("".join(f"{line}\n" for line in lines))

@@ -1,0 +1,150 @@
+"""Documents: records as JSON has them, and the schema that says so. Pure.
+
+A record is a frozen dataclass. Its attributes' names are the names in JSON, and what its docstring says of them under
+``Attributes:`` is their description, so that the documentation cannot say something else than the code. Instants are ISO
+8601 in UTC with Z; what is not known is null, never left out.
+"""
+
+import re
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+VERSION = 1
+"""Of all documents together. Adding an attribute leaves it; renaming or removing one would not."""
+
+Convert = Callable[[Any], Any]
+
+
+def plain(record: Any) -> dict[str, Any]:
+    """The record as JSON has it, in the order of its attributes."""
+    kind: Any = type(record)
+    return {
+        name: getattr(record, name) if convert is None else convert(getattr(record, name))
+        for name, convert in _converters(kind)
+    }
+
+
+def document(record: Any) -> dict[str, Any]:
+    """The record as a whole document: with the version first."""
+    return {"version": VERSION, **plain(record)}
+
+
+def iso(instant: datetime) -> str:
+    """An aware instant: ``2026-03-29T01:00:00Z``, with a fraction where it has one."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+@cache
+def _converters(kind: type) -> tuple[tuple[str, Convert | None], ...]:
+    """Which attributes need converting, worked out once a class: ten thousand jobs are one document."""
+    hints = get_type_hints(kind)
+    return tuple((each.name, _converter(hints[each.name])) for each in fields(kind))
+
+
+def _converter(hint: Any) -> Convert | None:
+    convert = _converter_of_one(_alternatives(hint)[0])
+    if convert is None or type(None) not in get_args(hint):
+        return convert
+    return lambda value: None if value is None else convert(value)
+
+
+def _converter_of_one(kind: Any) -> Convert | None:
+    origin = get_origin(kind)
+    if kind is datetime:
+        return iso
+    if origin is tuple:
+        inner = _converter(get_args(kind)[0])
+        return list if inner is None else lambda value: [inner(each) for each in value]
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return dict
+    return plain if is_dataclass(kind) else None
+
+
+def _alternatives(hint: Any) -> list[Any]:
+    """What a value may be, None aside."""
+    is_union = get_origin(hint) in (Union, types.UnionType)
+    return [kind for kind in (get_args(hint) if is_union else (hint,)) if kind is not types.NoneType]
+
+
+# --- the schema ----------------------------------------------------------------------------------------
+
+
+def schema(kind: type) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a record's class, its attributes' descriptions included."""
+    hints, said = get_type_hints(kind), descriptions(kind)
+    properties = {}
+    for each in fields(kind):
+        described = {"description": said[each.name]} if each.name in said else {}
+        properties[each.name] = {**_schema_of(hints[each.name]), **described}
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def document_schema(kind: type) -> dict[str, Any]:
+    """The schema of a whole document."""
+    inner = schema(kind)
+    return {
+        **inner,
+        "required": ["version", *inner["required"]],
+        "properties": {"version": {"const": VERSION}, **inner["properties"]},
+    }
+
+
+_SCALARS: dict[Any, dict[str, Any]] = {
+    str: {"type": "string"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    bool: {"type": "boolean"},
+    datetime: {"type": "string", "format": "date-time"},
+}
+
+
+def _schema_of(hint: Any) -> dict[str, Any]:
+    kinds = _alternatives(hint)
+    may_be_null = type(None) in get_args(hint)
+    found = [_schema_of_one(kind) for kind in kinds]
+    if len(found) == 1 and not may_be_null:
+        return found[0]
+    if "enum" in found[0]:
+        return {"enum": [*found[0]["enum"], None]}
+    merged: dict[str, Any] = {}
+    for each in found:
+        merged |= each
+    return {**merged, "type": [*(each["type"] for each in found), *(["null"] if may_be_null else [])]}
+
+
+def _schema_of_one(kind: Any) -> dict[str, Any]:
+    origin = get_origin(kind)
+    if origin is Literal:
+        return {"enum": list(get_args(kind))}
+    if origin is tuple:
+        inner = get_args(kind)
+        if inner[-1] is not Ellipsis:
+            return {"type": "array", "prefixItems": [_schema_of(each) for each in inner]}
+        return {"type": "array", "items": _schema_of(inner[0])}
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return {"type": "object", "additionalProperties": _schema_of(get_args(kind)[1])}
+    if is_dataclass(kind) and isinstance(kind, type):
+        return schema(kind)
+    return _SCALARS[kind]
+
+
+@cache
+def descriptions(kind: type) -> Mapping[str, str]:
+    """What the class says of its attributes in its docstring."""
+    text = (kind.__doc__ or "").partition("Attributes:\n")[2]
+    found: dict[str, str] = {}
+    name = ""
+    for line in text.splitlines():
+        begun = re.match(r"        (\w+): (.*)", line)
+        if begun:
+            name = begun[1]
+            found[name] = begun[2].strip()
+        elif name and line.startswith(" " * 12):
+            found[name] += " " + line.strip()
+        elif line.strip():
+            break
+    return {name: said.replace("``", "`") for name, said in found.items()}

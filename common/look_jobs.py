@@ -1,0 +1,34 @@
+"""A look at jobs: when each runs next, how its last run went, whether it is failing or paused. From Redis alone.
+
+Two round trips, whatever the number of jobs. The next run is worked out from the cursor's own schedule and zone, which is
+what the leader decides by; not from files.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from kuber_cron.common import job_states
+from kuber_cron.common.job_states import JobState
+from kuber_cron.common.store import Store, text
+
+
+def jobs(store: Store, at: datetime) -> list[JobState]:
+    """All jobs that have a cursor or a card, by name, as of now (Redis' time)."""
+    client, own = store.client, store.keys.own
+    with client.pipeline(transaction=False) as pipe:
+        pipe.hgetall(own("cursor"))
+        pipe.hgetall(own("jobs"))
+        pipe.hgetall(own("paused"))
+        cursors, cards, paused = ({text(k): text(v) for k, v in found.items()} for found in pipe.execute())
+    names = sorted(cursors.keys() | cards.keys())
+    with client.pipeline(transaction=False) as pipe:
+        ask: Any = pipe.execute_command  # an optimisation: the method for HMGET takes as long again
+        for name in names:
+            ask("HMGET", own(f"stats:{name}"), *job_states.STATS)
+        stats = pipe.execute()
+    return [
+        job_states.state_of(
+            name, cursors.get(name, ""), cards.get(name, ""), job_states.pause_of(name, paused, at), found
+        )
+        for name, found in zip(names, stats, strict=True)
+    ]

@@ -23,7 +23,7 @@ _figures: list[str] = []
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What was measured, below the results."""
     if _figures:
-        terminalreporter.section("figures of the Compose stack")
+        terminalreporter.section("figures")
         for line in _figures:
             terminalreporter.write_line(line)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pytest
 from tests.e2e.kubernetes.kubectl import Kubectl
 from tests.e2e.stack import ROOT
 from tests.waiting import eventually
@@ -227,18 +228,30 @@ class Helpers:
 
     def cut(self, pod: Pod) -> Callable[[], str]:
         """The pod does not reach the API server any more; call the answer to heal it."""
-        node, uid = pod["spec"]["nodeName"], pod["metadata"]["uid"]
-        hands = self.kubectl.json(
-            "get", "pods", "--selector", "app=node", "--field-selector", f"spec.nodeName={node}"
-        )
-        hand = hands["items"][0]["metadata"]["name"]
         address = self.kubectl.within("default").json("get", "service", "kubernetes")["spec"]["clusterIP"]
+        hand, uid = self._hand_on(pod["spec"]["nodeName"]), pod["metadata"]["uid"]
 
         def act(verb: str) -> str:
             return self.kubectl("exec", hand, "--", "python3", "/scripts/cut.py", verb, uid, address)
 
         act("cut")
         return lambda: act("heal")
+
+    def _hand_on(self, node: str) -> str:
+        """The pod that may do anything on that node; the test is skipped where the cluster does not allow one."""
+        try:
+            self.kubectl("rollout", "status", "daemonset/node", "--timeout", "60s", seconds=70)
+        except AssertionError as error:
+            pytest.skip(
+                f"the cluster runs no privileged pod with hostPID, which alone can cut a pod off: {error}"
+            )
+        chosen = ("--selector", "app=node", "--field-selector", f"spec.nodeName={node}")
+        found = self.kubectl.json("get", "pods", *chosen)["items"]
+        if not found:
+            pytest.skip(
+                f"the node {node} takes no pod of a DaemonSet: its taints or its architecture forbid it"
+            )
+        return str(found[0]["metadata"]["name"])
 
     def ask(self, path: str) -> Any:
         """What Prometheus answers, by way of the API server."""

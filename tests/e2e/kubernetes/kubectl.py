@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import threading
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -54,9 +53,10 @@ def found(namespace: str) -> Kubectl:
     """kubectl for a cluster with a node; the test is skipped where there is none."""
     if not os.environ.get("KUBECONFIG"):
         pytest.skip("set KUBECONFIG to the file of a cluster whose nodes have the images")
-    beside = Path(os.environ.get("KUBEBUILDER_ASSETS") or ".") / "kubectl"
-    program = shutil.which("kubectl") or (str(beside.absolute()) if beside.is_file() else "")
-    if not program:
+    program = shutil.which("kubectl") or shutil.which(
+        "kubectl", path=os.environ.get("KUBEBUILDER_ASSETS", "")
+    )
+    if program is None:
         pytest.skip("install kubectl, on PATH or in the folder that KUBEBUILDER_ASSETS names")
     kubectl = Kubectl(program, namespace)
     if not kubectl.json("get", "nodes")["items"]:

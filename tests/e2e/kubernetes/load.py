@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.e2e.kubernetes.installation import Helpers, Installation
 from tests.e2e.load import Load
 from tests.e2e.stack import PublishedRedis
-from tests.faults.history import DECIDING, Final, Job, Line
+from tests.faults.history import DECIDING, Entry, Final, Job, Line
 from tests.faults.jobs import SCRIPT, Spec, read_lines, select
 from tests.faults.setup import REAL
 from tests.waiting import eventually
@@ -40,8 +40,8 @@ TAKES_THE_WORKER = Spec(
     seconds=5,
     does=f'{_FIRST}{{ echo 1000 > /proc/$PPID/oom_score_adj; exec python3 -c "{_MANY}"; }}',
 )
-"""Both take more memory than the container may have, at a run's first attempt; they are paused until a test says so."""
 PAUSED = (TAKES_ALL, TAKES_THE_WORKER)
+"""They take more memory than the container may have, at a run's first attempt; they wait until a test wants one."""
 
 
 class ClusterJobs:
@@ -106,6 +106,7 @@ class ClusterLoad(Load):
         jobs = ClusterJobs(helpers, server, directory / "load")
         super().__init__(directory, jobs=jobs, takeover=TAKEOVER_SECONDS)
         self._server = server
+        self._since = 0.0
 
     def begin(self, installation: Installation) -> None:
         """The recorder listens, the ConfigMap has the jobs, and every one of them has been decided once."""
@@ -138,13 +139,25 @@ class ClusterLoad(Load):
         """The numbers of the attempts that have told of their start."""
         return [line.attempt for line in self.jobs.read() if line.run == run and line.code is None]
 
-    def latest_since(self, instant: float) -> float:
-        """How late the latest decision since then was, in seconds."""
-        return max(
-            entry.at - entry.first
-            for entry in self.recorder.entries
-            if entry.at >= instant and entry.decision in DECIDING
-        )
+    def look_from_now(self) -> None:
+        """What ``latest`` and ``repeated`` say is about what is decided from now on."""
+        self._since = time.time()
+
+    def _decided(self) -> list[Entry]:
+        return [e for e in self.recorder.entries if e.at >= self._since and e.decision in DECIDING]
+
+    def latest(self) -> float:
+        """How late the latest decision was, in seconds."""
+        return max(entry.at - entry.first for entry in self._decided())
+
+    def repeated(self) -> list[str]:
+        """The runs of which an attempt was lost or broken off."""
+        decided = {entry.run for entry in self._decided()}
+        return [
+            f"{final.run}: {final.lost} lost, {final.interrupted} interrupted"
+            for final in self.recorder.finals.values()
+            if final.run in decided and final.lost + final.interrupted
+        ]
 
     def workers(self) -> int:
         """How many are registered."""

@@ -11,6 +11,7 @@ from typing import Any
 import redis
 from tests.cli_process import COMMAND, environment, kuber_cron
 from tests.deciding import KEYS
+from tests.validating import problems
 from tests.waiting import eventually
 
 from kuber_cron.common import connections
@@ -51,10 +52,11 @@ class Installation:
         return kuber_cron(*words, cwd=self.directory, **{**settings, **extra})
 
     def ask(self, *words: str, **extra: str) -> dict[str, Any]:
-        """The JSON document that a command answers."""
+        """The JSON document that a command answers, as it is documented."""
         done = self.say(*words, "--format", "json", **extra)
         assert done.returncode == 0, done.stdout + done.stderr
         found: dict[str, Any] = json.loads(done.stdout)
+        assert problems(words[0], found) == []
         return found
 
     def runs(self, job: str) -> list[dict[str, Any]]:

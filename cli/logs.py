@@ -52,7 +52,7 @@ def logs(
     with reaching.store(where) as store:
         from kuber_cron.cli import show
 
-        seen = show.view(store, run)
+        seen = show.view(store, run, started=not follow)
         if follow and seen.run.state != "ended":
             return _follow(store, seen)
     found = _read(_chosen(seen, attempt), seen, where.log_dir)

@@ -53,14 +53,16 @@ def answer(
     with reaching.store(reaching.place(redis_url)) as store:
         if watch:
             from kuber_cron.cli import watching
-            from kuber_cron.common import connections
+            from kuber_cron.common import connections, redaction
 
             def draw(paper: Paper) -> Sequence[str]:
                 with connections.translated(store.client):
                     return render(fetch(store), paper)
 
-            title = f"{' '.join(['kuber-cron', *sys.argv[1:]])} · every {watching.EVERY_SECONDS:g} s · Ctrl-C ends"
-            watching.watch(draw, sys.stdout, absolute=absolute, title=output.printable(title))
+            # A URL on the command line may hold a password.
+            asked = redaction.redacted(" ".join(["kuber-cron", *sys.argv[1:]]))
+            title = f"every {watching.EVERY_SECONDS:g} s, Ctrl-C ends: {output.printable(asked)}"
+            watching.watch(draw, sys.stdout, absolute=absolute, title=title)
         seen = fetch(store)
     write(seen, render, format_=format_, absolute=absolute)
     return failures.OK

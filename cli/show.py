@@ -32,8 +32,8 @@ def show(
     return looking.answer(fetch, render, redis_url=redis_url, format_=format_, absolute=absolute, watch=watch)
 
 
-def view(store: "Store", word: str) -> "RunView":
-    """Return what is kept of the run that the word means.
+def view(store: "Store", word: str, *, started: bool = False) -> "RunView":
+    """Return what is kept of the run that the word means; ``started``: of a job the newest run that has begun.
 
     Raises:
         UnknownRunError, AmbiguousRunError: there is none, or there are several.
@@ -42,7 +42,7 @@ def view(store: "Store", word: str) -> "RunView":
     from kuber_cron.common.errors import UnknownRunError
     from kuber_cron.common.views import RunView
 
-    name = finding.run_named(store, word, or_newest=True)
+    name = finding.run_named(store, word, or_newest=True, started=started)
     found = look_runs.detail(store, name)
     if found is None:
         raise UnknownRunError(f'"{name}" is no run of Kuber-Cron\'s', hint="kuber-cron quarantine list")

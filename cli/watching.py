@@ -5,6 +5,7 @@ Each picture is one write, over the one before and not after wiping it. The term
 
 import re
 import signal
+import textwrap
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,8 +35,10 @@ def watch(draw: Callable[[Paper], Sequence[str]], stream: TextIO, *, absolute: b
     with _other_screen(stream):
         while True:
             paper = Paper.of(stream, absolute=absolute)
-            head = paper.styled(problem, "bad") if problem else paper.styled(title, "dim")
-            stream.write(frame([head, "", *lines], paper))
+            head = [paper.styled(title, "dim")]
+            if problem:
+                head = [paper.styled(part, "bad") for part in textwrap.wrap(problem, paper.width or 80)]
+            stream.write(frame([*head, "", *lines], paper))
             stream.flush()
             wait(EVERY_SECONDS)
             try:
@@ -52,7 +55,7 @@ def frame(lines: Sequence[str], paper: Paper) -> str:
         rest = len(shown) - height + 1
         shown = [*shown[: height - 1], paper.styled(f"… and {rest} more lines", "dim")]
     width = paper.width or 80
-    return _HOME + "\r\n".join(clipped(line, width) + _END_OF_LINE for line in shown) + _REST
+    return _HOME + "\n".join(clipped(line, width) + _END_OF_LINE for line in shown) + _REST
 
 
 def clipped(line: str, width: int) -> str:

@@ -1,7 +1,6 @@
 """Attempts: how each execution of a run went, as RQ's results have it. Pure."""
 
 import base64
-import binascii
 import json
 import zlib
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from kuber_cron.common.records import Run
-from kuber_cron.common.replies import Fields, instant, number, seconds_as_instant
+from kuber_cron.common.replies import Fields, decimal, instant, number, seconds_as_instant
 
 _LOST = "the worker was lost: no heartbeat within its ttl"
 
@@ -73,16 +72,16 @@ class Attempt:
         return cls(
             attempt=number(value.get("attempt")) or place,
             outcome=str(value["outcome"]) if ours else "lost",
-            exit_code=_optional(int, value.get("exit_code")),
-            signal=_optional(int, value.get("signal")),
+            exit_code=_whole(value.get("exit_code")),
+            signal=_whole(value.get("signal")),
             queued_at=instant(value.get("queued_at")),
             started_at=seconds_as_instant(told.get("execution_started_at")),
             ended_at=seconds_as_instant(told.get("execution_ended_at")),
-            seconds=_optional(float, value.get("seconds")),
+            seconds=decimal(value.get("seconds")),
             worker=told.get("worker_name") or None,
             execution=told.get("execution_id") or None,
-            cpu_seconds=_optional(float, value.get("cpu_seconds")),
-            max_rss_bytes=_optional(int, value.get("max_rss_bytes")),
+            cpu_seconds=decimal(value.get("cpu_seconds")),
+            max_rss_bytes=_whole(value.get("max_rss_bytes")),
             output_bytes=number(value.get("output_bytes")),
             head=str(value.get("head") or ""),
             tail=str(value.get("tail") or ""),
@@ -127,17 +126,15 @@ def attempts(entries: Sequence[Fields], ended: int) -> list[Attempt]:
     return [Attempt.from_fields(told, first + place) for place, told in enumerate(entries)]
 
 
-def _optional(kind: type[Any], value: object) -> Any:
-    try:
-        return kind(value)
-    except (ValueError, TypeError, OverflowError):
-        return None
+def _whole(value: object) -> int | None:
+    found = decimal(value)
+    return None if found is None else int(found)
 
 
 def _value(encoded: str) -> Mapping[str, Any]:
     try:
         return _json(base64.b64decode(encoded))
-    except binascii.Error:
+    except ValueError:
         return {}
 
 
@@ -152,7 +149,7 @@ def _json(text: bytes) -> Mapping[str, Any]:
 def _story(encoded: str) -> str:
     try:
         return zlib.decompress(base64.b64decode(encoded)).decode("utf-8", "replace").strip()
-    except (zlib.error, ValueError, binascii.Error):
+    except (zlib.error, ValueError):
         return ""
 
 

@@ -62,7 +62,7 @@ class Card:
             for name in ("not_before", "not_after"):
                 if name in told:
                     told[name] = datetime.fromisoformat(told[name])
-            told["after"] = tuple(told.get("after", ()))
+            told["after"], told["delay"] = tuple(told.get("after", ())), float(told.get("delay", 0.0))
             return cls(**told)
         except (ValueError, TypeError, AttributeError):
             return None

@@ -14,6 +14,7 @@ def details(facts: Facts, at: datetime, finding: Finding) -> list[str]:
     return [
         *_about_decision(facts, at, finding),
         *_about_run(facts, finding),
+        *_by_hand(facts, at),
         *_about_future(facts, at, finding),
     ]
 
@@ -53,8 +54,20 @@ def _about_decision(facts: Facts, at: datetime, finding: Finding) -> Iterator[st
         yield from (
             f"{run.run} {_stood(run, entry.decided_at)}" for run in _in_the_way(facts, entry.decided_at)
         )
+    if entry.reason == "suspended":
+        yield from _paused_by(facts, entry.decided_at)
     if entry.reason == "predecessor" and facts.card is not None:
         yield from (f"see: kuber-cron why {other} {_iso(at)}" for other in facts.card.after)
+
+
+def _paused_by(facts: Facts, at: datetime) -> Iterator[str]:
+    """Who had paused the job, where its own log says so."""
+    acts = [
+        each for each in facts.entries if each.decision in {"paused", "resumed"} and each.decided_at <= at
+    ]
+    if acts and acts[-1].decision == "paused":
+        until = f", until {acts[-1].reason}" if acts[-1].reason else ""
+        yield f"{acts[-1].who or 'somebody'} had paused it at {moment(facts, acts[-1].decided_at)}{until}"
 
 
 def _in_the_way(facts: Facts, at: datetime) -> list[Run]:

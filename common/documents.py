@@ -7,7 +7,7 @@ A record is a frozen dataclass. Its attributes' names are the names in JSON, and
 
 import re
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -74,12 +74,12 @@ def _alternatives(hint: Any) -> list[Any]:
 
 
 def schema(kind: type) -> dict[str, Any]:
-    """The JSON Schema (2020-12) of a record's class, its attributes' descriptions included."""
+    """The JSON Schema (2020-12) of a record's class; records in it are named by ``$ref`` and stand in `definitions`."""
     hints, said = get_type_hints(kind), descriptions(kind)
     properties = {}
     for each in fields(kind):
         described = {"description": said[each.name]} if each.name in said else {}
-        properties[each.name] = {**_schema_of(hints[each.name]), **described}
+        properties[each.name] = {**described, **_schema_of(hints[each.name])}
     return {"type": "object", "required": list(properties), "properties": properties}
 
 
@@ -93,6 +93,29 @@ def document_schema(kind: type) -> dict[str, Any]:
     }
 
 
+def definitions(kinds: Iterable[type]) -> dict[str, dict[str, Any]]:
+    """The schemas of all records within these, by their classes' names."""
+    found: dict[str, type] = {}
+    waiting = [inner for kind in kinds for inner in records_in(kind)]
+    while waiting:
+        kind = waiting.pop(0)
+        if found.setdefault(kind.__name__, kind) is not kind:
+            raise ValueError(f"two records are called {kind.__name__}")
+        waiting += [inner for inner in records_in(kind) if inner.__name__ not in found]
+    return {name: schema(kind) for name, kind in sorted(found.items())}
+
+
+def records_in(kind: type) -> list[type]:
+    """The classes of the records that its attributes hold."""
+    found: list[type] = []
+    for hint in get_type_hints(kind).values():
+        for one in _alternatives(hint):
+            inner = get_args(one)[0] if get_origin(one) is tuple else one
+            if is_dataclass(inner) and isinstance(inner, type):
+                found.append(inner)
+    return found
+
+
 _SCALARS: dict[Any, dict[str, Any]] = {
     str: {"type": "string"},
     int: {"type": "integer"},
@@ -103,17 +126,10 @@ _SCALARS: dict[Any, dict[str, Any]] = {
 
 
 def _schema_of(hint: Any) -> dict[str, Any]:
-    kinds = _alternatives(hint)
-    may_be_null = type(None) in get_args(hint)
-    found = [_schema_of_one(kind) for kind in kinds]
-    if len(found) == 1 and not may_be_null:
-        return found[0]
-    if "enum" in found[0]:
-        return {"enum": [*found[0]["enum"], None]}
-    merged: dict[str, Any] = {}
-    for each in found:
-        merged |= each
-    return {**merged, "type": [*(each["type"] for each in found), *(["null"] if may_be_null else [])]}
+    found = [_schema_of_one(kind) for kind in _alternatives(hint)]
+    if type(None) in get_args(hint):
+        found.append({"type": "null"})
+    return found[0] if len(found) == 1 else {"anyOf": found}
 
 
 def _schema_of_one(kind: Any) -> dict[str, Any]:
@@ -128,7 +144,7 @@ def _schema_of_one(kind: Any) -> dict[str, Any]:
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return {"type": "object", "additionalProperties": _schema_of(get_args(kind)[1])}
     if is_dataclass(kind) and isinstance(kind, type):
-        return schema(kind)
+        return {"$ref": f"#/$defs/{kind.__name__}"}
     return _SCALARS[kind]
 
 

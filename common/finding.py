@@ -37,8 +37,10 @@ def jobs(store: Store) -> list[str]:
     return sorted(text(job) for job in store.client.hkeys(store.keys.own("cursor")))
 
 
-def run_named(store: Store, word: str, *, or_newest: bool = False) -> str:
-    """The id of the run that is meant. ``or_newest``: a job's name means its newest run, an open one first.
+def run_named(store: Store, word: str, *, or_newest: bool = False, started: bool = False) -> str:
+    """The id of the run that is meant.
+
+    ``or_newest``: a job's name means its newest run, an open one first; ``started``: the newest that has begun, if any.
 
     Raises:
         UnknownRunError: there is none, or none any more.
@@ -46,7 +48,7 @@ def run_named(store: Store, word: str, *, or_newest: bool = False) -> str:
     """
     if store.client.exists(store.keys.run(word)):
         return word
-    if or_newest and (newest := _newest(store, word)):
+    if or_newest and (newest := _newest(store, word, started=started)):
         return newest
     found = _beginning(store, word)
     if len(found) == 1:
@@ -66,8 +68,14 @@ def runs_of(store: Store, jobs: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(text(run) for part in found for run in part))
 
 
-def _newest(store: Store, job: str) -> str | None:
+def _newest(store: Store, job: str, *, started: bool) -> str | None:
     found = runs_of(store, [job])
+    if started:
+        with store.client.pipeline(transaction=False) as pipe:
+            for run in found:
+                pipe.hexists(store.keys.run(run), "attempt")
+            begun = [run for run, has_begun in zip(found, pipe.execute(), strict=True) if has_begun]
+        found = begun or found
     return found[0] if found else None
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from kuber_cron.common.cards import Card
 from kuber_cron.common.cursors import Cursor, is_readable
-from kuber_cron.common.replies import number, seconds_as_instant, text
+from kuber_cron.common.replies import decimal, number, seconds_as_instant, text
 from kuber_cron.common.timetable import Timetable
 from kuber_cron.common.why import Pause
 
@@ -98,7 +98,7 @@ def state_of(
         failed_run=text(failing) if failing else None,
         last_ended_at=seconds_as_instant(text(ended)) if ended else None,
         last_outcome=text(outcome) if outcome else None,
-        last_seconds=float(seconds) if seconds else None,
+        last_seconds=decimal(text(seconds)) if seconds else None,
         last_success_at=seconds_as_instant(text(success)) if success else None,
         is_paused=pause is not None,
         paused_until=None if pause is None else pause.until,

@@ -3,6 +3,7 @@
 A field that another tool has spoilt is as if it were not there, for whoever looks at three in the morning wants the rest.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -42,6 +43,15 @@ def number(value: object) -> int:
         return int(str(value))
     except ValueError:
         return 0
+
+
+def decimal(value: object) -> float | None:
+    """A number, None where it is none, or none that JSON has."""
+    try:
+        found = float(value if isinstance(value, int | float) else str(value))
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
 
 
 def text(value: bytes) -> str:

@@ -60,7 +60,13 @@ class Pause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """What a held run waits for: the end of another, or its success (``after``)."""
+    """What a held run waits for.
+
+    Attributes:
+        run: The other run.
+        kind: ``after``: its success; ``line``: its end, however that is.
+        state: How it stands now, in words.
+    """
 
     run: str
     kind: Literal["after", "line"]
@@ -69,7 +75,14 @@ class Gate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """The group that a held run waits for: how many may run, which do, and the place in its line, from 1."""
+    """The group that a held run waits for room in.
+
+    Attributes:
+        name: Its name.
+        limit: How many of its runs may run at once.
+        running: Those that run.
+        place: The run's place in its line, from 1.
+    """
 
     name: str
     limit: int

@@ -45,7 +45,15 @@ def test_a_usual_job_costs_little():
 
 def test_what_a_newer_release_adds_is_left_out_and_what_is_no_card_is_none():
     assert Card.from_text('{"schedule": "@daily", "mood": "good"}') == Card(schedule="@daily")
-    for text in ("", "[]", "3", '"x"', "{}", '{"schedule": "@daily", "not_after": "soon"}'):
+    for text in (
+        "",
+        "[]",
+        "3",
+        '"x"',
+        "{}",
+        '{"schedule": "@daily", "not_after": "soon"}',
+        '{"schedule": "@daily", "delay": "x"}',
+    ):
         assert Card.from_text(text) is None
 
 

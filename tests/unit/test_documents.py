@@ -70,19 +70,36 @@ def test_a_fraction_of_a_second_is_kept():
 def test_the_schema_says_types_nulls_words_and_what_the_docstring_says():
     found = documents.document_schema(Outer)
     properties = found["properties"]
+    null = {"type": "null"}
     assert found["required"] == ["version", *Outer.__annotations__]
     assert properties["version"] == {"const": 1}
     assert properties["name"] == {"type": "string"}
-    assert properties["number"] == {"type": ["integer", "null"]}
+    assert properties["number"] == {"anyOf": [{"type": "integer"}, null]}
     assert properties["share"] == {"type": "number"}
-    assert properties["parts"]["description"] == "The parts."
-    inner = properties["parts"]["items"]
-    assert inner["properties"]["at"]["description"] == "When. It goes on in a second line."
-    assert inner["properties"]["word"] == {"enum": ["yes", "no", None], "description": "`yes` or `no`."}
-    assert properties["first"]["type"] == ["object", "null"]
+    assert properties["parts"] == {
+        "description": "The parts.",
+        "type": "array",
+        "items": {"$ref": "#/$defs/Inner"},
+    }
+    assert properties["first"] == {"anyOf": [{"$ref": "#/$defs/Inner"}, null]}
     assert properties["pairs"]["items"] == {
         "type": "array",
         "prefixItems": [{"type": "string"}, {"type": "integer"}],
     }
-    assert properties["either"] == {"type": ["string", "array", "null"], "items": {"type": "string"}}
-    assert properties["counts"]["additionalProperties"] == {"type": "integer"}
+    assert properties["either"]["anyOf"] == [
+        {"type": "string"},
+        {"type": "array", "items": {"type": "string"}},
+        null,
+    ]
+    assert properties["counts"]["anyOf"][0]["additionalProperties"] == {"type": "integer"}
+
+
+def test_the_records_within_are_defined_once_by_their_names():
+    found = documents.definitions([Outer])
+    assert list(found) == ["Inner"]
+    inner = found["Inner"]["properties"]
+    assert inner["at"]["description"] == "When. It goes on in a second line."
+    assert inner["word"] == {
+        "description": "`yes` or `no`.",
+        "anyOf": [{"enum": ["yes", "no"]}, {"type": "null"}],
+    }

@@ -10,8 +10,6 @@ from kuber_cron.common import differences
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
-# Written beside the images and manifests that they are about; where those are, they are looked at like any page.
-COMING = {"compose.md", "kubernetes.md", "monitoring.md"}
 _CODE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 
@@ -29,8 +27,6 @@ def test_links_lead_somewhere(page):
         if "://" in target:
             continue
         path = (page.parent / target).resolve() if target else page
-        if path.name in COMING and not path.exists():
-            continue
         if not path.exists() or (anchor and path.suffix == ".md" and anchor not in anchors(path)):
             broken.append(f"{target}#{anchor}")
     assert broken == []

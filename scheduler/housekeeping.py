@@ -89,8 +89,20 @@ class Housekeeper:
         yield from self._sweep(term)
         self._rounds += 1
         if self._rounds % _BURY_ROUNDS == 0:
-            for worker in _accepted(self._store.call("bury", term.epoch, term.lease), term):
-                log.info("a dead worker is off RQ's lists", worker=worker)
+            self._bury(term)
+
+    def _bury(self, term: Term) -> None:
+        """Take dead workers off RQ's lists."""
+        if not _accepted(self._store.call("bury", term.epoch, term.lease), term):
+            return
+        # It was on a list of each queue that it took from, used or not. Its record named them and has expired, so
+        # the lists are looked for among all keys.
+        workers = f"{self._store.keys.prefix}:workers"
+        lists = sorted(
+            text(key) for key in self._store.client.scan_iter(f"{workers}:*", count=1000, _type="set")
+        )
+        for worker in _accepted(self._store.call("bury", term.epoch, term.lease, *lists, workers), term):
+            log.info("a dead worker is off RQ's lists", worker=worker)
 
     def _notice_restart(self) -> None:
         run_id = text(self._store.client.info("server").get("run_id"))

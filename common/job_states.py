@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from kuber_cron.common import cursors
 from kuber_cron.common.cards import Card
-from kuber_cron.common.cursors import Cursor, is_readable
+from kuber_cron.common.cursors import Cursor
 from kuber_cron.common.replies import decimal, number, seconds_as_instant, text
 from kuber_cron.common.timetable import Timetable
 from kuber_cron.common.why import Pause
@@ -84,7 +85,7 @@ def state_of(
 ) -> JobState:
     """The job's state, of what Redis holds: cursor, card, ``STATS``; empty texts where it holds none."""
     ended, outcome, success, seconds, failing = stats
-    cursor = Cursor.from_text(cursor_text) if is_readable(cursor_text) else None
+    cursor = cursors.read(cursor_text)
     card = Card.from_text(card_text) if card_text else None
     next_at = _next(name, cursor, card)
     delay = timedelta(seconds=0.0 if card is None else card.delay)

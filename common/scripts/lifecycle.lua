@@ -76,15 +76,13 @@ local function gate(run, other, kind)
   redis.call('SADD', K .. 'gated:' .. other, run)
 end
 
--- The newest run of the job that was decided before this one and has not ended; nil if there is none.
+-- A run of the job that was decided before this one and has not ended, that of the latest instant; nil if there is none.
+-- Every active run is asked for its place in line: runs by hand are not decided in the order of their instants.
 local function before_in_line(job, run)
-  local active = K .. 'active:' .. job
-  local score = redis.call('ZSCORE', active, run) or '+inf'
-  for _, other in ipairs(redis.call('ZREVRANGEBYSCORE', active, score, '-inf', 'LIMIT', 0, 50)) do
-    if other ~= run and live_status(other) then
-      local order, mine = redis.call('HGET', run_key(other), 'order'), redis.call('HGET', run_key(run), 'order')
-      if tonumber(order or '0') < tonumber(mine or '0') then return other end
-    end
+  local mine = tonumber(redis.call('HGET', run_key(run), 'order') or '0')
+  for _, other in ipairs(redis.call('ZREVRANGE', K .. 'active:' .. job, 0, -1)) do
+    local order = tonumber(redis.call('HGET', run_key(other), 'order') or '0')
+    if order < mine and other ~= run and live_status(other) then return other end
   end
   return nil
 end

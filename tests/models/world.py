@@ -13,7 +13,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import ConnectionError as NotConnected
 
-from kuber_cron.common import retry
+from kuber_cron.common import retry, runs
 from kuber_cron.common.errors import FencedError, RedisUnreachableError
 from kuber_cron.common.jobs import Job
 from kuber_cron.common.store import Keys, Store, text
@@ -282,4 +282,4 @@ class World:
 
     def job_of(self, run: str) -> str:
         """The job of a run by the run's name."""
-        return run.rsplit("-", 1)[0]
+        return runs.job_of(run)

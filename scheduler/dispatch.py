@@ -17,6 +17,7 @@ from kuber_cron.common.errors import FencedError, RedisUnreachableError, StateLo
 from kuber_cron.common.store import LOG_LIMIT, Store, Value, pack, rq_instant, text
 from kuber_cron.scheduler.payloads import Builder
 from kuber_cron.scheduler.planner import Decision, Entry
+from kuber_cron.scheduler.shapes import Shape, Shapes
 from kuber_cron.scheduler.terms import Term
 
 # So many that Redis is never held for more than ~15 ms (spec: reliability.md §4).
@@ -54,11 +55,13 @@ class Item:
             are only known when it is sent.
         count: How many arguments they are.
         head, policy, fields: What they are made of then.
+        shape: The part of the run's hash that is sent once a batch, packed; the item names it by its number.
     """
 
     decision: Decision
     count: int
     packed: bytes | None = None
+    shape: Shape | None = None
     head: tuple[Value, ...] = ()
     policy: Mapping[str, Any] | None = None
     fields: tuple[Value, ...] = ()
@@ -74,7 +77,7 @@ class Item:
             return self.packed
         policy = dict(self.policy or {})
         policy["after"] = [[job, cursors.get(job, "")] for job in policy["after"]]
-        return pack((*self.head, json.dumps(policy), len(self.fields), *self.fields))
+        return _packed(self.head, json.dumps(policy), self.shape, self.fields)
 
 
 class Dispatcher:
@@ -84,6 +87,7 @@ class Dispatcher:
         self._store = store
         self._builder = builder
         self._log_limit = log_limit
+        self._shapes = Shapes()
         self.through = 0
         """How many decisions Redis was last known to hold; fewer means that it has lost writes."""
 
@@ -122,12 +126,13 @@ class Dispatcher:
     def item(self, decision: Decision, entry: Entry | None) -> Item:
         """The decision ready to be sent. ``entry`` is its job; only a removed job has none."""
         fields: tuple[Value, ...] = ()
+        shape: Shape | None = None
         origin = ""
         if decision.kind == "queue":
             if entry is None:
                 raise KeyError(decision.job)
             record = self._builder.record(entry.job, decision.first)
-            fields, origin = record.fields, record.origin
+            fields, origin, shape = record.own, record.origin, self._shapes.of(record.shape)
         head = (
             decision.kind,
             decision.job,
@@ -141,11 +146,11 @@ class Dispatcher:
             origin,
         )
         policy = {} if entry is None else policy_of(entry, decision)
-        count = len(head) + 2 + len(fields)
+        count = len(head) + 3 + len(fields)
         if "after" in policy:
-            return Item(decision, count, None, head, policy, fields)
+            return Item(decision, count, None, shape, head, policy, fields)
         told = json.dumps(policy) if policy else ""
-        return Item(decision, count, pack((*head, told, len(fields), *fields)))
+        return Item(decision, count, _packed(head, told, shape, fields), shape)
 
     def apply(
         self,
@@ -185,6 +190,7 @@ class Dispatcher:
     def _send(
         self, batch: Sequence[Item], believed: dict[str, str] | None, term: Term, now: datetime
     ) -> Sequence[str]:
+        shapes = {item.shape for item in batch if item.shape is not None}
         head: list[Value] = [
             term.epoch,
             term.lease,
@@ -193,13 +199,14 @@ class Dispatcher:
             rq_instant(now),
             self._log_limit,
             len(batch),
+            len(shapes),
         ]
-        packed: list[bytes] = []
+        packed = [shape.packed for shape in shapes]
         for item in batch:
             packed.append(item.wire(believed or {}))
             if believed is not None:
                 believed[item.decision.job] = item.decision.cursor
-        count = sum(item.count for item in batch)
+        count = sum(item.count for item in batch) + sum(shape.count for shape in shapes)
         try:
             reply = [text(part) for part in self._store.call_packed("decide", head, packed, count)]
         except RedisError as error:
@@ -207,6 +214,10 @@ class Dispatcher:
         refuse(reply, term)
         self.through = int(reply[1])
         return reply[2:]
+
+
+def _packed(head: Sequence[Value], policy: str, shape: Shape | None, fields: Sequence[Value]) -> bytes:
+    return pack((*head, policy, "" if shape is None else shape.name, len(fields), *fields))
 
 
 def _unapplied(what: str, error: RedisError) -> RedisUnreachableError:

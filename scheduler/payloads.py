@@ -22,6 +22,8 @@ from kuber_cron.scheduler.relations import group_of
 _NO_TIMEOUT = -1
 # RQ's own fields too, and its defaults (500 s and a year) are neither: how long ended runs stay is told by the bounds.
 _TTL_SECONDS = Bounds().seconds
+# The fields whose values are a run's own; all others are alike in most runs.
+_OWN = ("created_at", "data", "description", "enqueued_at", "job", "at", "group")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +33,19 @@ class Record:
     Attributes:
         run: The run's id.
         origin: The queue's name.
-        fields: The hash, flat: name, value, name, value …
+        shape: The part of the hash that many runs have alike, flat: name, value, name, value …
+        own: The rest of it.
     """
 
     run: str
     origin: str
-    fields: tuple[Value, ...]
+    shape: tuple[Value, ...]
+    own: tuple[Value, ...]
+
+    @property
+    def fields(self) -> tuple[Value, ...]:
+        """The whole hash, flat."""
+        return self.shape + self.own
 
 
 class Builder:
@@ -80,5 +89,7 @@ class Builder:
             mapping["concurrency"] = job.concurrency
         if job.on_remove != "run":
             mapping["on_remove"] = job.on_remove
-        flat = tuple(part for item in mapping.items() for part in item)
-        return Record(payload.run, payload.origin, flat)
+        own = tuple(part for name in _OWN if name in mapping for part in (name, mapping.pop(name)))
+        return Record(
+            payload.run, payload.origin, tuple(part for item in mapping.items() for part in item), own
+        )

@@ -22,6 +22,8 @@ from kuber_cron.scheduler.terms import Term
 
 # So many that Redis is never held for more than ~15 ms (spec: reliability.md §4).
 BATCH = 200
+APPLIED = frozenset({"QUEUED", "HELD", "SKIPPED", "MOVE", "DROPPED", "KNOWN"})
+"""The verdicts after which the cursor is the decision's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Verdict:
     @property
     def applied(self) -> bool:
         """Whether the cursor is now the decision's."""
-        return self.word in {"QUEUED", "HELD", "SKIPPED", "MOVE", "DROPPED", "KNOWN"}
+        return self.word in APPLIED
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,29 @@ class Item:
         policy = dict(self.policy or {})
         policy["after"] = [[job, cursors.get(job, "")] for job in policy["after"]]
         return _packed(self.head, json.dumps(policy), self.shape, self.fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a batch came to; read in full only by who has the time.
+
+    Attributes:
+        at: When it was applied, by Redis' time.
+    """
+
+    items: Sequence[Item]
+    reply: Sequence[bytes | str]
+    at: datetime
+
+    @property
+    def is_applied(self) -> bool:
+        """Whether every decision of the batch was."""
+        return {text(word) for word in set(self.reply[0::2])} <= APPLIED
+
+    def verdicts(self) -> Iterator[Verdict]:
+        """What each decision came to, in order."""
+        for item, word, detail in zip(self.items, self.reply[0::2], self.reply[1::2], strict=True):
+            yield Verdict(item.decision, text(word), text(detail), self.at)
 
 
 class Dispatcher:
@@ -160,8 +185,8 @@ class Dispatcher:
         cursors: Mapping[str, str],
         leads: Callable[[], bool],
         now: Callable[[], datetime],
-    ) -> Iterator[Verdict]:
-        """Apply the decisions in order, batch by batch, yielding what each came to.
+    ) -> Iterator[Answer]:
+        """Apply the decisions in order, batch by batch, yielding what each batch came to.
 
         Args:
             items: What to apply, in this order.
@@ -183,13 +208,11 @@ class Dispatcher:
             if not leads():
                 raise TermOverError(f"the term of epoch {term.epoch} ended before all was decided")
             reply = self._send(batch, believed, term, now())
-            answered_at = now()
-            for item, word, detail in zip(batch, reply[0::2], reply[1::2], strict=True):
-                yield Verdict(item.decision, word, detail, answered_at)
+            yield Answer(batch, reply, now())
 
     def _send(
         self, batch: Sequence[Item], believed: dict[str, str] | None, term: Term, now: datetime
-    ) -> Sequence[str]:
+    ) -> Sequence[bytes | str]:
         shapes = {item.shape for item in batch if item.shape is not None}
         head: list[Value] = [
             term.epoch,
@@ -208,10 +231,10 @@ class Dispatcher:
                 believed[item.decision.job] = item.decision.cursor
         count = sum(item.count for item in batch) + sum(shape.count for shape in shapes)
         try:
-            reply = [text(part) for part in self._store.call_packed("decide", head, packed, count)]
+            reply: Sequence[bytes | str] = self._store.call_packed("decide", head, packed, count)
         except RedisError as error:
             raise _unapplied("a batch of decisions", error) from error
-        refuse(reply, term)
+        refuse([text(part) for part in reply[:3]], term)
         self.through = int(reply[1])
         return reply[2:]
 

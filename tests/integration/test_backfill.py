@@ -206,9 +206,7 @@ def test_a_backfill_in_parts_is_the_same(desk, hand, concurrency):
 
 @pytest.mark.parametrize("parts", [1, 2])
 @pytest.mark.parametrize("concurrency", ["allow", "queue"])
-def test_the_next_leader_goes_on_where_one_was_fenced(
-    desk, hand, monkeypatch, parts, concurrency
-):
+def test_the_next_leader_goes_on_where_one_was_fenced(desk, hand, monkeypatch, parts, concurrency):
     monkeypatch.setattr(inbox, "BATCH", 2)
     made = seen(desk, job(concurrency=concurrency))
     asker = Asker(made)

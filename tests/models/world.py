@@ -145,9 +145,10 @@ class Replica:
             ):
                 (later if i else first).append(self._dispatcher.item(decision, entry))
         for batch in (later, first, later):
-            told = self._dispatcher.apply(
+            answers = self._dispatcher.apply(
                 batch, self.term, cursors={}, leads=lambda: True, now=self._clock.now
             )
+            told = [verdict for answer in answers for verdict in answer.verdicts()]
             self.verdicts += [verdict for verdict in told if verdict.applied]
 
     def tidy(self) -> list[Tidied]:

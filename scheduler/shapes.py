@@ -29,7 +29,7 @@ class Shapes:
         self._last = 0
 
     def of(self, fields: tuple[Value, ...]) -> Shape:
-        """The shape of these fields, flat: name, value, name, value …"""
+        """The shape of these fields, names and values in turn."""
         known = self._known.get(fields)
         if known is None:
             if len(self._known) >= _LIMIT:

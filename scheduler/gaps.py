@@ -18,19 +18,32 @@ class Gaps:
     """Remembers what has been worked out; an edited schedule is worked out anew."""
 
     def __init__(self) -> None:
+        self._entries: Mapping[str, Entry] | None = None
+        self._left: list[str] = []
         self._known: dict[str, tuple[tuple[str, str], float | None]] = {}
+        self._told: dict[str, float] = {}
 
-    def after_a_slice(self, entries: Mapping[str, Entry], now: datetime) -> dict[str, float]:
+    def after_a_slice(self, entries: Mapping[str, Entry], now: datetime) -> Mapping[str, float]:
         """The gaps known so far of these jobs, in seconds, a hundred more than before; without those that have none."""
-        left = _SLICE
-        found: dict[str, tuple[tuple[str, str], float | None]] = {}
-        for job, entry in entries.items():
-            known = self._known.get(job)
-            if known is None or known[0] != entry.cursor_schedule:
-                if not left:
-                    continue
-                left -= 1
-                known = entry.cursor_schedule, entry.schedule.longest_gap_seconds(now)
-            found[job] = known
-        self._known = found
-        return {job: seconds for job, (_, seconds) in found.items() if seconds is not None}
+        if entries is not self._entries:
+            self._known = {
+                job: known
+                for job, known in self._known.items()
+                if job in entries and known[0] == entries[job].cursor_schedule
+            }
+            self._entries, self._left = (
+                entries,
+                [job for job in reversed(list(entries)) if job not in self._known],
+            )
+            self._tell()
+        if self._left:
+            for job in reversed(self._left[-_SLICE:]):
+                entry = entries[job]
+                self._known[job] = entry.cursor_schedule, entry.schedule.longest_gap_seconds(now)
+            del self._left[-_SLICE:]
+            self._tell()
+        return self._told
+
+    def _tell(self) -> None:
+        # Replaced as a whole: a scrape may be reading what was told before.
+        self._told = {job: seconds for job, (_, seconds) in self._known.items() if seconds is not None}

@@ -80,6 +80,7 @@ end
 -- be written may cost a false alert, and never a decision.
 local function excuse(item)
   redis.pcall('HSET', K .. 'stats:' .. item.job, 'expected_from', item.last)
+  note_change(item.job)
 end
 
 local function skip(item, reason)
@@ -87,6 +88,7 @@ local function skip(item, reason)
   record(item, 'skipped', reason)
   if reason == 'suspended' then excuse(item) end
   redis.call('HINCRBY', K .. 'missed', item.job .. '|' .. reason, item.n)
+  note_change(item.job)
   note_past(item, reason)
   return 'SKIPPED', reason
 end
@@ -304,6 +306,7 @@ local function undo(item, reason)
   if has_run then unmake(item.run, item.job, item.queue) end
   if item.kind ~= 'move' and (has_run or not item.told) then
     redis.pcall('HINCRBY', K .. 'missed', item.job .. '|error', item.n)
+    note_change(item.job)
     pcall(note_past, item, 'error')
   end
   pcall(log_decision, item.job, limit, {'decision', 'error', 'first', item.first, 'last', item.last,

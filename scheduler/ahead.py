@@ -43,12 +43,7 @@ class Ahead:
 
     def to_prepare(self, now: datetime) -> list[str]:
         """A few jobs whose decision is worth making ready now, soonest first."""
-        found: list[str] = []
-        for job in self._coming.due(now):
-            found.append(job)
-            if len(found) == SLICE:
-                break
-        return found
+        return self._coming.due(now, SLICE)
 
     def keep(self, job: str, item: Item, wake_at: datetime | None) -> None:
         """This is what the job's next appointment will come to, and when the one after it is."""

@@ -21,6 +21,12 @@ local function bounds()
   return BOUNDS
 end
 
+-- The leader's next look at this job's numbers will be soon (scheduler/observer.py). It looks at every job now and then:
+-- a word that cannot be left here costs freshness, and never a decision or an end.
+local function note_change(job)
+  redis.pcall('SADD', K .. 'changed', job)
+end
+
 -- The job of a run id, for runs whose hash somebody has deleted: the id is <job>-<instant>[-m<8 hex>].
 local function job_of(run)
   return string.match(run, '^(.*)%-%d%d%d%d%d%d%d%dT%d%d%d%d%d%dZ') or ''
@@ -107,6 +113,7 @@ local function close(run, job, outcome)
   leave_group(run, redis.call('HGET', K .. 'open', run))
   redis.call('HDEL', K .. 'open', run)
   redis.call('HINCRBY', K .. 'ended', job .. '|' .. outcome, 1)
+  note_change(job)
   if at and redis.call('ZREM', K .. 'past:' .. job, at .. '|' .. run .. '|') == 1 then
     redis.call('ZADD', K .. 'past:' .. job, at, at .. '|' .. run .. '|' .. outcome)
   end
@@ -205,6 +212,7 @@ local function end_unstarted(run, reason, todo)
   log_decision(job, KEEP.log, entry)
   if not attempt and not by_hand and reason ~= 'replaced' and reason ~= 'stopped' then
     redis.call('HINCRBY', K .. 'missed', job .. '|' .. reason, 1)
+    note_change(job)
   end
   close(run, job, reason)
   todo[#todo + 1] = {run = run, outcome = reason}

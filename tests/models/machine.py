@@ -83,9 +83,9 @@ class ScriptsMachine(RuleBasedStateMachine):
     def the_newest_batch_arrives_again(self) -> None:
         self._arrive(self.world.leader, self.world.leader.store.sent[-1])
 
-    def _arrive(self, replica: Replica, args: list[Any]) -> None:
+    def _arrive(self, replica: Replica, batch: tuple[list[Any], list[bytes], int]) -> None:
         before = self.camera().essence()
-        reply = [part.decode() for part in Store.call(replica.store, "decide", *args)]
+        reply = [part.decode() for part in Store.call_packed(replica.store, "decide", *batch)]
         if reply[0] == "FENCED" or not {"QUEUED", "HELD", "SKIPPED", "MOVE", "DROPPED", "KNOWN"} & set(
             reply[2::2]
         ):

@@ -82,7 +82,9 @@ def test_a_forced_trigger_runs_beside_the_others(desk, hand):
     assert hand.take() == one.run
 
 
-def test_an_occurrence_that_was_due_before_a_trigger_and_decided_after_it_waits_for_all_that_goes_on(desk, hand):
+def test_an_occurrence_that_was_due_before_a_trigger_and_decided_after_it_waits_for_all_that_goes_on(
+    desk, hand
+):
     """Its jitter had not passed yet when two runs were asked for, one of them by force."""
     made = seen(desk, job(concurrency="queue", max_running=5))
     asker = Asker(made)

@@ -346,6 +346,7 @@ _LASTING = frozenset(
         "bounds",
         "acted",
         "acts",
+        "changed",
     )
 ) | {"rq:queues"}
 _LASTING_BY_JOB = tuple(f"{OWN}{name}:" for name in ("log", "past", "stats", "history", "sizes"))

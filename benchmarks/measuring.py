@@ -1,4 +1,7 @@
-"""What the benchmarks of the scheduler share: its process, what it costs, and the machine that all of it ran on."""
+"""What the benchmarks of the scheduler share: its process, what it costs, and the machine that all of it ran on.
+
+`python benchmarks/measuring.py` prints the machine.
+"""
 
 import contextlib
 import os
@@ -6,6 +9,7 @@ import platform
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +18,7 @@ from pathlib import Path
 import redis
 import rq
 
+from kuber_cron.common.embedded import EmbeddedRedis
 from kuber_cron.common.store import Keys
 
 KEYS = Keys("rq")
@@ -100,3 +105,8 @@ def shares(values: list[float], *parts: float) -> list[float]:
     """The values below which these parts of all lie."""
     ordered = sorted(values)
     return [ordered[min(len(ordered) - 1, int(part * len(ordered)))] for part in parts]
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder, EmbeddedRedis(Path(folder) / "redis") as server:
+        print(machine(redis.Redis.from_url(server.url, protocol=2)))

@@ -20,14 +20,16 @@ DUE = 10
 _MEASURED_SECONDS = 30
 # Parsed and compiled as the scheduler does it, in a process that does nothing else.
 _LOAD = """
-import resource, sys, time
+import os, sys, time
+from pathlib import Path
 from kuber_cron.common.clock import SystemClock
 from kuber_cron.scheduler.catalog import Watcher
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-began = time.process_time()
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+before, began = resident(), time.process_time()
 watcher = Watcher(sys.argv[1:], clock=SystemClock())
 watcher.load()
-print(time.process_time() - began, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+print(time.process_time() - began, resident() - before)
 """
 
 

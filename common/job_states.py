@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from kuber_cron.common import cursors
 from kuber_cron.common.cards import Card
@@ -115,5 +116,16 @@ def state_of(
 def _next(name: str, cursor: Cursor | None, card: Card | None) -> datetime | None:
     if cursor is None:
         return None
+    # Only these two signs look at the job's name, so that most jobs of one schedule have one answer.
+    is_spread = "H" in cursor.schedule or "~" in cursor.schedule
+    life = (None, None) if card is None else (card.not_before, card.not_after)
+    return _next_of(cursor, (card.timed_by if card is not None else "") or name if is_spread else "", *life)
+
+
+@lru_cache(maxsize=4096)
+def _next_of(
+    cursor: Cursor, name: str, not_before: datetime | None, not_after: datetime | None
+) -> datetime | None:
+    card = Card(schedule=cursor.schedule, not_before=not_before, not_after=not_after)
     timetable = Timetable.of(name, cursor, card)
     return None if timetable is None else timetable.after(cursor.at)

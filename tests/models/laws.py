@@ -318,6 +318,7 @@ _LASTING = frozenset(
         "fence",
         "cursor",
         "missed",
+        "changed",
         "ended",
         "lost",
         "counters",

@@ -56,7 +56,7 @@ def measured(jobs: int) -> str:
             cursors, cards = KEYS.own("cursor"), KEYS.own("jobs")
             await_that("a cursor for each job", lambda: client.hlen(cursors) == jobs, 300)
             await_that("a card for each job", lambda: client.hlen(cards) == jobs, 300, 1)
-            rest(20 + jobs / 2000)  # the first looks at each job are part of the start
+            rest(20 + jobs / 450)  # the first looks at each job are part of the start
             idle = share_of_core(process.pid)
             resident = resident_mb(process.pid)
             began, before = time.monotonic(), cpu_seconds(process.pid)
@@ -68,7 +68,7 @@ def measured(jobs: int) -> str:
                 "".join(f"# kuber-cron: name=due-{number}\n@every 1s true\n" for number in range(DUE))
             )
             await_that("the first due runs", lambda: client.llen(KEYS.queue("default")) >= DUE, 120)
-            rest(20 + jobs / 2000)
+            rest(20 + jobs / 1000)
             busy = share_of_core(process.pid)
     return (
         f"| {jobs:,} | {load:.2f} s | {memory:.0f} MB | {resident:.0f} MB | {idle:.2%} | "

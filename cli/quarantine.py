@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kuber_cron.cli import failures, looking, options, output, reading, releasing, run_rows
+from kuber_cron.cli import completing, failures, looking, options, output, reading, releasing, run_rows
 from kuber_cron.cli.command import Command
 from kuber_cron.cli.paper import Column, Paper
 from kuber_cron.common.errors import UnknownRunError, UsageError
@@ -33,7 +33,12 @@ def quarantine(
     ] = Verb.LIST,
     run: Annotated[
         str | None,
-        typer.Argument(metavar="RUN", help="The run, as list names it.", show_default=False),
+        typer.Argument(
+            metavar="RUN",
+            help="The run, as list names it.",
+            show_default=False,
+            autocompletion=completing.runs,
+        ),
     ] = None,
     *,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=_MOST, help="So many at most.")] = 30,

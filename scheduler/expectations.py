@@ -65,8 +65,13 @@ class Expectations:
     def after_a_slice(self, entries: Mapping[str, Entry], runs: Mapping[str, LastRun]) -> Mapping[str, float]:
         """The expectations known so far of these jobs, the next five hundred jobs' brought up to date."""
         if entries is not self._entries:
-            # Policies may have changed with the schedules: all of it is worked out again.
-            self._entries, self._runs, self._known, self._told = entries, None, {}, {}
+            # Of a job that is not as it was all is worked out again, whatever has changed: policies have a part in it.
+            before = self._entries or {}
+            self._known = {
+                job: known for job, known in self._known.items() if before.get(job) == entries.get(job)
+            }
+            self._entries, self._runs = entries, None
+            self._tell()
         if runs is not self._runs:
             self._runs = runs
             self._left = [job for job, run in runs.items() if job in entries and self._is_news(job, run)]
@@ -75,9 +80,12 @@ class Expectations:
             for job in self._left[-_SLICE:]:
                 self._known[job] = runs[job], expected_by(entries[job], runs[job])
             del self._left[-_SLICE:]
-            # Replaced as a whole: a scrape may be reading what was told before.
-            self._told = {job: at for job, (_, at) in self._known.items() if at is not None}
+            self._tell()
         return self._told
+
+    def _tell(self) -> None:
+        # Replaced as a whole: a scrape may be reading what was told before.
+        self._told = {job: at for job, (_, at) in self._known.items() if at is not None}
 
     def _is_news(self, job: str, run: LastRun) -> bool:
         known = self._known.get(job)

@@ -336,6 +336,7 @@ _LASTING = frozenset(
         "fence",
         "cursor",
         "missed",
+        "changed",
         "ended",
         "lost",
         "counters",

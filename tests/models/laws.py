@@ -347,7 +347,6 @@ _LASTING = frozenset(
         "bounds",
         "acted",
         "acts",
-        "changed",
     )
 ) | {"rq:queues"}
 _LASTING_BY_JOB = tuple(f"{OWN}{name}:" for name in ("log", "past", "stats", "history", "sizes"))

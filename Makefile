@@ -51,11 +51,21 @@ run: setup ## run examples/classic.crontab on this machine; Ctrl-C drains and en
 # -- measuring -----------------------------------------------------------------------------------------
 
 .PHONY: bench
-bench: setup ## schedules, job files, commands, decisions, a worker and acts by hand measured, peers in the same run
+bench: setup ## in two minutes: 10,000 decisions at one instant and a steady stream, RQ and the floor in the same run
+	@$(BIN)/python benchmarks/measuring.py
+	@$(BIN)/python benchmarks/deciding.py 10000
+	@$(BIN)/python benchmarks/sustained.py 10
+
+.PHONY: bench-full
+bench-full: setup ## everything that is measured, peers in the same run; about half an hour of a machine that does nothing else
+	@$(BIN)/python benchmarks/measuring.py
+	@$(BIN)/python benchmarks/deciding.py 10000 100000
+	@$(BIN)/python benchmarks/sustained.py 60
+	@$(BIN)/python benchmarks/catchup.py 10000
+	@$(BIN)/python benchmarks/scale.py 1000 10000 100000
 	@$(BIN)/python benchmarks/schedule.py
 	@$(BIN)/python benchmarks/jobfiles.py
 	@$(BIN)/python benchmarks/commands.py
-	@$(BIN)/python benchmarks/deciding.py
 	@$(BIN)/python benchmarks/working.py
 	@$(BIN)/python benchmarks/acting.py
 	@$(BIN)/python benchmarks/memory.py

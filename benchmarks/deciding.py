@@ -1,65 +1,41 @@
 """What many occurrences at one instant cost: `python benchmarks/deciding.py [JOBS ...]` (default 10000).
 
 A real `kuber-cron scheduler` process on a Redis of its own, appending to a file each second: JOBS jobs, all due at
-one instant, every 20 s. The figure is when the last of them was in its queue, by Redis' own clock: the newest id of
+one instant, every 10 s (with more than 10,000 jobs every 60 s). The figure is when the last of them was in its queue, by Redis' own clock: the newest id of
 the decision logs, less the instant. Beside it, in the same run and on the same server, RQ's CronScheduler with as
 many jobs that are due, and the floor: the same hashes and list entries, packed beforehand, through a plain pipeline.
 """
 
-import contextlib
 import logging
-import os
-import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import redis
+from measuring import (
+    KEYS,
+    await_that,
+    cpu_seconds,
+    milliseconds_of,
+    resident_mb,
+    scheduler,
+    write_jobs,
+)
 from rq.cron import CronScheduler
 
 from kuber_cron.common.embedded import EmbeddedRedis
-from kuber_cron.common.store import Keys
 from kuber_cron.worker import entry
 
-EVERY = 20
-ROUNDS = 2
+ROUNDS = 3
 SLOW_MICROSECONDS = 1_000
-KEYS = Keys("rq")
-
-
-@contextlib.contextmanager
-def scheduler(directory: Path, url: str) -> Iterator["subprocess.Popen[bytes]"]:
-    settings = {
-        "REDIS_URL": url,
-        "INSECURE": "1",
-        "ELECTION": "redis",
-        "METRICS_PORT": "0",
-        "METRICS_HOST": "127.0.0.1",
-        "LOG_LEVEL": "warning",
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kuber_cron", "scheduler", str(directory / "crontab")],
-        env=os.environ | {f"KUBER_CRON_{name}": value for name, value in settings.items()},
-    )
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
 
 
 def await_queue(client: redis.Redis, length: int, seconds: float) -> None:
-    pause, deadline = threading.Event(), time.monotonic() + seconds
-    while client.llen(KEYS.queue("default")) < length:
-        if time.monotonic() > deadline:
-            raise SystemExit(
-                f"only {client.llen(KEYS.queue('default'))} of {length} queued after {seconds:g} s"
-            )
-        pause.wait(0.1)
+    queue = KEYS.queue("default")
+    await_that(f"{length} runs in the queue", lambda: client.llen(queue) >= length, seconds)
 
 
 def last_queued_after(client: redis.Redis, jobs: int, instant: int) -> float:
@@ -70,7 +46,7 @@ def last_queued_after(client: redis.Redis, jobs: int, instant: int) -> float:
         newest = [entries[0] for entries in pipe.execute()]
     if any(int(fields[b"first"]) != instant for _, fields in newest):
         raise SystemExit("not all were decided for this instant")
-    return max(int(entry_id.split(b"-")[0]) for entry_id, _ in newest) / 1000 - instant
+    return max(milliseconds_of(entry_id) for entry_id, _ in newest) / 1000 - instant
 
 
 def longest_hold(client: redis.Redis) -> float:
@@ -80,39 +56,45 @@ def longest_hold(client: redis.Redis) -> float:
     return max((entry["duration"] for entry in entries), default=0) / 1000
 
 
-def ours(server: EmbeddedRedis, directory: Path, jobs: int) -> tuple[list[float], float, float]:
-    """Seconds for each round, the longest hold in ms, and the scheduler's CPU seconds a round."""
-    (directory / "crontab").write_text(
-        "".join(f"# kuber-cron: name=job-{number}\n@every {EVERY}s true\n" for number in range(jobs))
-    )
-    found, hold, cpu = [], 0.0, 0.0
-    with redis.Redis.from_url(server.url, protocol=2) as client, scheduler(directory, server.url) as process:
-        client.flushall()
+@dataclass
+class Ours:
+    """Of each round: when the last was queued, the longest hold of Redis in ms; CPU seconds a round, resident MB."""
+
+    rounds: list[float]
+    hold: float
+    cpu: float
+    memory: list[float]
+
+
+def ours(server: EmbeddedRedis, directory: Path, jobs: int, every: int) -> Ours:
+    lines = [f"# kuber-cron: name=job-{number}\n@every {every}s true\n" for number in range(jobs)]
+    write_jobs(directory / "jobs", lines)
+    found = Ours([], 0.0, 0.0, [])
+    with (
+        redis.Redis.from_url(server.url, protocol=2) as client,
+        scheduler(directory / "jobs", server.url) as process,
+    ):
         client.config_set("slowlog-log-slower-than", SLOW_MICROSECONDS)
         client.config_set("slowlog-max-len", 1000)
-        await_queue(client, jobs, 120 + jobs / 200)
+        await_queue(client, jobs, 2 * every + 120 + jobs / 200)
         for _ in range(ROUNDS):
             client.delete(KEYS.queue("default"))
             client.slowlog_reset()
             before = cpu_seconds(process.pid)
-            await_queue(client, jobs, EVERY + 60)
-            cpu += (cpu_seconds(process.pid) - before) / ROUNDS
-            instant = int(client.time()[0]) // EVERY * EVERY
-            found.append(last_queued_after(client, jobs, instant))
-            hold = max(hold, longest_hold(client))
-    return found, hold, cpu
+            await_queue(client, jobs, 2 * every + 60)
+            found.cpu += (cpu_seconds(process.pid) - before) / ROUNDS
+            instant = int(client.time()[0]) // every * every
+            found.rounds.append(last_queued_after(client, jobs, instant))
+            found.hold = max(found.hold, longest_hold(client))
+            found.memory.append(resident_mb(process.pid))
+    return found
 
 
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def rq_own(client: redis.Redis, jobs: int) -> float:
+def rq_own(client: redis.Redis, jobs: int, every: int) -> float:
     logging.getLogger("rq.cron").setLevel(logging.ERROR)
     peer = CronScheduler(connection=client, logging_level=logging.ERROR)
     for number in range(jobs):
-        peer.register(entry.run, "peer", args=("", ""), interval=EVERY, name=f"peer-{number}")
+        peer.register(entry.run, "peer", args=("", ""), interval=every, name=f"peer-{number}")
     client.flushall()
     began = time.monotonic()
     peer.enqueue_jobs()
@@ -146,19 +128,21 @@ def floor(client: redis.Redis, jobs: int) -> float:
 
 
 def main() -> None:
-    print("| jobs | last queued after the instant | decisions/s | RQ CronScheduler | pre-packed floor | "
-          "longest hold of Redis | scheduler CPU |")  # fmt: skip
-    print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    print("| jobs | last queued after the instant | RQ CronScheduler | pre-packed floor | longest hold of Redis | "
+          "decisions/s | scheduler CPU a round | memory after each round |")  # fmt: skip
+    print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for jobs in [int(word) for word in sys.argv[1:]] or [10_000]:
+        every = 10 if jobs <= 10_000 else 60
         with tempfile.TemporaryDirectory() as folder, EmbeddedRedis(Path(folder) / "redis") as server:
-            rounds, hold, cpu = ours(server, Path(folder), jobs)
-            best = min(rounds)
+            own = ours(server, Path(folder), jobs, every)
+            best = min(own.rounds)
             with redis.Redis.from_url(server.url, protocol=2) as client:
-                least = floor(client, jobs)
-                peer = rq_own(client, jobs)
+                least = min(floor(client, jobs) for _ in range(ROUNDS))
+                peer = rq_own(client, jobs, every)
         print(
-            f"| {jobs:,} | {' / '.join(f'{each:.2f} s' for each in rounds)} | {jobs / best:,.0f} | "
-            f"{peer:.2f} s ({peer / best:.1f}x) | {least:.2f} s ({least / best:.0%}) | {hold:.1f} ms | {cpu:.2f} s |",
+            f"| {jobs:,} | {' / '.join(f'{each:.2f} s' for each in own.rounds)} | "
+            f"{peer:.2f} s ({peer / best:.1f}x) | {least:.2f} s ({least / best:.0%}) | {own.hold:.1f} ms | "
+            f"{jobs / best:,.0f} | {own.cpu:.2f} s | {' / '.join(f'{each:.0f} MB' for each in own.memory)} |",
             flush=True,
         )
 

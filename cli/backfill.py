@@ -82,7 +82,7 @@ def backfill(
         from kuber_cron.common.answers import Backfilled
 
         answer = Backfilled(job=name, from_at=first, to_at=end, dry_run=dry_run, runs=tuple(made))
-        output.write_json(documents.document(answer))
+        output.write_document(documents.document(answer))
     else:
         _show(made, zone)
     return failures.OK if all(each.verdict not in {"refused", "error"} for each in made) else failures.PROBLEM

@@ -19,7 +19,7 @@ DOCUMENTS: Mapping[str, tuple[type, ...]] = {
     "why": (views.WhyView,),
     "queues": (views.QueuesView,),
     "workers": (views.WorkersView,),
-    "quarantine": (look_quarantine.QuarantineView,),
+    "quarantine": (look_quarantine.QuarantineView, answers.Retried, answers.Dropped),
     "trigger": (answers.Triggered,),
     "stop": (answers.Stopped, answers.AllStopped),
     "retry": (answers.Retried,),
@@ -27,7 +27,7 @@ DOCUMENTS: Mapping[str, tuple[type, ...]] = {
     "resume": (answers.Paused,),
     "backfill": (answers.Backfilled,),
 }
-"""Which records each command may answer with; `stop --job` answers with another than `stop RUN`."""
+"""Which records each command may answer with: `stop --job`, `quarantine release` and `drop` have their own."""
 
 _HEAD = """# JSON
 
@@ -57,6 +57,15 @@ CODES = {
     "no-answer": "a scheduler has begun to decide it and not answered in time",
     "overlap": "the job's runs may not overlap, and one has not ended",
     "suspended": "the job is paused or suspended",
+    "no-instants": "the span has no instant of the job's schedule",
+    "too-many": "the span has more instants than `--max`, or the chain more jobs than it may",
+    "unsigned-variables": "variables need the scheduler's signing key",
+    "bad-variable": "no such variable can be given to a command",
+    "request-too-large": "the request is larger than 64 KiB",
+    "request-expired": "the request came too late",
+    "bad-request": "the scheduler cannot read the request",
+    "newer-request": "the scheduler is older than the command that asks",
+    "put-aside": "what was found under the run's name is no run",
     "refused": "the leader, or Redis, has refused it",
     "run-over": "the run has ended already",
     "run-live": "the run has not ended yet",

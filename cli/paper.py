@@ -105,15 +105,14 @@ class Paper:
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[str]:
         """Return the table's lines, header first; values are made printable."""
-        cells = [[printable(value) for value in row] for row in rows]
+        cells = [[printable(row[place]) for row in rows] for place in range(len(columns))]
         widths = [
-            max([len(column.header), *(cell_length(row[place]) for row in cells)])
-            for place, column in enumerate(columns)
+            max([len(column.header), *map(cell_length, values)])
+            for column, values in zip(columns, cells, strict=True)
         ]
         shown = self._shown(columns, widths)
-        lines = [self._line(columns, widths, shown, [column.header for column in columns], is_header=True)]
-        lines += [self._line(columns, widths, shown, row) for row in cells]
-        return lines
+        padded = [self._padded(columns[place], cells[place], widths[place]) for place in shown]
+        return [_GAP.join(parts).rstrip() for parts in zip(*padded, strict=True)]
 
     def _shown(self, columns: Sequence[Column], widths: Sequence[int]) -> list[int]:
         shown = list(range(len(columns)))
@@ -127,29 +126,27 @@ class Paper:
             shown.remove(spare)
         return shown
 
-    def _line(
-        self,
-        columns: Sequence[Column],
-        widths: Sequence[int],
-        shown: Sequence[int],
-        row: Sequence[str],
-        *,
-        is_header: bool = False,
-    ) -> str:
-        parts = []
-        for place in shown:
-            value, column = row[place], columns[place]
-            blanks = " " * (widths[place] - cell_length(value))
-            style: Style = "bold" if is_header else column.style(value) if column.style is not None else ""
-            text = self.styled(value, style)
-            parts.append(blanks + text if column.right else text + blanks)
-        return _GAP.join(parts).rstrip()
+    def _padded(self, column: Column, values: Sequence[str], width: int) -> list[str]:
+        """Return a column's lines, header first, each as wide as the column in cells of a terminal."""
+        pad = _at_right if column.right else _at_left
+        header = pad(self.styled(column.header, "bold"), column.header, width)
+        if column.style is None or not self.has_colour:
+            return [header, *(pad(value, value, width) for value in values)]
+        return [header, *(pad(self.styled(value, column.style(value)), value, width) for value in values)]
 
     def pairs(self, found: Iterable[tuple[str, str]]) -> list[str]:
         """Return names and what they are, one a line, those without a value left out."""
         told = [(name, printable(value)) for name, value in found if value]
         width = max((len(name) for name, _ in told), default=0)
         return [f"{self.styled(name, 'dim')}{' ' * (width - len(name))}{_GAP}{value}" for name, value in told]
+
+
+def _at_left(text: str, value: str, width: int) -> str:
+    return text + " " * (width - cell_length(value))
+
+
+def _at_right(text: str, value: str, width: int) -> str:
+    return " " * (width - cell_length(value)) + text
 
 
 def cell_length(text: str) -> int:

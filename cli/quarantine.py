@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kuber_cron.cli import failures, looking, options, output, reading, run_rows
+from kuber_cron.cli import completing, failures, looking, options, output, reading, releasing, run_rows
 from kuber_cron.cli.command import Command
 from kuber_cron.cli.paper import Column, Paper
 from kuber_cron.common.errors import UnknownRunError, UsageError
@@ -23,27 +23,44 @@ class Verb(StrEnum):
 
     LIST = "list"
     SHOW = "show"
+    RELEASE = "release"
+    DROP = "drop"
 
 
 def quarantine(
     verb: Annotated[
-        Verb, typer.Argument(metavar="list|show", help="What to do.", show_default=False)
+        Verb, typer.Argument(metavar="list|show|release|drop", help="What to do.", show_default=False)
     ] = Verb.LIST,
     run: Annotated[
         str | None,
-        typer.Argument(metavar="RUN", help="The run, as list names it.", show_default=False),
+        typer.Argument(
+            metavar="RUN",
+            help="The run, as list names it.",
+            show_default=False,
+            autocompletion=completing.runs,
+        ),
     ] = None,
     *,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=_MOST, help="So many at most.")] = 30,
     absolute: looking.AbsoluteOption = False,
+    yes: options.YesOption = False,
     redis_url: options.RedisUrlOption = None,
     format_: options.FormatOption = output.Format.TABLE,
 ) -> int:
-    """Look after the runs that no worker could read or verify: list them, or show one with what was wrong."""
+    """Look after the runs that no worker could read or verify.
+
+    "list" names them, and "show" says what was wrong with one. "release" queues one again, for a worker to judge anew,
+    with the right key now; "drop" takes one off the list.
+    """
     if verb is Verb.LIST and run is not None:
         raise UsageError("list takes no run", hint=f"kuber-cron quarantine show {run}")
-    if verb is Verb.SHOW and run is None:
+    if verb is not Verb.LIST and run is None:
         raise UsageError("say which run", hint="kuber-cron quarantine list names them")
+    as_json = format_ is output.Format.JSON
+    if verb is Verb.RELEASE and run is not None:
+        return releasing.release(run, redis_url=redis_url, as_json=as_json)
+    if verb is Verb.DROP and run is not None:
+        return releasing.drop(run, yes=yes, redis_url=redis_url, as_json=as_json)
     fetch, render = _list_of(limit), _table
     if verb is Verb.SHOW and run is not None:
         fetch, render = _one(run), _sheet
@@ -125,6 +142,8 @@ COMMAND = Command(
     examples=(
         ("kuber-cron quarantine list", "what is there"),
         ("kuber-cron quarantine show backup-20260329T013000Z", "what was wrong with one"),
+        ("kuber-cron quarantine release backup-20260329T013000Z", "queue it again, with the right key now"),
+        ("kuber-cron quarantine drop backup-20260329T013000Z", "take it off the list"),
     ),
     notes=looking.NOTES,
 )

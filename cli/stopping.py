@@ -104,7 +104,7 @@ def _stop_all(job: str, *, yes: bool, redis_url: str | None, as_json: bool) -> i
         done = {found: acts.stop(found) for found in map(text, live)}
         stopped = [_stopped(found, what) for found, what in done.items() if what.word.startswith("STOP")]
     if as_json:
-        output.write_json(documents.document(AllStopped(job=name, runs=tuple(stopped))))
+        output.write_document(documents.document(AllStopped(job=name, runs=tuple(stopped))))
     else:
         output.write_lines([_told(each) for each in stopped] or [f"no run of {name} is under way"])
     return failures.OK
@@ -188,7 +188,7 @@ def retry(
             done = acts.retry(found, again=True)
         verdict = queued(found, done)
         if wait or not as_json:
-            line = f"{found}: {_QUEUED[verdict]}"
+            line = f"{found}: {QUEUED[verdict]}"
             failures.complain(f"kuber-cron: {line}") if wait else output.write_lines([line])
         end = awaiting.follow(store, found, since=since, as_json=as_json) if wait else None
     if end is not None:
@@ -198,7 +198,7 @@ def retry(
     return failures.OK if end is None else end.exit_status
 
 
-_QUEUED = {"queued": "queued again", "held": "held, until other runs of its job have ended"}
+QUEUED = {"queued": "queued again", "held": "held, until other runs of its job have ended"}
 
 
 def queued(run: str, done: "Done") -> "Literal['queued', 'held']":

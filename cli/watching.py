@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from kuber_cron.cli.paper import Paper, cell_length
 from kuber_cron.common.errors import KuberCronError
@@ -22,7 +22,7 @@ _HOME, _END_OF_LINE, _REST = "\x1b[H", "\x1b[K", "\x1b[J"
 _TERMINATED = 128 + signal.SIGTERM
 
 
-def watch(draw: Callable[[Paper], Sequence[str]], stream: TextIO, *, absolute: bool, title: str) -> None:
+def watch(draw: Callable[[Paper], Sequence[str]], stream: TextIO, *, absolute: bool, title: str) -> NoReturn:
     """The terminal shows what `draw` gives, every two seconds, until Ctrl-C. An error stands above the last picture.
 
     Raises:

@@ -12,6 +12,8 @@ from kuber_cron.cli.command import Command
 from kuber_cron.cli.paper import Column, Paper, Style, style_of
 from kuber_cron.common import spans
 
+_PATIENCE = timedelta(seconds=2)  # a leader decides within a second
+
 if TYPE_CHECKING:
     from kuber_cron.common.store import Store
     from kuber_cron.common.views import Answer, WhyView
@@ -81,12 +83,12 @@ def _zone(facts: "Facts") -> ZoneInfo:
 
 
 def _last(facts: "Facts") -> datetime:
-    """Return the newest instant that was, or should have been, decided by now; else the next one, else now."""
+    """Return the newest instant that was decided, or should have been for a while; else the next one, else now."""
     timetable = facts.timetable
     decided = [each.last_at for each in facts.entries if each.is_occurrence]
     if timetable is None:
         return max(decided, default=facts.now.replace(microsecond=0))
-    due = timetable.before(facts.now - facts.delay + timedelta(microseconds=1))
+    due = timetable.before(facts.now - facts.delay - _PATIENCE)
     since = facts.cursor.at if facts.cursor is not None else None
     found = [*decided, *([due] if due is not None and since is not None and due > since else [])]
     return max(found) if found else timetable.after(facts.now) or facts.now.replace(microsecond=0)

@@ -172,3 +172,14 @@ class Paused:
     until_at: datetime | None = None
     changed: bool = True
     all_paused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    """A run that was taken off the list of those in quarantine.
+
+    Attributes:
+        run: Its id.
+    """
+
+    run: str

@@ -68,6 +68,14 @@ class Card:
             return None
 
 
+def is_suspended(text: str) -> bool:
+    """Whether the card of this text says that its file suspends the job.
+
+    An optimisation, to count ten thousand of them: within a text of JSON's a quote would have a backslash before it.
+    """
+    return '"suspend":true' in text
+
+
 _MISSING = object()
 _NAMES = frozenset(each.name for each in fields(Card))
 _USUAL = {each.name: each.default for each in fields(Card) if each.name != "schedule"}

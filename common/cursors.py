@@ -35,13 +35,17 @@ class Cursor:
         return replace(self, at=at)
 
 
+def read(cursor: str) -> Cursor | None:
+    """A stored cursor, None where it was not written by us."""
+    try:
+        return Cursor.from_text(cursor)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
 def is_readable(cursor: str) -> bool:
     """Whether a stored cursor was written by us; anything else is a fault to be named, not to be parsed."""
-    try:
-        Cursor.from_text(cursor)
-    except (ValueError, OverflowError, OSError):
-        return False
-    return True
+    return read(cursor) is not None
 
 
 def has_gone_back(stored: str, known: str) -> bool:

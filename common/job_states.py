@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
+from kuber_cron.common import cursors
 from kuber_cron.common.cards import Card
-from kuber_cron.common.cursors import Cursor, is_readable
+from kuber_cron.common.cursors import Cursor
 from kuber_cron.common.replies import decimal, number, seconds_as_instant, text
 from kuber_cron.common.timetable import Timetable
 from kuber_cron.common.why import Pause
@@ -84,7 +86,7 @@ def state_of(
 ) -> JobState:
     """The job's state, of what Redis holds: cursor, card, ``STATS``; empty texts where it holds none."""
     ended, outcome, success, seconds, failing = stats
-    cursor = Cursor.from_text(cursor_text) if is_readable(cursor_text) else None
+    cursor = cursors.read(cursor_text)
     card = Card.from_text(card_text) if card_text else None
     next_at = _next(name, cursor, card)
     delay = timedelta(seconds=0.0 if card is None else card.delay)
@@ -114,5 +116,16 @@ def state_of(
 def _next(name: str, cursor: Cursor | None, card: Card | None) -> datetime | None:
     if cursor is None:
         return None
+    # Only these two signs look at the job's name, so that most jobs of one schedule have one answer.
+    is_spread = "H" in cursor.schedule or "~" in cursor.schedule
+    life = (None, None) if card is None else (card.not_before, card.not_after)
+    return _next_of(cursor, (card.timed_by if card is not None else "") or name if is_spread else "", *life)
+
+
+@lru_cache(maxsize=4096)
+def _next_of(
+    cursor: Cursor, name: str, not_before: datetime | None, not_after: datetime | None
+) -> datetime | None:
+    card = Card(schedule=cursor.schedule, not_before=not_before, not_after=not_after)
     timetable = Timetable.of(name, cursor, card)
     return None if timetable is None else timetable.after(cursor.at)

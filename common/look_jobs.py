@@ -8,8 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from kuber_cron.common import job_states
+from kuber_cron.common.cards import is_suspended
 from kuber_cron.common.job_states import JobState
 from kuber_cron.common.store import Store, text
+from kuber_cron.common.views import JobCounts
 
 
 def jobs(store: Store, at: datetime) -> list[JobState]:
@@ -32,3 +34,26 @@ def jobs(store: Store, at: datetime) -> list[JobState]:
         )
         for name, found in zip(names, stats, strict=True)
     ]
+
+
+def counts(store: Store, at: datetime) -> JobCounts:
+    """How many of them there are; without working out when each runs next."""
+    client, own = store.client, store.keys.own
+    with client.pipeline(transaction=False) as pipe:
+        pipe.hkeys(own("cursor"))
+        pipe.hgetall(own("jobs"))
+        pipe.hgetall(own("paused"))
+        names, cards, found = pipe.execute()
+    jobs = {text(name) for name in names} | {text(name) for name in cards}
+    paused = {text(name): text(until) for name, until in found.items()}
+    with client.pipeline(transaction=False) as pipe:
+        ask: Any = pipe.execute_command  # as above
+        for job in jobs:
+            ask("HEXISTS", own(f"stats:{job}"), "failing")
+        failing = sum(pipe.execute())
+    return JobCounts(
+        total=len(jobs),
+        failing=failing,
+        paused=sum(job_states.pause_of(job, paused, at) is not None for job in jobs) if paused else 0,
+        suspended=sum(is_suspended(text(card)) for card in cards.values()),
+    )

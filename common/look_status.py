@@ -5,10 +5,9 @@ from dataclasses import replace
 from kuber_cron import __version__
 from kuber_cron.common import look_jobs, look_runs, look_tiers, troubles
 from kuber_cron.common.connections import DEFAULT_INSTANCE, DEFAULT_PREFIX
-from kuber_cron.common.job_states import JobState
 from kuber_cron.common.store import Store
 from kuber_cron.common.tiers import Queue
-from kuber_cron.common.views import JobCounts, RunCounts, StatusView
+from kuber_cron.common.views import RunCounts, StatusView
 
 _FAILURES = 5
 
@@ -26,21 +25,12 @@ def status(store: Store) -> StatusView:
         schedulers=tuple(look_tiers.schedulers(store)),
         workers=tuple(look_tiers.workers(store)),
         queues=tuple(queues),
-        jobs=_counts(look_jobs.jobs(store, now)),
+        jobs=look_jobs.counts(store, now),
         runs=_open(queues),
         quarantined=int(store.client.xlen(store.keys.own("quarantine"))),
         failures=look_runs.of_all(store, ("failed",), limit=_FAILURES).runs,
     )
     return replace(seen, troubles=troubles.of(seen))
-
-
-def _counts(jobs: list[JobState]) -> JobCounts:
-    return JobCounts(
-        total=len(jobs),
-        failing=sum(job.is_failing for job in jobs),
-        paused=sum(job.is_paused for job in jobs),
-        suspended=sum(job.is_suspended for job in jobs),
-    )
 
 
 def _open(queues: list[Queue]) -> RunCounts:

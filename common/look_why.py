@@ -8,9 +8,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
-from kuber_cron.common import job_states, look_runs, look_tiers, runs
+from kuber_cron.common import cursors, job_states, look_runs, look_tiers, runs
 from kuber_cron.common.cards import Card
-from kuber_cron.common.cursors import Cursor, is_readable
 from kuber_cron.common.decisions import Logged
 from kuber_cron.common.records import Run
 from kuber_cron.common.store import Store, text
@@ -37,7 +36,7 @@ def facts(store: Store, job: str) -> Facts:
     return Facts(
         job=job,
         now=at,
-        cursor=Cursor.from_text(text(cursor)) if is_readable(text(cursor)) else None,
+        cursor=cursors.read(text(cursor)),
         card=Card.from_text(text(card)) if card else None,
         entries=tuple(look_runs.logged(log)),
         leader=leader,

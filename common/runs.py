@@ -11,7 +11,7 @@ import json
 import re
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -97,11 +97,11 @@ class Payload:
 
     def to_bytes(self) -> bytes:
         """The payload as canonical JSON: sorted keys, no blanks, instants as ISO 8601 with Z."""
-        values = asdict(self)
+        values: dict[str, Any] = {name: getattr(self, name) for name in _FIELDS}
         for name in ("scheduled_at", "not_after"):
             if values[name] is not None:
                 values[name] = values[name].astimezone(UTC).isoformat().replace("+00:00", "Z")
-        return json.dumps(values, sort_keys=True, separators=(",", ":")).encode()
+        return _canonical(values).encode()
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> "Payload":
@@ -134,6 +134,7 @@ class Payload:
             raise PayloadError(f"payload cannot be read: {error}", reason="malformed") from error
 
 
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _FIELDS = frozenset(f.name for f in fields(Payload))
 _FROM_JOB = _FIELDS & frozenset(f.name for f in fields(Job))
 

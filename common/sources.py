@@ -15,7 +15,7 @@ from kuber_cron.common import crontab
 from kuber_cron.common.diagnostics import Diagnostic, Fault
 from kuber_cron.common.errors import KuberCronError
 from kuber_cron.common.jobs import Job
-from kuber_cron.common.linking import SourceDraft, link
+from kuber_cron.common.linking import Draft, SourceDraft, link
 
 # A ConfigMap holds at most 1 MiB; a file beyond this is not a job file but a mistake.
 MAX_FILE_BYTES = 32 * 1024 * 1024
@@ -46,20 +46,84 @@ class Loaded:
     files: list[str]
 
 
-def load(paths: Sequence[str | Path], *, system: bool = False, timezone: str = "UTC") -> Loaded:
+# A file whose size and times are as they were at so many looks at its content is not read again...
+_LOOKS = 3
+# ... but every so many looks: what changes a file without its times is not to be believed in, and not impossible.
+_AGAIN = 60
+
+
+class Memory:
+    """What one process remembers of its files from look to look: contents by their times, and drafts by content.
+
+    Only files with nothing wrong in them are remembered as drafts, for relations between jobs add to what is wrong.
+    """
+
+    def __init__(self) -> None:
+        self._digests: dict[Path, tuple[tuple[int, ...], bytes, int]] = {}
+        self._drafts: dict[Path, tuple[bytes, list[Draft]]] = {}
+
+    def digest(self, path: Path) -> bytes:
+        """The sha256 of the file's content, or of why it cannot be read."""
+        try:
+            found = path.stat()
+            times: tuple[int, ...] = (
+                found.st_dev,
+                found.st_ino,
+                found.st_size,
+                found.st_mtime_ns,
+                found.st_ctime_ns,
+            )
+        except OSError:
+            times = ()
+        known, digest, looks = self._digests.get(path, ((), b"", 0))
+        looks = looks + 1 if times and known == times else 0
+        if looks < _LOOKS or looks % _AGAIN == 0:
+            before, digest = digest, _digest(_content(path))
+            looks = looks if digest == before else 0
+        self._digests[path] = times, digest, looks
+        return digest
+
+    def drafts(self, path: Path, digest: bytes) -> SourceDraft | None:
+        """The file as it was read when it had this content."""
+        known, drafts = self._drafts.get(path, (b"", []))
+        return SourceDraft(source=str(path), drafts=drafts) if known == digest else None
+
+    def keep(self, path: Path, digest: bytes, file: SourceDraft) -> None:
+        """The file reads so."""
+        if file.diagnostics or file.lost:
+            self._drafts.pop(path, None)
+        else:
+            self._drafts[path] = digest, file.drafts
+
+    def forget_all_but(self, paths: Sequence[Path]) -> None:
+        """Only these files exist."""
+        for gone in self._digests.keys() - set(paths):
+            del self._digests[gone]
+        for gone in self._drafts.keys() - set(paths):
+            del self._drafts[gone]
+
+
+def load(
+    paths: Sequence[str | Path],
+    *,
+    system: bool = False,
+    timezone: str = "UTC",
+    memory: Memory | None = None,
+) -> Loaded:
     """Read files and directories; jobs get their ids over all of them.
 
     Args:
         paths: Files, or directories of them.
         system: Crontabs have a user's name before the command.
         timezone: The zone of jobs that name none.
+        memory: Of earlier loads with the same ``system`` and ``timezone``.
 
     Raises:
         SourceError: A path does not exist, or is neither a file nor a directory.
         ScheduleError: There is no such ``timezone``.
     """
     files = list(_files(paths))
-    drafts = [_read(path, system=system, timezone=timezone) for path in files]
+    drafts = [_read(path, system=system, timezone=timezone, memory=memory) for path in files]
     parsed = link(drafts)
     return Loaded(jobs=parsed.jobs, diagnostics=parsed.diagnostics, files=[str(path) for path in files])
 
@@ -116,7 +180,7 @@ def _below(path: Path) -> Iterator[Path]:
             yield entry
 
 
-def fingerprint(paths: Sequence[str | Path]) -> str:
+def fingerprint(paths: Sequence[str | Path], memory: Memory | None = None) -> str:
     """The sha256 over the names and contents of what ``load`` would read: equal while nothing has changed.
 
     A path that cannot be read counts as it is told, so that its return is a change too.
@@ -126,12 +190,17 @@ def fingerprint(paths: Sequence[str | Path]) -> str:
         files = list(_files(paths))
     except SourceError as error:
         return hashlib.sha256(str(error).encode()).hexdigest()
+    if memory is not None:
+        memory.forget_all_but(files)
     for path in files:
-        content = _content(path)
-        body = content if isinstance(content, bytes) else content.message.encode()
-        digest.update(f"{path}\0{len(body)}\0".encode("utf-8", "surrogateescape"))
-        digest.update(body)
+        digest.update(f"{path}\0".encode("utf-8", "surrogateescape"))
+        digest.update(_digest(_content(path)) if memory is None else memory.digest(path))
     return digest.hexdigest()
+
+
+def _digest(content: bytes | Fault) -> bytes:
+    body = content if isinstance(content, bytes) else content.message.encode()
+    return hashlib.sha256(body).digest()
 
 
 def _files(paths: Sequence[str | Path]) -> Iterator[Path]:
@@ -176,14 +245,20 @@ def _content(path: Path) -> bytes | Fault:
     return body
 
 
-def _read(path: Path, *, system: bool, timezone: str) -> SourceDraft:
+def _read(path: Path, *, system: bool, timezone: str, memory: Memory | None) -> SourceDraft:
     content = _content(path)
+    digest = _digest(content)
+    if memory is not None and (known := memory.drafts(path, digest)):
+        return known
     if isinstance(content, Fault):
         draft = SourceDraft(source=str(path))
         draft.report(content, 1, "")
         return draft
     is_yaml_file = path.suffix.lower() in _YAML
-    return _draft(content, str(path), is_yaml=is_yaml_file, system=system, timezone=timezone)
+    read_now = _draft(content, str(path), is_yaml=is_yaml_file, system=system, timezone=timezone)
+    if memory is not None:
+        memory.keep(path, digest, read_now)
+    return read_now
 
 
 def _draft(content: bytes, source: str, *, is_yaml: bool, system: bool, timezone: str) -> SourceDraft:

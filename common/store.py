@@ -11,6 +11,7 @@ Everything lies under RQ's own prefix (``rq`` for the default instance), our own
 ``cursor``                hash    job → its last decided instant with the schedule and zone it was made with
 ``log:<job>``             stream  one entry per decision, bounded
 ``missed``                hash    ``job|reason`` → instants not queued; the leader exports it, and it survives it
+``changed``               set     jobs whose numbers the leader has yet to look at; bounded by the number of jobs
 ``ended``                 hash    ``job|outcome`` → runs that ended for good; the same
 ``lost``, ``counters``    hash    attempts lost, by job; ends that came too ``late``: for people, not exported
 ``paused``                hash    job (or ``*``) → until, in milliseconds; 0 = until resumed

@@ -1,7 +1,10 @@
-"""The agenda: which job is to be planned when, as a heap that knows only the newest appointment of each job."""
+"""The agenda: which job is to be planned when.
+
+A heap of instants, each with its jobs: thousands that are due at one instant cost one step of the heap. Only the newest
+appointment of each job counts; the others are passed over when their instant comes.
+"""
 
 import heapq
-from collections.abc import Iterator
 from datetime import datetime
 
 # So many replaced appointments are kept in any case.
@@ -12,7 +15,9 @@ class Agenda:
     """Appointments by job. Not safe for several threads; the deciding loop owns it."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[datetime, str]] = []
+        self._instants: list[datetime] = []
+        self._jobs: dict[datetime, list[str]] = {}
+        self._kept = 0
         self._at: dict[str, datetime] = {}
 
     def put(self, job: str, at: datetime | None) -> None:
@@ -21,32 +26,55 @@ class Agenda:
             self._at.pop(job, None)
             return
         self._at[job] = at
-        heapq.heappush(self._heap, (at, job))
-        if len(self._heap) > 2 * len(self._at) + _SPARE:
+        self._enter(job, at)
+        if self._kept > 2 * len(self._at) + _SPARE:
             # Appointments that were replaced before they came: a job that is put off again and again leaves many.
-            self._heap = [(then, name) for name, then in self._at.items()]
-            heapq.heapify(self._heap)
+            self._instants, self._jobs, self._kept = [], {}, 0
+            for name, then in self._at.items():
+                self._enter(name, then)
+
+    def _enter(self, job: str, at: datetime) -> None:
+        self._kept += 1
+        jobs = self._jobs.get(at)
+        if jobs is None:
+            self._jobs[at] = [job]
+            heapq.heappush(self._instants, at)
+        else:
+            jobs.append(job)
 
     def clear(self) -> None:
         """Forget all appointments."""
-        self._heap.clear()
+        self._instants.clear()
+        self._jobs.clear()
+        self._kept = 0
         self._at.clear()
 
     def next_at(self) -> datetime | None:
         """The earliest appointment, None when there is none."""
-        self._drop_stale()
-        return self._heap[0][0] if self._heap else None
+        while self._instants:
+            at = self._instants[0]
+            jobs = self._jobs[at]
+            while jobs and self._at.get(jobs[-1]) != at:
+                jobs.pop()
+                self._kept -= 1
+            if jobs:
+                return at
+            del self._jobs[heapq.heappop(self._instants)]
+        return None
 
-    def due(self, now: datetime) -> Iterator[str]:
-        """Take out the jobs whose appointment is not later than ``now``, earliest first."""
-        while (at := self.next_at()) is not None and at <= now:
-            _, job = heapq.heappop(self._heap)
-            del self._at[job]
-            yield job
-
-    def _drop_stale(self) -> None:
-        while self._heap and self._at.get(self._heap[0][1]) != self._heap[0][0]:
-            heapq.heappop(self._heap)
+    def due(self, now: datetime, limit: int | None = None) -> list[str]:
+        """Take out the jobs whose appointment is not later than ``now``, earliest first; so many at most."""
+        found: list[str] = []
+        while (at := self.next_at()) is not None and at <= now and (limit is None or len(found) < limit):
+            jobs = self._jobs[at]
+            taken = jobs if limit is None else jobs[: limit - len(found)]
+            for job in taken:
+                if self._at.get(job) == at:
+                    del self._at[job]
+                    found.append(job)
+            self._kept -= len(taken)
+            del jobs[: len(taken)]
+        return found
 
     def at(self, job: str) -> datetime | None:
         """The job's appointment."""

@@ -83,6 +83,7 @@ class Watcher:
         self._on_change = on_change
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._memory = sources.Memory()
         self._fingerprint = ""
         self._changed_at = clock.elapsed()
         self.current = Catalog({}, 0, True, clock.now(), ())
@@ -97,10 +98,10 @@ class Watcher:
         Raises:
             KuberCronError: A path does not exist, at the first load; later that is an error in the files.
         """
-        self._fingerprint = sources.fingerprint(self._paths)
+        self._fingerprint = sources.fingerprint(self._paths, self._memory)
         self._changed_at = self._clock.elapsed()
         zones.forget()  # a new tz database can move future runs (spec: cron.md §1.10)
-        loaded = sources.load(self._paths, system=self._system, timezone=self._timezone)
+        loaded = sources.load(self._paths, system=self._system, timezone=self._timezone, memory=self._memory)
         errors = [d for d in loaded.diagnostics if d.severity == "error"]
         before = self.current
         if errors and before.version:
@@ -141,7 +142,7 @@ class Watcher:
         version = self.current.version
         try:
             is_due = not self.current.valid and self._clock.elapsed() - self._changed_at >= AGAIN_SECONDS
-            if not is_due and sources.fingerprint(self._paths) == self._fingerprint:
+            if not is_due and sources.fingerprint(self._paths, self._memory) == self._fingerprint:
                 return
             self.load()
         except Exception:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 
 import structlog
 from redis.exceptions import RedisError
@@ -25,7 +26,7 @@ from kuber_cron.scheduler import planner
 from kuber_cron.scheduler.agenda import Agenda
 from kuber_cron.scheduler.ahead import Ahead
 from kuber_cron.scheduler.catalog import Catalog
-from kuber_cron.scheduler.dispatch import Dispatcher, Item, Verdict
+from kuber_cron.scheduler.dispatch import Answer, Dispatcher, Item, Verdict
 from kuber_cron.scheduler.memory import Memory
 from kuber_cron.scheduler.planner import Boot, Decision, Entry, Plan
 from kuber_cron.scheduler.server_clock import ServerClock
@@ -40,6 +41,8 @@ SOON_SECONDS = 0.25
 REMOVAL_SECONDS = 180.0
 _SAID_AGAIN = timedelta(seconds=60)
 _NEVER = datetime.min.replace(tzinfo=UTC)
+_rank = attrgetter("relations.rank")
+_first = attrgetter("decision.first")
 
 
 class Decider:
@@ -199,18 +202,24 @@ class Decider:
         now = self._clock.now()
         ahead = (self._farthest - now).total_seconds()
         self.ahead_seconds = ahead if ahead >= 1 else 0.0
-        items = [*self._due(catalog, now), *self._removals(catalog, settled_seconds, now)]
+        following: list[tuple[str, datetime | None]] = []
+        items = [*self._due(catalog, now, following), *self._removals(catalog, settled_seconds, now)]
+        answers: list[Answer] = []
         applied: list[Verdict] = []
         try:
             with self._noting_loss(term):
-                for verdict in self._dispatcher.apply(
+                for answer in self._dispatcher.apply(
                     items, term, cursors=self._cursors, leads=leads, now=self._clock.now
                 ):
-                    if verdict.applied:
-                        applied.append(verdict)
-                    self._take_in(verdict, catalog)
+                    answers.append(answer)
+                    if not answer.is_applied:
+                        self._expect(following)
+                        self._take_in_all(answers, applied, catalog)
         finally:
-            # Telling comes last: ten thousand log lines between the batches would make the last ones late.
+            # What went as it should is taken in and told last, and cannot raise: ten thousand appointments and log
+            # lines before and between the batches would make the last ones late.
+            self._expect(following)
+            self._take_in_all(answers, applied, catalog)
             for verdict in applied:
                 self._on_verdict(verdict, catalog)
         if self._boot.is_new and catalog.version and not self._troubled and not self._as_of:
@@ -218,13 +227,17 @@ class Decider:
             self._boot = Boot(self._boot.token, is_new=False)
         return self._rest(catalog)
 
-    def _due(self, catalog: Catalog, now: datetime) -> list[Item]:
+    def _due(
+        self, catalog: Catalog, now: datetime, following: list[tuple[str, datetime | None]]
+    ) -> list[Item]:
+        """What is due, ready to be sent. The jobs' next appointments that nobody asks for meanwhile are ``following``."""
         items: list[Item] = []
         soon = now + timedelta(seconds=SOON_SECONDS)
         # Predecessors first, so that a dependent sees whether they are troubled.
-        due = sorted(self._agenda.due(now), key=lambda job: catalog.entries[job].relations.rank)
-        for job in due:
-            entry = catalog.entries[job]
+        entries = [catalog.entries[job] for job in self._agenda.due(now)]
+        entries.sort(key=_rank)
+        for entry in entries:
+            job = entry.job.id
             if entry.job.after and not self._troubled.isdisjoint(entry.job.after):
                 self._troubled.add(job)
                 self._agenda.put(job, soon)
@@ -232,8 +245,10 @@ class Decider:
             stored = self._cursors.get(job, "")
             ready = None if job in self._repairing else self._ahead.take(job, stored, now)
             if ready is not None:
-                item, wake_at = ready
-                items.append(item)
+                items.append(ready[0])
+                following.append((job, ready[1]))
+                if entry.relations.watched:
+                    self._expect(following)
             else:
                 as_of = self._as_of.pop(job, now)
                 planned = self._plan(job, catalog, as_of)
@@ -245,11 +260,17 @@ class Decider:
                 wake_at = planned.wake_at
                 if not planned.decisions:
                     self._troubled.discard(job)  # somebody else has decided it, up to its cursor
-            self._agenda.put(job, wake_at)
-            self._ahead.expect(job, wake_at)
-        # In instant order over all jobs, predecessors first at one instant.
-        items.sort(key=lambda item: (item.decision.first, catalog.entries[item.decision.job].relations.rank))
+                following.append((job, wake_at))
+                self._expect(following)
+        # In instant order over all jobs; predecessors, which came first, stay first at one instant.
+        items.sort(key=_first)
         return items
+
+    def _expect(self, following: list[tuple[str, datetime | None]]) -> None:
+        for job, at in following:
+            self._agenda.put(job, at)
+            self._ahead.expect(job, at)
+        following.clear()
 
     def _first_open(self, entry: Entry, planned: Plan, catalog: Catalog) -> datetime | None:
         """When a predecessor has to be decided first, which is not due yet: an edit decides without any delay."""
@@ -315,6 +336,14 @@ class Decider:
             self._ahead.keep(job, self._dispatcher.item(planned.decisions[0], entry), planned.wake_at)
 
     # --- answers -------------------------------------------------------------------------------------
+
+    def _take_in_all(self, answers: list[Answer], applied: list[Verdict], catalog: Catalog) -> None:
+        """Each answer once; what was applied is put on ``applied``."""
+        while answers:
+            for verdict in answers.pop(0).verdicts():
+                if verdict.applied:
+                    applied.append(verdict)
+                self._take_in(verdict, catalog)
 
     def _take_in(self, verdict: Verdict, catalog: Catalog) -> None:
         decision = verdict.decision

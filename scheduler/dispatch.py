@@ -17,10 +17,13 @@ from kuber_cron.common.errors import FencedError, RedisUnreachableError, StateLo
 from kuber_cron.common.store import LOG_LIMIT, Store, Value, pack, rq_instant, text
 from kuber_cron.scheduler.payloads import Builder
 from kuber_cron.scheduler.planner import Decision, Entry
+from kuber_cron.scheduler.shapes import Shape, Shapes
 from kuber_cron.scheduler.terms import Term
 
 # So many that Redis is never held for more than ~15 ms (spec: reliability.md §4).
 BATCH = 200
+APPLIED = frozenset({"QUEUED", "HELD", "SKIPPED", "MOVE", "DROPPED", "KNOWN"})
+"""The verdicts after which the cursor is the decision's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Verdict:
     @property
     def applied(self) -> bool:
         """Whether the cursor is now the decision's."""
-        return self.word in {"QUEUED", "HELD", "SKIPPED", "MOVE", "DROPPED", "KNOWN"}
+        return self.word in APPLIED
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +57,13 @@ class Item:
             are only known when it is sent.
         count: How many arguments they are.
         head, policy, fields: What they are made of then.
+        shape: The part of the run's hash that is sent once a batch, packed; the item names it by its number.
     """
 
     decision: Decision
     count: int
     packed: bytes | None = None
+    shape: Shape | None = None
     head: tuple[Value, ...] = ()
     policy: Mapping[str, Any] | None = None
     fields: tuple[Value, ...] = ()
@@ -74,7 +79,30 @@ class Item:
             return self.packed
         policy = dict(self.policy or {})
         policy["after"] = [[job, cursors.get(job, "")] for job in policy["after"]]
-        return pack((*self.head, json.dumps(policy), len(self.fields), *self.fields))
+        return _packed(self.head, json.dumps(policy), self.shape, self.fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a batch came to; read in full only by who has the time.
+
+    Attributes:
+        at: When it was applied, by Redis' time.
+    """
+
+    items: Sequence[Item]
+    reply: Sequence[bytes | str]
+    at: datetime
+
+    @property
+    def is_applied(self) -> bool:
+        """Whether every decision of the batch was."""
+        return {text(word) for word in set(self.reply[0::2])} <= APPLIED
+
+    def verdicts(self) -> Iterator[Verdict]:
+        """What each decision came to, in order."""
+        for item, word, detail in zip(self.items, self.reply[0::2], self.reply[1::2], strict=True):
+            yield Verdict(item.decision, text(word), text(detail), self.at)
 
 
 class Dispatcher:
@@ -84,6 +112,7 @@ class Dispatcher:
         self._store = store
         self._builder = builder
         self._log_limit = log_limit
+        self._shapes = Shapes()
         self.through = 0
         """How many decisions Redis was last known to hold; fewer means that it has lost writes."""
 
@@ -122,12 +151,13 @@ class Dispatcher:
     def item(self, decision: Decision, entry: Entry | None) -> Item:
         """The decision ready to be sent. ``entry`` is its job; only a removed job has none."""
         fields: tuple[Value, ...] = ()
+        shape: Shape | None = None
         origin = ""
         if decision.kind == "queue":
             if entry is None:
                 raise KeyError(decision.job)
             record = self._builder.record(entry.job, decision.first)
-            fields, origin = record.fields, record.origin
+            fields, origin, shape = record.own, record.origin, self._shapes.of(record.shape)
         head = (
             decision.kind,
             decision.job,
@@ -141,11 +171,11 @@ class Dispatcher:
             origin,
         )
         policy = {} if entry is None else policy_of(entry, decision)
-        count = len(head) + 2 + len(fields)
+        count = len(head) + 3 + len(fields)
         if "after" in policy:
-            return Item(decision, count, None, head, policy, fields)
+            return Item(decision, count, None, shape, head, policy, fields)
         told = json.dumps(policy) if policy else ""
-        return Item(decision, count, pack((*head, told, len(fields), *fields)))
+        return Item(decision, count, _packed(head, told, shape, fields), shape)
 
     def apply(
         self,
@@ -155,8 +185,8 @@ class Dispatcher:
         cursors: Mapping[str, str],
         leads: Callable[[], bool],
         now: Callable[[], datetime],
-    ) -> Iterator[Verdict]:
-        """Apply the decisions in order, batch by batch, yielding what each came to.
+    ) -> Iterator[Answer]:
+        """Apply the decisions in order, batch by batch, yielding what each batch came to.
 
         Args:
             items: What to apply, in this order.
@@ -178,13 +208,12 @@ class Dispatcher:
             if not leads():
                 raise TermOverError(f"the term of epoch {term.epoch} ended before all was decided")
             reply = self._send(batch, believed, term, now())
-            answered_at = now()
-            for item, word, detail in zip(batch, reply[0::2], reply[1::2], strict=True):
-                yield Verdict(item.decision, word, detail, answered_at)
+            yield Answer(batch, reply, now())
 
     def _send(
         self, batch: Sequence[Item], believed: dict[str, str] | None, term: Term, now: datetime
-    ) -> Sequence[str]:
+    ) -> Sequence[bytes | str]:
+        shapes = {item.shape for item in batch if item.shape is not None}
         head: list[Value] = [
             term.epoch,
             term.lease,
@@ -193,20 +222,25 @@ class Dispatcher:
             rq_instant(now),
             self._log_limit,
             len(batch),
+            len(shapes),
         ]
-        packed: list[bytes] = []
+        packed = [shape.packed for shape in shapes]
         for item in batch:
             packed.append(item.wire(believed or {}))
             if believed is not None:
                 believed[item.decision.job] = item.decision.cursor
-        count = sum(item.count for item in batch)
+        count = sum(item.count for item in batch) + sum(shape.count for shape in shapes)
         try:
-            reply = [text(part) for part in self._store.call_packed("decide", head, packed, count)]
+            reply: Sequence[bytes | str] = self._store.call_packed("decide", head, packed, count)
         except RedisError as error:
             raise _unapplied("a batch of decisions", error) from error
-        refuse(reply, term)
+        refuse([text(part) for part in reply[:3]], term)
         self.through = int(reply[1])
         return reply[2:]
+
+
+def _packed(head: Sequence[Value], policy: str, shape: Shape | None, fields: Sequence[Value]) -> bytes:
+    return pack((*head, policy, "" if shape is None else shape.name, len(fields), *fields))
 
 
 def _unapplied(what: str, error: RedisError) -> RedisUnreachableError:

@@ -53,22 +53,40 @@ def _instants(entry: Entry, start: float) -> Iterator[float]:
 
 
 class Expectations:
-    """What has been worked out in one term, each job looked at anew every few rounds."""
+    """What has been worked out in one term, each job looked at anew when it has changed."""
 
     def __init__(self) -> None:
-        self._entries: Mapping[str, Entry] = {}
-        self._jobs: list[str] = []
-        self._place = 0
+        self._entries: Mapping[str, Entry] | None = None
+        self._runs: Mapping[str, LastRun] | None = None
+        self._left: list[str] = []
         self._known: dict[str, tuple[LastRun, float | None]] = {}
+        self._told: dict[str, float] = {}
 
     def after_a_slice(self, entries: Mapping[str, Entry], runs: Mapping[str, LastRun]) -> Mapping[str, float]:
         """The expectations known so far of these jobs, the next five hundred jobs' brought up to date."""
         if entries is not self._entries:
-            # Policies may have changed with the schedules: all of it is worked out again.
-            self._entries, self._jobs, self._place, self._known = entries, list(entries), 0, {}
-        for job in self._jobs[self._place : self._place + _SLICE]:
-            run, known = runs.get(job), self._known.get(job)
-            if run is not None and (known is None or known[0] != run):
-                self._known[job] = run, expected_by(entries[job], run)
-        self._place = 0 if self._place + _SLICE >= len(self._jobs) else self._place + _SLICE
-        return {job: at for job, (_, at) in self._known.items() if at is not None}
+            # Of a job that is not as it was all is worked out again, whatever has changed: policies have a part in it.
+            before = self._entries or {}
+            self._known = {
+                job: known for job, known in self._known.items() if before.get(job) == entries.get(job)
+            }
+            self._entries, self._runs = entries, None
+            self._tell()
+        if runs is not self._runs:
+            self._runs = runs
+            self._left = [job for job, run in runs.items() if job in entries and self._is_news(job, run)]
+            self._left.reverse()
+        if self._left:
+            for job in self._left[-_SLICE:]:
+                self._known[job] = runs[job], expected_by(entries[job], runs[job])
+            del self._left[-_SLICE:]
+            self._tell()
+        return self._told
+
+    def _tell(self) -> None:
+        # Replaced as a whole: a scrape may be reading what was told before.
+        self._told = {job: at for job, (_, at) in self._known.items() if at is not None}
+
+    def _is_news(self, job: str, run: LastRun) -> bool:
+        known = self._known.get(job)
+        return known is None or (known[0] is not run and known[0] != run)

@@ -5,23 +5,29 @@ test keeps it so), and our own fields beside them. ``retries_left`` is never amo
 itself push a run again.
 """
 
+import zlib
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 
 from redis import Redis
 from rq.job import Job as RQJob
 from rq.job import JobStatus
 from rq.serializers import JSONSerializer
+from rq.utils import now as rq_now
+from rq.utils import utcformat
 
 from kuber_cron.common import runs
 from kuber_cron.common.jobs import Job
-from kuber_cron.common.store import Bounds, Value
+from kuber_cron.common.store import Bounds, Value, rq_instant
 from kuber_cron.scheduler.relations import group_of
 
 # RQ's own field; ours is in the payload and measured by the worker. -1 is RQ's "no limit".
 _NO_TIMEOUT = -1
 # RQ's own fields too, and its defaults (500 s and a year) are neither: how long ended runs stay is told by the bounds.
 _TTL_SECONDS = Bounds().seconds
+# The fields whose values are a run's own; all others are alike in most runs.
+_OWN = ("created_at", "data", "description", "enqueued_at", "job", "at", "group")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +37,19 @@ class Record:
     Attributes:
         run: The run's id.
         origin: The queue's name.
-        fields: The hash, flat: name, value, name, value …
+        shape: The part of the hash that many runs have alike, flat: name, value, name, value …
+        own: The rest of it.
     """
 
     run: str
     origin: str
-    fields: tuple[Value, ...]
+    shape: tuple[Value, ...]
+    own: tuple[Value, ...]
+
+    @property
+    def fields(self) -> tuple[Value, ...]:
+        """The whole hash, flat."""
+        return self.shape + self.own
 
 
 class Builder:
@@ -45,6 +58,7 @@ class Builder:
     def __init__(self, client: "Redis", signing_key: bytes | None) -> None:
         self._client = client
         self._key = signing_key
+        self._made: dict[tuple[str, int], dict[str, Value]] = {}
 
     def record(
         self, job: Job, at: datetime, enqueued_at: datetime | None = None, *, run: str | None = None
@@ -54,24 +68,17 @@ class Builder:
         The script that queues it writes when it was.
         """
         payload = runs.payload_for(job, at, run=run, manual=run is not None)
-        body, signature = runs.encode(payload, self._key)
-        rq_job = RQJob.create(
-            runs.FUNCTION,
-            args=(body, signature),
-            connection=self._client,
-            id=payload.run,
-            origin=payload.origin,
-            status=JobStatus.QUEUED,
-            description=f"{job.id} at {at:%Y-%m-%dT%H:%M:%SZ}",
-            timeout=_NO_TIMEOUT if job.timeout is None else max(1, round(job.timeout)),
-            result_ttl=_TTL_SECONDS,
-            failure_ttl=_TTL_SECONDS,
-            serializer=JSONSerializer,
-        )
+        # Function, instance, arguments, keywords: as RQ packs a call.
+        call: tuple[object, ...] = (runs.FUNCTION, None, runs.encode(payload, self._key), {})
+        data = JSONSerializer.dumps(call)  # type: ignore[no-untyped-call] # RQ types it not
+        mapping: dict[str, Value] = {
+            **self._usual(payload.origin, _NO_TIMEOUT if job.timeout is None else max(1, round(job.timeout))),
+            "created_at": utcformat(rq_now()),
+            "data": zlib.compress(data),
+            "description": f"{job.id} at {rq_instant(at)[:19]}Z",
+        }
         if enqueued_at is not None:
-            rq_job.enqueued_at = enqueued_at
-        mapping: dict[str, Value] = rq_job.to_dict()
-        mapping["status"] = JobStatus.QUEUED.value
+            mapping["enqueued_at"] = rq_instant(enqueued_at)
         # What the scripts need to know without opening the payload.
         mapping |= {"job": job.id, "at": int(at.timestamp()), "max_lost": payload.max_lost}
         if job.group is not None:
@@ -80,5 +87,25 @@ class Builder:
             mapping["concurrency"] = job.concurrency
         if job.on_remove != "run":
             mapping["on_remove"] = job.on_remove
-        flat = tuple(part for item in mapping.items() for part in item)
-        return Record(payload.run, payload.origin, flat)
+        own = tuple(part for name in _OWN if name in mapping for part in (name, mapping.pop(name)))
+        return Record(payload.run, payload.origin, tuple(chain.from_iterable(mapping.items())), own)
+
+    def _usual(self, origin: str, timeout: int) -> dict[str, Value]:
+        """What RQ writes of a job of ours that says nothing else; made by RQ itself, once for each queue and limit."""
+        known = self._made.get((origin, timeout))
+        if known is None:
+            made = RQJob.create(
+                runs.FUNCTION,
+                args=("", ""),
+                connection=self._client,
+                id="any",
+                origin=origin,
+                status=JobStatus.QUEUED,
+                description="any",
+                timeout=timeout,
+                result_ttl=_TTL_SECONDS,
+                failure_ttl=_TTL_SECONDS,
+                serializer=JSONSerializer,
+            )
+            known = self._made[origin, timeout] = made.to_dict() | {"status": JobStatus.QUEUED.value}
+        return known

@@ -37,7 +37,7 @@ from kuber_cron.scheduler.gaps import Gaps
 from kuber_cron.scheduler.housekeeping import ROUND_SECONDS, Housekeeper, Tidied
 from kuber_cron.scheduler.inbox import Inbox, Rights
 from kuber_cron.scheduler.metrics import SchedulerMetrics, State
-from kuber_cron.scheduler.observer import Observation
+from kuber_cron.scheduler.observer import Observation, Observer
 from kuber_cron.scheduler.payloads import Builder
 from kuber_cron.scheduler.planner import Entry
 from kuber_cron.scheduler.server_clock import ServerClock
@@ -126,6 +126,7 @@ class Scheduler:
         self._housekeeper = Housekeeper(
             self._tidy_store, self._server_clock, options.worker_ttl_seconds, options.bounds
         )
+        self._observer = Observer(self._tidy_store)
         self._teller = Teller(messenger, self._tidy_store)
         self._inbox = Inbox(
             connect,
@@ -284,6 +285,7 @@ class Scheduler:
             if term.epoch != observed_in:
                 observe_from, observed_in = 0.0, term.epoch
                 observation, expectations = Observation(), Expectations()
+                self._observer.forget()
             try:
                 for tidied in self._housekeeper.round(term):
                     self._tell(tidied, term)
@@ -307,7 +309,7 @@ class Scheduler:
 
     def _observe(self, term: Term, entries: Mapping[str, Entry]) -> Observation | None:
         try:
-            seen = observer.observe(self._tidy_store, list(entries))
+            seen = self._observer.look(entries)
         except ResponseError as error:
             # What cannot be read (WAIT or INFO closed, one key that is not ours) must not keep runs from being reaped.
             log.warning("redis refuses to be observed: its metrics stand still", error=str(error))

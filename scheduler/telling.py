@@ -41,6 +41,7 @@ class Teller:
         self._messenger = messenger
         self._store = store
         self._seen: Mapping[tuple[str, str], int] = {}
+        self._looked_at: Mapping[tuple[str, str], int] | None = None  # as it was handed over
         self._epochs: set[int] = set()
         self._told: dict[str, str] = {}  # job → the newest entry of its log that has been looked at
 
@@ -84,6 +85,8 @@ class Teller:
         if messenger is None:
             return
         self._epochs.add(term.epoch)
+        if missed is self._looked_at:
+            return
         grown = {
             job
             for (job, reason), count in missed.items()
@@ -99,7 +102,7 @@ class Teller:
             for job, found in zip(jobs, self._news(jobs), strict=True):
                 for notice in streaks(job, found, self._epochs, leader=term.holder):
                     messenger.tell(job.notify, notice)
-        self._seen = dict(missed)
+        self._seen, self._looked_at = dict(missed), missed
 
     def _news(self, jobs: Sequence[Job]) -> Iterator[list["Logged"]]:
         """What each job's log has that was not looked at yet, oldest first."""

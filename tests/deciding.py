@@ -178,7 +178,7 @@ class Desk:
         applied = self.dispatcher.apply(
             items, term or self.term, cursors=cursors, leads=self.leads, now=self.clock.now
         )
-        return [verdict.word for verdict in applied]
+        return [verdict.word for answer in applied for verdict in answer.verdicts()]
 
     def minutes(self, first: int, last: int) -> None:
         """Decide each of these minutes at its own time."""

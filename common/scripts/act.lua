@@ -73,6 +73,10 @@ local function retry(act, again, force)
   local registries = {':finished:', ':failed:', ':canceled:'}
   for _, registry in ipairs(registries) do demand(P .. registry .. origin, 'zset') end
 
+  -- One that was stopped while a worker had claimed it stands in that worker's list yet.
+  for _, worker in ipairs(redis.call('SMEMBERS', K .. 'claims')) do
+    redis.pcall('LREM', K .. 'claims:' .. worker, 0, target)
+  end
   log_act('retried', job, target, at, #live > 0 and 'held' or '', WHO)
   for _, registry in ipairs(registries) do redis.call('ZREM', P .. registry .. origin, target) end
   redis.call('LREM', K .. 'history:' .. job, 0, target)

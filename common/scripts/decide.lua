@@ -1,7 +1,9 @@
 -- Decides a batch of occurrences, each exactly once (spec: reliability.md section 4).
--- ARGV: prefix, epoch, lease, holder, through, now_iso, log_limit, count,
+-- ARGV: prefix, epoch, lease, holder, through, now_iso, log_limit, count, shapes,
+--   then for each shape (what many runs' hashes have alike, sent once)
+--   name nfields field value ...
 --   then for each item
---   kind job believed cursor first last n reason run queue policy nfields field value ...
+--   kind job believed cursor first last n reason run queue policy shape nfields field value ...
 -- through  the number of decisions that the leader knows of; Redis having fewer has lost writes.
 -- kind     queue: one occurrence becomes a run.   skip: first..last become entries "not queued", with a reason.
 --          move: the cursor is set and logged, nothing is decided (first sight, edited schedule).
@@ -12,8 +14,20 @@
 --          after = [[job, its cursor as the leader believes it], ...], deadline (seconds since the epoch), front.
 -- Answers {'OK', through, verdict, detail, verdict, detail, ...}, {'FENCED' | 'LOST', what, stored}.
 -- Sent twice, the second application finds every cursor moved and says so.
+--
+-- What is written when. A script that fails is not undone, so the order is that of what can fail:
+-- * A plain run (no policy) writes `active`, then its log, then its hash. A key of the wrong kind fails the first or the
+--   second of them, and all that there is to take back is the entry in `active`: the instant stays undecided. No kind
+--   has to be asked for beforehand; three such questions were a fifth of the script's time.
+-- * Everything else asks for the kinds first (wrong_kind), and then moves its cursor before whatever it does.
+-- * Cursors, `open`, what is forgotten of the past and the pushes of plain runs are gathered and written once for many
+--   decisions (flush): at the end, and before any item that looks at them. Nobody can look in between, for a script is
+--   one step to everybody else, to a replica and to the append-only file. Cursor and log still come before the push.
+--   None of these writes can fail by kind (asked for at the start; nothing here changes one) or for want of memory
+--   (Redis refuses that to a script's first write only, which is the fence's); a push can, by a right that was taken
+--   away. Each decision that a failed write stood for has failed, and its run is taken away again: never half of one.
 local epoch, lease, holder, floor = tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5])
-local limit, count = tonumber(ARGV[7]), tonumber(ARGV[8])
+local limit, count, nshapes = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local refused = fenced(epoch, lease)
 if refused then return refused end
 local through = tonumber(redis.call('HGET', K .. 'fence', 'through') or '0')
@@ -28,11 +42,26 @@ NOW = {iso = ARGV[6], seconds = string.format('%.3f', now / 1000)}
 KEEP.log = limit
 BY = holder
 
+-- Gathered until the next flush: job, cursor, ... and run, group, ... and keys; runs by their queue's key. `gathered`
+-- are the items whose outcome hangs on it.
+local moved, opened, forgotten, queues, pushes, gathered = {}, {}, {}, {}, {}, {}
+
+-- The item's cursor is the new one from here on, for this batch at once and for all others with the next flush.
+local cursors = {}
+local function move(item)
+  item.has_moved = true
+  cursors[item.job] = item.cursor
+  moved[#moved + 1] = item.job
+  moved[#moved + 1] = item.cursor
+  gathered[#gathered + 1] = item
+end
+
 local function record(item, decision, reason)
   redis.call('XADD', item.log_key, 'MAXLEN', '~', limit, '*', 'decision', decision, 'first', item.first,
     'last', item.last, 'count', item.n, 'reason', reason, 'run', item.run, 'epoch', ARGV[2], 'by', holder)
   if decision ~= 'moved' and decision ~= 'dropped' then through = through + tonumber(item.n) end
   item.told = decision
+  if not item.has_moved then move(item) end
 end
 
 -- What later occurrences of its dependents will ask about this one. `outcome` is '' while the run is open.
@@ -40,7 +69,7 @@ local function note_past(item, outcome)
   local past = K .. 'past:' .. item.job
   if not item.policy.watched then
     -- Nobody asks now. Who asks later must not find what is older than the occurrences in between.
-    redis.call('DEL', past)
+    forgotten[#forgotten + 1] = past
     return
   end
   redis.call('ZADD', past, item.first, item.first .. '|' .. item.run .. '|' .. outcome)
@@ -51,6 +80,7 @@ end
 -- be written may cost a false alert, and never a decision.
 local function excuse(item)
   redis.pcall('HSET', K .. 'stats:' .. item.job, 'expected_from', item.last)
+  note_change(item.job)
 end
 
 local function skip(item, reason)
@@ -58,6 +88,7 @@ local function skip(item, reason)
   record(item, 'skipped', reason)
   if reason == 'suspended' then excuse(item) end
   redis.call('HINCRBY', K .. 'missed', item.job .. '|' .. reason, item.n)
+  note_change(item.job)
   note_past(item, reason)
   return 'SKIPPED', reason
 end
@@ -103,6 +134,42 @@ local function latest_of(job, first)
   return 'none'
 end
 
+-- The run's hash, in one call: what the script knows, what its shape has, what is its own.
+local shapes = {}
+local function write_run(item)
+  local shape = shapes[item.shape]
+  local call, n = shape.call, shape.n
+  call[2], call[6] = item.run_key, through
+  for i = item.fields_from, item.fields_to do
+    n = n + 1
+    call[n] = ARGV[i]
+  end
+  redis.call(unpack(call, 1, n))
+end
+
+-- The run of a job without any policy.
+local function enqueue_plain(item)
+  redis.call('ZADD', item.active_key, item.first, item.run)
+  local ok, err = pcall(record, item, 'queued', '')
+  if not ok then
+    redis.pcall('ZREM', item.active_key, item.run)
+    error(err, 0)
+  end
+  write_run(item)
+  opened[#opened + 1] = item.run
+  opened[#opened + 1] = ''
+  forgotten[#forgotten + 1] = K .. 'past:' .. item.job
+  local queue = pushes[item.queue_key]
+  if not queue then
+    queue = {}
+    pushes[item.queue_key] = queue
+    queues[#queues + 1] = item.queue_key
+  end
+  queue[#queue + 1] = item.run
+  item.pushed_to = queue
+  return 'QUEUED', item.run
+end
+
 local function enqueue(item)
   local policy, gates = item.policy, {}
   for _, one in ipairs(policy.after or {}) do
@@ -123,8 +190,7 @@ local function enqueue(item)
   end
   if policy.group then redis.call('HSET', K .. 'groups', policy.group, policy.limit) end
   record(item, #gates > 0 and 'held' or 'queued', '')
-  redis.call('HSET', item.run_key, 'enqueued_at', NOW.iso, 'order', through,
-    unpack(ARGV, item.fields_from, item.fields_to))
+  write_run(item)
   if policy.front then redis.call('HSET', item.run_key, 'front', '1') end
   if policy.deadline then redis.call('HSET', item.run_key, 'deadline_at', policy.deadline) end
   redis.call('ZADD', item.active_key, item.first, item.run)
@@ -153,8 +219,16 @@ local function cancel(job)
 end
 
 -- Why the item's keys cannot be written, nil when they can. Asked by commands that answer with a number: TYPE makes
--- a table of each answer, and was a quarter of the script's time. A queue is asked once a batch, and made known to RQ.
+-- a table of each answer. A queue is asked once a batch, and made known to RQ.
 local known_queues = {}
+local function wrong_queue(item)
+  if known_queues[item.queue_key] then return nil end
+  if type(redis.pcall('LLEN', item.queue_key)) == 'table' then return item.queue_key .. ' is not a list' end
+  redis.call('SADD', P .. ':queues', item.queue_key)
+  known_queues[item.queue_key] = true
+  return nil
+end
+
 local function wrong_kind(item)
   if type(redis.pcall('XLEN', item.log_key)) == 'table' then return item.log_key .. ' is not a stream' end
   if item.kind ~= 'queue' then return nil end
@@ -162,16 +236,10 @@ local function wrong_kind(item)
   if item.policy.watched and type(redis.pcall('ZCARD', K .. 'past:' .. item.job)) == 'table' then
     return K .. 'past:' .. item.job .. ' is not a zset'
   end
-  if not known_queues[item.queue_key] then
-    if type(redis.pcall('LLEN', item.queue_key)) == 'table' then return item.queue_key .. ' is not a list' end
-    redis.call('SADD', P .. ':queues', item.queue_key)
-    known_queues[item.queue_key] = true
-  end
-  return nil
+  return wrong_queue(item)
 end
 
--- Every cursor that the batch asks for, in one call, and as this batch has set them meanwhile.
-local cursors = {}
+-- Every cursor that the batch asks for, in one call; `move` keeps them as this batch has set them meanwhile.
 local function read_cursors(jobs)
   for from = 1, #jobs, 1000 do
     local part = {unpack(jobs, from, math.min(from + 999, #jobs))}
@@ -184,32 +252,37 @@ local function cursor_of(job)
   return cursors[job]
 end
 
+local NO_POLICY, flush = {}, nil
+
 local function decide(item)
   local stored = cursors[item.job]
   if stored ~= item.believed then return 'MOVED', stored end
   if item.kind ~= 'move' and item.kind ~= 'drop' and tonumber(item.last) * 1000 > now + 1000 then
     return 'EARLY', ''
   end
-  item.policy = item.policy == '' and {} or cjson.decode(item.policy)
+  if item.kind == 'queue' and not item.has_policy and not is_paused(item.job, now)
+      and redis.call('EXISTS', item.run_key) == 0 then
+    local wrong = wrong_queue(item)
+    if wrong then return 'ERROR', wrong end
+    return enqueue_plain(item)
+  end
+  if item.has_policy or item.kind == 'drop' then flush() end
   for _, one in ipairs(item.policy.after or {}) do
     if cursor_of(one[1]) ~= one[2] then return 'WAITS', one[1] end
   end
-  item.log_key, item.active_key = K .. 'log:' .. item.job, K .. 'active:' .. item.job
-  item.queue_key, item.run_key = queue_key(item.queue), run_key(item.run)
   local wrong = wrong_kind(item)
   if wrong then return 'ERROR', wrong end
   if item.kind == 'drop' then
     cancel(item.job)  -- first: if it fails, all of the removal is tried again
     redis.call('HDEL', K .. 'cursor', item.job)
     cursors[item.job] = ''
+    item.has_moved = true
     record(item, 'dropped', item.reason)
     -- What is remembered of a job that is gone outlives it as long as its failed runs do.
     for _, name in ipairs(REMEMBERED) do redis.call('EXPIRE', K .. name .. item.job, bounds().seconds) end
     return 'DROPPED', ''
   end
-  redis.call('HSET', K .. 'cursor', item.job, item.cursor)
-  item.has_moved = true
-  cursors[item.job] = item.cursor
+  move(item)
   if item.kind == 'move' then
     if item.believed == '' then
       for _, name in ipairs(REMEMBERED) do redis.call('PERSIST', K .. name .. item.job) end
@@ -233,35 +306,86 @@ local function undo(item, reason)
   if has_run then unmake(item.run, item.job, item.queue) end
   if item.kind ~= 'move' and (has_run or not item.told) then
     redis.pcall('HINCRBY', K .. 'missed', item.job .. '|error', item.n)
+    note_change(item.job)
     pcall(note_past, item, 'error')
   end
   pcall(log_decision, item.job, limit, {'decision', 'error', 'first', item.first, 'last', item.last,
     'count', item.n, 'reason', reason, 'run', item.run, 'epoch', ARGV[2], 'by', holder})
 end
 
-local items, jobs, at = {}, {}, 9
+local function write_gathered()
+  if #moved > 0 then redis.call('HSET', K .. 'cursor', unpack(moved)) end
+  if #opened > 0 then redis.call('HSET', K .. 'open', unpack(opened)) end
+  if #forgotten > 0 then redis.call('DEL', unpack(forgotten)) end
+end
+
+local out = {'OK', ''}
+
+-- What hung on a write that failed: the items of one queue's push, all that were gathered otherwise.
+local function fail(err, queue)
+  local reason = type(err) == 'table' and err['err'] or tostring(err)
+  for _, item in ipairs(gathered) do
+    if not queue or item.pushed_to == queue then
+      undo(item, reason)
+      out[item.place], out[item.place + 1] = 'ERROR', reason
+    end
+  end
+end
+
+-- All that was gathered is written.
+function flush()
+  local ok, err = pcall(write_gathered)
+  if not ok then
+    fail(err)
+  else
+    for _, key in ipairs(queues) do
+      local answer = redis.pcall('RPUSH', key, unpack(pushes[key]))
+      if type(answer) == 'table' then fail(answer, pushes[key]) end
+    end
+  end
+  moved, opened, forgotten, queues, pushes, gathered = {}, {}, {}, {}, {}, {}
+end
+
+local at = 10
+for _ = 1, nshapes do
+  local n = tonumber(ARGV[at + 1])
+  shapes[ARGV[at]] = {call = {'HSET', '', 'enqueued_at', NOW.iso, 'order', 0, unpack(ARGV, at + 2, at + 1 + n)}, n = 6 + n}
+  at = at + 2 + n
+end
+
+local first, jobs = at, {}
 for i = 1, count do
-  local nfields = tonumber(ARGV[at + 11])
-  items[i] = {kind = ARGV[at], job = ARGV[at + 1], believed = ARGV[at + 2], cursor = ARGV[at + 3],
-              first = ARGV[at + 4], last = ARGV[at + 5], n = ARGV[at + 6], reason = ARGV[at + 7],
-              run = ARGV[at + 8], queue = ARGV[at + 9], policy = ARGV[at + 10],
-              fields_from = at + 12, fields_to = at + 11 + nfields}
   jobs[i] = ARGV[at + 1]
-  at = at + 12 + nfields
+  at = at + 13 + tonumber(ARGV[at + 12])
 end
 read_cursors(jobs)
 
-local out, before = {'OK', ''}, through
-for _, item in ipairs(items) do
+local before = through
+at = first
+for i = 1, count do
+  local nfields = tonumber(ARGV[at + 12])
+  local job, run, policy = ARGV[at + 1], ARGV[at + 8], ARGV[at + 10]
+  local item = {kind = ARGV[at], job = job, believed = ARGV[at + 2], cursor = ARGV[at + 3],
+                first = ARGV[at + 4], last = ARGV[at + 5], n = ARGV[at + 6], reason = ARGV[at + 7],
+                run = run, queue = ARGV[at + 9], has_policy = policy ~= '', policy = NO_POLICY,
+                shape = ARGV[at + 11], fields_from = at + 13, fields_to = at + 12 + nfields,
+                log_key = K .. 'log:' .. job, active_key = K .. 'active:' .. job,
+                queue_key = queue_key(ARGV[at + 9]), run_key = run_key(run),
+                place = 2 * i + 1, has_moved = false, told = false, pushed_to = false}
+  at = at + 13 + nfields
+  if item.has_policy then item.policy = cjson.decode(policy) end
   local ok, verdict, detail = pcall(decide, item)
   if not ok then
     detail = type(verdict) == 'table' and verdict['err'] or tostring(verdict)
     verdict = 'ERROR'
+    if not item.has_moved then detail = wrong_kind(item) or detail end
     undo(item, detail)
   end
-  out[#out + 1] = verdict
-  out[#out + 1] = detail
+  out[item.place] = verdict
+  out[item.place + 1] = detail
+  if #forgotten >= 1000 or #moved >= 2000 then flush() end
 end
+flush()
 if through > before then redis.call('HINCRBY', K .. 'fence', 'through', through - before) end
 out[2] = tostring(through)
 return out

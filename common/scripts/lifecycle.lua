@@ -21,6 +21,12 @@ local function bounds()
   return BOUNDS
 end
 
+-- The leader's next look at this job's numbers will be soon (scheduler/observer.py). It looks at every job now and then:
+-- a word that cannot be left here costs freshness, and never a decision or an end.
+local function note_change(job)
+  redis.pcall('SADD', K .. 'changed', job)
+end
+
 -- The job of a run id, for runs whose hash somebody has deleted: the id is <job>-<instant>[-m<8 hex>].
 local function job_of(run)
   return string.match(run, '^(.*)%-%d%d%d%d%d%d%d%dT%d%d%d%d%d%dZ') or ''
@@ -76,15 +82,13 @@ local function gate(run, other, kind)
   redis.call('SADD', K .. 'gated:' .. other, run)
 end
 
--- The newest run of the job that was decided before this one and has not ended; nil if there is none.
+-- A run of the job that was decided before this one and has not ended, that of the latest instant; nil if there is none.
+-- Every active run is asked for its place in line: runs by hand are not decided in the order of their instants.
 local function before_in_line(job, run)
-  local active = K .. 'active:' .. job
-  local score = redis.call('ZSCORE', active, run) or '+inf'
-  for _, other in ipairs(redis.call('ZREVRANGEBYSCORE', active, score, '-inf', 'LIMIT', 0, 50)) do
-    if other ~= run and live_status(other) then
-      local order, mine = redis.call('HGET', run_key(other), 'order'), redis.call('HGET', run_key(run), 'order')
-      if tonumber(order or '0') < tonumber(mine or '0') then return other end
-    end
+  local mine = tonumber(redis.call('HGET', run_key(run), 'order') or '0')
+  for _, other in ipairs(redis.call('ZREVRANGE', K .. 'active:' .. job, 0, -1)) do
+    local order = tonumber(redis.call('HGET', run_key(other), 'order') or '0')
+    if order < mine and other ~= run and live_status(other) then return other end
   end
   return nil
 end
@@ -109,6 +113,7 @@ local function close(run, job, outcome)
   leave_group(run, redis.call('HGET', K .. 'open', run))
   redis.call('HDEL', K .. 'open', run)
   redis.call('HINCRBY', K .. 'ended', job .. '|' .. outcome, 1)
+  note_change(job)
   if at and redis.call('ZREM', K .. 'past:' .. job, at .. '|' .. run .. '|') == 1 then
     redis.call('ZADD', K .. 'past:' .. job, at, at .. '|' .. run .. '|' .. outcome)
   end
@@ -207,6 +212,7 @@ local function end_unstarted(run, reason, todo)
   log_decision(job, KEEP.log, entry)
   if not attempt and not by_hand and reason ~= 'replaced' and reason ~= 'stopped' then
     redis.call('HINCRBY', K .. 'missed', job .. '|' .. reason, 1)
+    note_change(job)
   end
   close(run, job, reason)
   todo[#todo + 1] = {run = run, outcome = reason}

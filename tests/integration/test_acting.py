@@ -194,6 +194,17 @@ def test_a_success_is_retried_only_on_purpose(desk, hand, person):
     assert hand.work() == [made.run(1)]
 
 
+def test_a_run_that_was_stopped_in_a_workers_hands_and_retried_stands_in_its_queue_alone(desk, hand, person):
+    made = seen(desk)
+    made.decide(minute(1))
+    run = hand.claim()
+    person.stop(run)
+    assert person.retry(run) == Done("QUEUED")
+    assert hand.ledger.unstarted() == []
+    assert hand.start(run) == "not claimed by this worker"
+    assert hand.work() == [run]
+
+
 @pytest.mark.parametrize("state", ["queued", "started", "scheduled"])
 def test_a_live_run_is_not_retried(desk, hand, person, state):
     made = seen(desk, job(retries=1))

@@ -85,6 +85,18 @@ def test_a_line_goes_on_over_a_run_that_fails_or_is_stopped(desk, hand):
     assert {first.verdict, second.verdict} == {"queued", "held"}
 
 
+def test_a_line_whose_head_is_stopped_goes_on_behind_what_it_waited_for(desk, hand):
+    made = seen(desk, job(concurrency="queue"))
+    made.decide(minute(1))
+    running = hand.take()
+    asker = Asker(made)
+    first, second = span(asker, -2, 0)
+    asker.acts.stop(first.run)
+    assert made.queued() == []
+    hand.end(running)
+    assert hand.work() == [second.run]
+
+
 def test_a_second_backfill_waits_behind_the_first(desk, hand):
     made = seen(desk, job(concurrency="queue"))
     asker = Asker(made)

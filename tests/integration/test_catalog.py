@@ -104,3 +104,40 @@ def test_a_missing_path_is_named_with_the_remedy(tmp_path):
     with pytest.raises(sources.SourceError, match="does not exist") as caught:
         sources.load([tmp_path / "nothing"])
     assert caught.value.hint
+
+
+def test_what_is_remembered_of_files_is_what_they_hold(tmp_path):
+    def told(**settings):
+        loaded = sources.load([tmp_path], **settings)
+        return loaded.jobs, loaded.diagnostics, sources.fingerprint([tmp_path], settings.get("memory"))
+
+    memory, prints = sources.Memory(), set()
+    (tmp_path / "a").write_text(GOOD)
+    steps = [
+        lambda: (tmp_path / "b").write_text("# kuber-cron: name=b after=a\n@after true\n"),
+        lambda: (tmp_path / "b").write_text("@daily true\n"),
+        lambda: (tmp_path / "b").write_text("@never true\n"),
+        lambda: (tmp_path / "c").write_text("# kuber-cron: name=c after=gone\n@after true\n"),
+        (tmp_path / "b").unlink,
+        lambda: (tmp_path / "a").rename(tmp_path / "d"),
+        lambda: (tmp_path / "c").write_text("# kuber-cron: name=c\n@hourly true\n"),
+    ]
+    for step in steps:
+        step()
+        for _ in range(5):  # long enough that contents are believed by their times
+            jobs, diagnostics, found = told(memory=memory)
+            assert (jobs, diagnostics) == told()[:2]
+        prints.add(found)
+    assert len(prints) == len(steps)
+
+
+def test_unchanged_files_are_not_read_again_and_a_change_of_the_same_length_is_seen(tmp_path, monkeypatch):
+    path, memory, read = tmp_path / "crontab", sources.Memory(), []
+    path.write_text(GOOD)
+    content = sources._content
+    monkeypatch.setattr(sources, "_content", lambda each: read.append(each) or content(each))
+    prints = {sources.fingerprint([path], memory) for _ in range(10)}
+    assert (len(prints), len(read)) == (1, 3)
+    path.write_text(GOOD.replace("true", "else"))
+    assert sources.fingerprint([path], memory) not in prints
+    assert len(read) == 4

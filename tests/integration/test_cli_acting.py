@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 import redis
+from tests import validating
 from tests.cli_process import COMMAND, InProcess, end, environment
 from tests.deciding import KEYS
 from tests.waiting import eventually
@@ -84,6 +85,13 @@ def alone(tmp_path, monkeypatch, capfd, redis_url):
     return lambda *words, **variables: command(*words, KUBER_CRON_REDIS_URL=redis_url, **variables)
 
 
+def document_of(command, said):
+    """The JSON document, held to its schema."""
+    document = json.loads(said.stdout)
+    assert validating.problems(command, document) == []
+    return document
+
+
 def run_of(said):
     return said.stdout.partition(":")[0].strip()
 
@@ -111,7 +119,7 @@ def test_waiting_goes_on_over_a_retry_and_shows_both_outputs(kuber_cron):
 
 def test_the_document_of_a_trigger_has_its_end_and_stdout_nothing_else(kuber_cron):
     said = kuber_cron("trigger", "fails", "--wait", "--chain", "--format", "json")
-    document = json.loads(said.stdout)
+    document = document_of("trigger", said)
     assert said.returncode == document["exit_status"] == 3
     assert [(each["job"], each["verdict"]) for each in document["runs"]] == [
         ("fails", "queued"),
@@ -139,7 +147,7 @@ def test_a_run_is_stopped_and_run_again(kuber_cron, house):
         f"error: not confirmed: stop {run}?\nhint: say --yes where nobody can be asked\n",
     )
     stopped = kuber_cron("stop", run[:-4], "--yes", "--wait", "--format", "json")
-    document = json.loads(stopped.stdout)
+    document = document_of("stop", stopped)
     assert (stopped.returncode, document["run"], document["state"]) == (0, run, "stopping")
     assert document["end"]["outcome"] == "stopped"
     over = kuber_cron("stop", run, "--yes")
@@ -147,7 +155,7 @@ def test_a_run_is_stopped_and_run_again(kuber_cron, house):
     assert kuber_cron("retry", run).stdout == f"{run}: queued again\n"
     eventually(lambda: status(client, run) == "started")
     all_of_it = kuber_cron("stop", "--job", "long", "--yes", "--format", "json")
-    assert [each["run"] for each in json.loads(all_of_it.stdout)["runs"]] == [run]
+    assert [each["run"] for each in document_of("stop", all_of_it)["runs"]] == [run]
     eventually(lambda: status(client, run) == "stopped")
     assert kuber_cron("stop", "--job", "long").stdout == "no run of long is under way\n"
 
@@ -160,7 +168,7 @@ def test_a_success_is_run_again_on_purpose_and_waited_for(kuber_cron, house):
     assert unsure.stderr.startswith(f"error: not confirmed: {run} has succeeded: run it again?")
     said = kuber_cron("retry", run, "--yes", "--wait")
     assert (said.returncode, said.stdout) == (0, "hello \n")
-    document = json.loads(kuber_cron("retry", run, "--force", "--wait", "--format", "json").stdout)
+    document = document_of("retry", kuber_cron("retry", run, "--force", "--wait", "--format", "json"))
     assert (document["verdict"], document["end"]["attempt"], document["end"]["exit_status"]) == (
         "queued",
         3,
@@ -181,7 +189,7 @@ def test_a_span_is_made_up_for_once(kuber_cron, house):
     assert kuber_cron(*words).stderr.startswith(
         "error: not confirmed: make 4 runs of line, 2026-03-27T03:00:00Z to 2026-03-30T02:00:00Z?"
     )
-    made = json.loads(kuber_cron(*words, "--yes", "--format", "json").stdout)
+    made = document_of("backfill", kuber_cron(*words, "--yes", "--format", "json"))
     assert [each["verdict"] for each in made["runs"]] == ["queued", "held", "held", "held"]
     assert (made["from_at"], made["to_at"], made["dry_run"]) == (
         "2026-03-26T23:00:00Z",
@@ -234,7 +242,7 @@ def known(client, *jobs):
 
 def test_a_pause_needs_no_leader(alone, redis_client):
     known(redis_client, "hello")
-    timed = json.loads(alone("pause", "hello", "--until", "2h", "--format", "json").stdout)
+    timed = document_of("pause", alone("pause", "hello", "--until", "2h", "--format", "json"))
     assert (timed["job"], timed["paused"], timed["changed"]) == ("hello", True, True)
     until_ms = int(redis_client.hget(KEYS.own("paused"), "hello"))
     assert 7190 < until_ms / 1000 - redis_client.time()[0] <= 7200
@@ -245,7 +253,7 @@ def test_a_pause_needs_no_leader(alone, redis_client):
         "note: all jobs are paused still: kuber-cron resume --all ends that\n",
     )
     assert alone("resume", "hello").stdout == "hello: was not paused\n"
-    assert json.loads(alone("resume", "--all", "--format", "json").stdout) == {
+    assert document_of("resume", alone("resume", "--all", "--format", "json")) == {
         "version": 1,
         "job": None,
         "paused": False,
@@ -378,3 +386,58 @@ def test_a_key_that_cannot_be_read_is_an_error(alone, redis_client, tmp_path):
         said = alone("trigger", "hello", KUBER_CRON_SIGNING_KEY_FILE=str(tmp_path / name))
         assert said.returncode == 1
         assert said.stderr.startswith(f"error: {words}")
+
+
+# --- quarantine --------------------------------------------------------------------------------------
+
+FORGED = "hello-20260301T000000Z"
+
+
+def quarantined(client):
+    """A run that a worker could not verify."""
+    client.hset(
+        KEYS.run(FORGED),
+        mapping={
+            "status": "failed",
+            "outcome": "failed",
+            "origin": "default",
+            "job": "hello",
+            "at": 1772323200,
+        },
+    )
+    client.xadd(
+        KEYS.own("quarantine"), {"run": FORGED, "note": '{"reason": "signature"}', "at": "", "by": "worker"}
+    )
+
+
+def test_a_run_leaves_the_quarantine_for_its_queue(alone, redis_client):
+    quarantined(redis_client)
+    said = alone("quarantine", "release", FORGED, "--format", "json")
+    assert document_of("quarantine", said) == {"version": 1, "run": FORGED, "verdict": "queued", "end": None}
+    assert redis_client.lrange("rq:queue:default", 0, -1) == [FORGED.encode()]
+    assert alone("quarantine", "list").stderr == "nothing is in quarantine\n"
+    again = alone("quarantine", "release", FORGED)
+    assert (again.returncode, again.stderr.splitlines()[0]) == (
+        1,
+        f'error: there is no run "{FORGED}" in quarantine',
+    )
+
+
+def test_a_run_is_dropped_from_the_quarantine_once_that_is_confirmed(alone, redis_client):
+    quarantined(redis_client)
+    unsure = alone("quarantine", "drop", FORGED, "--format", "json")
+    assert (unsure.returncode, json.loads(unsure.stdout)["error"]["code"]) == (1, "unconfirmed")
+    said = alone("quarantine", "drop", FORGED, "--yes")
+    assert (said.returncode, said.stdout) == (0, f"{FORGED}: dropped\n")
+    assert redis_client.xlen(KEYS.own("quarantine")) == 0
+    assert alone("quarantine", "drop", FORGED, "--yes").returncode == 1
+
+
+def test_what_was_put_aside_is_not_queued(alone, redis_client):
+    quarantined(redis_client)
+    redis_client.set(KEYS.own(f"aside:{FORGED}"), "no run")
+    said = alone("quarantine", "release", FORGED)
+    assert (said.returncode, said.stderr.splitlines()[0]) == (
+        1,
+        f"error: what stood under the name {FORGED} was no run, so there is nothing to queue",
+    )

@@ -7,16 +7,26 @@ from pathlib import Path
 
 import pytest
 from tests.cli_process import COMMAND, environment
+from tests.deciding import KEYS
+from tests.installing import installation
+from tests.waiting import eventually
 
 from kuber_cron.cli import app
+from kuber_cron.common.embedded import EmbeddedRedis
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 FILES = dict(re.findall(r"```\w+ file=(\S+)\n(.*?)```", PAGE, re.DOTALL))
-EXAMPLES = [
-    example.partition("\n")
-    for block in re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL)
-    for example in block.split("$ kuber-cron ")[1:]
-]
+
+
+def examples(mark):
+    return [
+        example.partition("\n")
+        for block in re.findall(rf"```console{mark}\n(.*?)```", PAGE, re.DOTALL)
+        for example in block.split("$ kuber-cron ")[1:]
+    ]
+
+
+EXAMPLES, LIVE = examples(""), examples(" live")
 NAMES = [info.name for info in app.app.registered_commands]
 _CHANGING = re.compile(r"\b(in \d+ (s|min|h|d)|\d+ (s|min|h|d) ago|now|after \d+\.\d s)\b")
 
@@ -43,6 +53,68 @@ def test_an_example_says_what_the_page_shows(tmp_path, words, _, shown):
     )
     status = f"[exit status {done.returncode}]\n" if done.returncode else ""
     assert said(done.stdout + status) == said(shown)
+
+
+# --- the commands that look, on a real installation ----------------------------------------------------
+
+_STANDS_FOR = (
+    (r"([-/])\d{8}T\d{6}Z(-m[0-9a-f]{8})?", r"\1<instant>"),
+    (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| [A-Z]+)?", "<instant>"),
+    (r"\bin \d+ (s|min|h|d)\b|\b\d+ (s|min|h|d) ago\b|\bnow\b", "<time>"),
+    (r"\b(\d+\.\d+ s|\d+ s|\d+ m \d\d s|\d+ h \d\d m|\d+ d \d\d h)(?!\w)", "<span>"),
+    (r"\b[\w.]+_[0-9a-f]{8}\b", "<scheduler>"),
+    (r"\b[\w.]+-[0-9a-f]{8}\b", "<worker>"),
+    (r"\b[\w.-]+@[\w.-]+", "<person>"),
+    (r"/\S+/(?:logs|kuber-cron)/", "<logs>/"),
+    (r"\b[\d.]+ at \S+redis.sock\b, .* MB$", "<redis>"),
+    (r"\b\d of \d+ slots\b", "<slots>"),
+    (r"\b\d+ MB\b", "-"),  # the memory of a command is told where it is above the worker's own
+)
+
+
+def said_live(text):
+    """Without what differs from one installation, and one moment, to the next."""
+    for pattern, stands in _STANDS_FOR:
+        text = re.sub(pattern, stands, text, flags=re.MULTILINE)
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    """What the page says of it: `nightly` runs, and somebody has triggered a backup."""
+    with (
+        EmbeddedRedis(tmp_path_factory.mktemp("redis"), appendfsync="no") as server,
+        installation(tmp_path_factory.mktemp("house"), server.url, FILES["nightly"]) as made,
+    ):
+        made.eventually("started", made.first_run("sync"))
+        run = made.ask("trigger", "backup")["runs"][0]["run"]
+        made.eventually("failed", run)
+        eventually(lambda: made.client.hget(KEYS.own("missed"), "sync|overlap"), 30)
+        execution = made.client.hget(KEYS.run(made.first_run("sync")), "execution").decode()
+        eventually(lambda: made.client.exists(KEYS.own(f"output:{execution}")), 30)
+        eventually(lambda: made.ask("status")["schedulers"][0]["late_seconds"] is not None, 30)
+        yield made
+
+
+@pytest.mark.parametrize(("words", "_", "shown"), LIVE, ids=[words for words, _, _ in LIVE])
+def test_a_live_example_says_what_the_page_shows(house, words, _, shown):
+    assert said_live(live(house, words)) == said_live(shown)
+
+
+def live(house, words):
+    """What the command says on the page's installation, both streams in the order of a terminal."""
+    done = subprocess.run(
+        [*COMMAND, *shlex.split(words)],
+        cwd=house.directory,
+        env=environment(KUBER_CRON_REDIS_URL=house.url, KUBER_CRON_LOG_DIR="/nowhere"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.stdout + (f"[exit status {done.returncode}]\n" if done.returncode else "")
 
 
 def test_the_page_lists_the_commands_that_exist_in_their_order():

@@ -48,7 +48,7 @@ def due_minute(client):
 def words(dispatcher, one, decisions, term=TERM):
     items = [dispatcher.item(decision, one) for decision in decisions]
     applied = dispatcher.apply(items, term, cursors={}, leads=lambda: True, now=lambda: datetime.now(UTC))
-    return [v.word for v in applied]
+    return [v.word for answer in applied for v in answer.verdicts()]
 
 
 def test_a_due_occurrence_becomes_a_queued_run_a_cursor_and_a_log_entry(redis_client, dispatcher):

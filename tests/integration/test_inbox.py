@@ -82,6 +82,21 @@ def test_a_forced_trigger_runs_beside_the_others(desk, hand):
     assert hand.take() == one.run
 
 
+def test_an_occurrence_that_was_due_before_a_trigger_and_decided_after_it_waits_for_all_that_goes_on(
+    desk, hand
+):
+    """Its jitter had not passed yet when two runs were asked for, one of them by force."""
+    made = seen(desk, job(concurrency="queue", max_running=5))
+    asker = Asker(made)
+    (first,), (second,) = asker.trigger(), asker.trigger(force=True)
+    assert {hand.take(), hand.take()} == {first.run, second.run}
+    made.decide(minute(1))
+    for run in sorted([first.run, second.run], reverse=True):
+        assert made.status(1) == "deferred"
+        hand.end(run)
+    assert hand.work() == [made.run(1)]
+
+
 def test_a_group_has_no_more_room_for_a_run_by_hand(desk, hand):
     made = seen(desk, job("a", group="one:1"), job("b", group="one:1"))
     made.decide(minute(1))

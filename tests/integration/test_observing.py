@@ -1,9 +1,10 @@
 """What the leader reads from Redis for its metrics, and what the scripts leave there for it."""
 
 import pytest
+import redis
 from tests.deciding import KEYS, Desk, Hand, job, minute
 
-from kuber_cron.scheduler.observer import LastRun, observe
+from kuber_cron.scheduler.observer import LastRun, Observer, observe
 
 
 @pytest.fixture
@@ -91,3 +92,46 @@ def test_each_queue_is_told_with_the_workers_that_serve_it(redis_client):
         "default": (1, 0),
     }
     redis_client.delete(f"{KEYS.prefix}:workers:batch")
+
+
+def test_after_the_first_look_only_what_has_changed_is_read_and_it_is_told_with_the_rest(redis_client, hand):
+    desk = Desk(redis_client, job("a"), job("b"))
+    observer = Observer(desk.store)
+    desk.minutes(0, 1)
+    first = observer.look(desk.catalog.entries)
+    assert first.jobs == {name: LastRun(expected_from=minute(0).timestamp()) for name in ("a", "b")}
+    run = hand.take()
+    hand.end(run, at=minute(1))
+    second = observer.look(desk.catalog.entries)
+    ended = run.rpartition("-")[0]
+    assert second.jobs[ended].success_at == minute(1).timestamp()
+    assert second.ended == {(ended, "success"): 1}
+    third = observer.look(desk.catalog.entries)
+    assert (third.jobs, third.ended) == (second.jobs, second.ended)
+    assert not redis_client.exists(KEYS.own("changed"))
+
+
+def test_what_nobody_told_of_is_seen_in_its_turn_and_a_job_that_is_gone_is_told_no_more(redis_client):
+    desk = Desk(redis_client, job("a"), job("b"))
+    observer = Observer(desk.store)
+    observer.look(desk.catalog.entries)
+    redis_client.hset(KEYS.own("stats:b"), mapping={"failing": "a run"})
+    redis_client.hincrby(KEYS.own("ended"), "b|failed", 1)
+    assert observer.look(desk.catalog.entries).jobs["b"].is_failing
+    for _ in range(12):
+        seen = observer.look(desk.catalog.entries)
+    assert seen.ended == {("b", "failed"): 1}
+    desk.edit(job("a"))
+    assert list(observer.look(desk.catalog.entries).jobs) == ["a"]
+
+
+def test_after_an_error_every_job_is_looked_at_again(redis_client):
+    desk = Desk(redis_client, job("a"))
+    observer = Observer(desk.store)
+    observer.look(desk.catalog.entries)
+    desk.minutes(0, 0)
+    redis_client.set(KEYS.own("acted"), "no hash")
+    with pytest.raises(redis.ResponseError):
+        observer.look(desk.catalog.entries)
+    redis_client.delete(KEYS.own("acted"))
+    assert observer.look(desk.catalog.entries).jobs["a"].expected_from == minute(0).timestamp()

@@ -100,7 +100,7 @@ def test_the_service_counts_a_loss_once_and_goes_on(service, redis_client):
 def test_a_redis_that_refuses_to_be_observed_keeps_nobodys_run_from_being_reaped(service, monkeypatch):
     asked = []
 
-    def refuse(*_):
+    def refuse(*_, **__):
         asked.append(service)
         raise redis.ResponseError("unknown command 'WAIT'")
 

@@ -11,9 +11,12 @@ from typing import Any
 from models.snapshot import OWN, UNFINISHED, Entry, Snapshot
 
 from kuber_cron.common.jobs import Job
+from kuber_cron.common.runs import is_by_hand
 from kuber_cron.scheduler.relations import group_of
 
 DECIDED = ("queued", "held", "known")
+OF_RUNS = ("released", "ended", "requeued", "triggered", "stopping", "retried")
+"""What the log tells of runs, by whomever; the rest is the leader's, about instants and cursors."""
 
 
 @dataclass
@@ -28,6 +31,9 @@ class Facts:
             tell any more how.
         unswept: Those of them that housekeeping has not looked at since.
         requeued: Runs that somebody has queued again after their end, which is nobody's decision and no overlap.
+        forced: Runs that somebody has asked for, or for once more, beside whatever else goes on.
+        in_line: Runs that somebody has asked for, or for once more, after whatever else goes on.
+        retried: Runs that somebody has asked for once more.
         outcomes: How each run ended that has.
     """
 
@@ -38,6 +44,9 @@ class Facts:
     forgotten: set[str] = field(default_factory=set)
     unswept: set[str] = field(default_factory=set)
     requeued: set[str] = field(default_factory=set)
+    forced: set[str] = field(default_factory=set)
+    in_line: set[str] = field(default_factory=set)
+    retried: set[str] = field(default_factory=set)
     outcomes: dict[str, str] = field(default_factory=dict)
 
     def see(self, now: Snapshot) -> None:
@@ -84,7 +93,7 @@ def _walk(entries: list[Entry], step: int) -> Generator[str, None, int | None]:
                 yield f"{entry} decides an instant again"
             seen.update(due)
             cursor = entry.last
-        elif entry.decision not in {"released", "ended", "requeued"}:
+        elif entry.decision not in OF_RUNS:
             yield f"{entry} was not to happen"
     return cursor
 
@@ -97,8 +106,8 @@ def epochs_never_go_back_and_have_one_holder(now: Snapshot, facts: Facts) -> Ite
         if epochs != sorted(epochs):
             yield f"the epochs of {entries[0].job} go back: {epochs}"
     for entry in decisions:
-        if entry.decision in {"released", "ended", "requeued"}:
-            continue  # by a worker or by housekeeping
+        if entry.decision in OF_RUNS:
+            continue  # by a worker, by housekeeping or by a person
         if holders.setdefault(entry.epoch, entry.by) != entry.by:
             yield f"epoch {entry.epoch} was led by {holders[entry.epoch]} and {entry.by}"
 
@@ -110,7 +119,9 @@ def what_is_counted_is_what_is_logged(now: Snapshot, facts: Facts) -> Iterator[s
         for entry in entries:
             if entry.decision == "skipped" or (
                 # A run that is removed between two attempts was not missed.
-                entry.decision == "ended" and entry.reason not in {"replaced", "removed"}
+                entry.decision == "ended"
+                and entry.reason not in {"replaced", "removed", "stopped"}
+                and not is_by_hand(entry.run)
             ):
                 name = f"{job}|{entry.reason}"
                 logged[name] = logged.get(name, 0) + entry.count
@@ -168,8 +179,8 @@ def runs_are_whole(now: Snapshot, facts: Facts) -> Iterator[str]:
     for run, fields in now.runs.items():
         if not fields["created_at"] or not fields["job"]:
             yield f"of {run} there is a piece: {fields}"
-        if run in facts.requeued:
-            continue
+        if run in facts.requeued | facts.retried:
+            continue  # its attempts are counted on, its budgets begin anew
         spent = sum(int(fields[name] or 0) for name in ("retried", "lost", "interrupted"))
         attempts = int(fields["attempt"] or 0)
         if fields["status"] in UNFINISHED and attempts != spent + (fields["status"] == "started"):
@@ -226,18 +237,20 @@ def overlap_is_as_the_job_says(now: Snapshot, facts: Facts) -> Iterator[str]:
         mine = {
             run: fields
             for run, fields in now.unfinished.items()
-            if fields["job"] == name and run not in facts.requeued
+            if fields["job"] == name and run not in facts.requeued | facts.forced
         }
-        if job.concurrency == "forbid" and len(mine) > 1:
-            yield f"{name} forbids overlap: {sorted(mine)}"
-        if job.concurrency == "queue":
+        # Who stands in line by hand is counted among those that go on, and not among those that may wait.
+        alone = mine.keys() - facts.in_line
+        if job.concurrency == "forbid" and len(alone) > 1:
+            yield f"{name} forbids overlap: {sorted(alone)}"
+        if job.concurrency in {"forbid", "queue"}:
             going = [run for run in mine if run not in gates]
             if len(going) > 1:
                 yield f"{name} runs one at a time: {sorted(going)}"
-            if len(mine) > job.max_running + 1:
-                yield f"{name} lets {job.max_running} wait: {sorted(mine)}"
+        if job.concurrency == "queue" and len(alone) > job.max_running + 1:
+            yield f"{name} lets {job.max_running} wait: {sorted(alone)}"
         if job.concurrency == "replace":
-            staying = [run for run, fields in mine.items() if not fields["stop"]]
+            staying = [run for run in alone if not mine[run]["stop"]]
             if len(staying) > 1:
                 yield f"{name} replaces: {sorted(staying)}"
             if sum(fields["status"] == "started" for fields in mine.values()) > 1:
@@ -260,12 +273,16 @@ def groups_keep_to_their_limit(now: Snapshot, facts: Facts) -> Iterator[str]:
 
 def nothing_starts_before_its_predecessors_have_succeeded(now: Snapshot, facts: Facts) -> Iterator[str]:
     for run, fields in now.runs.items():
-        if fields["status"] in {"deferred", "canceled"} or run in facts.requeued:
+        if (
+            fields["status"] in {"deferred", "canceled"}
+            or run in facts.requeued | facts.retried
+            or is_by_hand(run)
+        ):
             continue
         for other in facts.jobs[fields["job"]].after:
             latest = _latest(now.log.get(other, []), int(fields["at"]))
-            if latest is not None and latest.run in facts.forgotten:
-                continue
+            if latest is not None and latest.run in facts.forgotten | facts.retried:
+                continue  # nobody can tell any more how it had gone then
             if latest is not None and (
                 latest.decision == "skipped" or facts.outcomes.get(latest.run) != "success"
             ):
@@ -281,7 +298,8 @@ def _latest(entries: list[Entry], at: int) -> Entry | None:
 def no_run_is_released_after_its_deadline(now: Snapshot, facts: Facts) -> Iterator[str]:
     for job, entries in now.log.items():
         for entry in entries:
-            if entry.decision == "released" and facts.jobs[job].deadline is not None:
+            wanted = is_by_hand(entry.run) or entry.run in facts.retried
+            if entry.decision == "released" and facts.jobs[job].deadline is not None and not wanted:
                 yield f"{entry}: its deadline has long passed"
 
 
@@ -318,6 +336,7 @@ _LASTING = frozenset(
         "fence",
         "cursor",
         "missed",
+        "changed",
         "ended",
         "lost",
         "counters",
@@ -326,6 +345,8 @@ _LASTING = frozenset(
         "claims",
         "paused",
         "bounds",
+        "acted",
+        "acts",
     )
 ) | {"rq:queues"}
 _LASTING_BY_JOB = tuple(f"{OWN}{name}:" for name in ("log", "past", "stats", "history", "sizes"))

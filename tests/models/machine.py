@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from models import laws
 from models.casts import CASTS, MINUTES
 from models.laws import Facts
+from models.people import People
 from models.snapshot import Camera, Snapshot
 from models.world import START, Held, Replica, Worker, World
 from redis import Redis
@@ -36,6 +37,7 @@ class ScriptsMachine(RuleBasedStateMachine):
         self.client = client
         self.camera = Camera(client)
         self.world = World(client, CASTS[cast])
+        self.people = People(client, self.world)
         self.facts = Facts(
             jobs=self.world.cast,
             minutes={name: MINUTES.get(one.schedule, 1) for name, one in self.world.cast.items()},
@@ -81,9 +83,9 @@ class ScriptsMachine(RuleBasedStateMachine):
     def the_newest_batch_arrives_again(self) -> None:
         self._arrive(self.world.leader, self.world.leader.store.sent[-1])
 
-    def _arrive(self, replica: Replica, args: list[Any]) -> None:
+    def _arrive(self, replica: Replica, batch: tuple[list[Any], list[bytes], int]) -> None:
         before = self.camera().essence()
-        reply = [part.decode() for part in Store.call(replica.store, "decide", *args)]
+        reply = [part.decode() for part in Store.call_packed(replica.store, "decide", *batch)]
         if reply[0] == "FENCED" or not {"QUEUED", "HELD", "SKIPPED", "MOVE", "DROPPED", "KNOWN"} & set(
             reply[2::2]
         ):
@@ -275,6 +277,88 @@ class ScriptsMachine(RuleBasedStateMachine):
             run = _pick(runs, i)
             RQJob.fetch(run, connection=self.client, serializer=JSONSerializer).requeue()
             self.facts.requeued.add(run)
+
+    @precondition(lambda self: self.world.jobs)
+    @rule(i=NUMBERS, force=st.booleans(), chain=st.booleans(), fault=st.sampled_from(FAULTS))
+    def trigger(self, i: int, fault: str, *, force: bool, chain: bool) -> None:
+        self._asked("trigger", i, fault, force=force, chain=chain)
+
+    @precondition(lambda self: self.world.jobs)
+    @rule(i=NUMBERS, back=st.integers(0, 4), force=st.booleans(), fault=st.sampled_from(FAULTS))
+    def backfill(self, i: int, back: int, fault: str, *, force: bool) -> None:
+        self._asked("backfill", i, fault, force=force, back=back)
+
+    def _asked(
+        self, action: str, i: int, fault: str, *, force: bool, chain: bool = False, back: int = 0
+    ) -> None:
+        """Somebody asks, and the leader answers: by the rules, and nothing twice."""
+        job = _pick(sorted(self.world.jobs), i)
+        asked = self.people.ask(job, action, force=force, chain=chain, back=back)
+        before = self.camera()
+        self.people.answer(fault)
+        made = self.people.made_for(asked)
+        new = {one.run for one in made if one.verdict in {"queued", "held"}}
+        now = self.camera()
+        assert set(now.runs.keys() - before.runs.keys()) == new
+        assert now.own("cursor") == before.own("cursor")
+        if force and action == "trigger":
+            self.facts.forced |= new
+        if action == "backfill":
+            self.facts.in_line |= new
+        paused = {*before.own("paused")} & {job, "*"}
+        assert not (paused and new and not force), f"{job} is paused, and {new} were made"
+
+    @precondition(lambda self: self.people.paper.sent)
+    @rule(i=NUMBERS)
+    def what_makes_runs_by_hand_arrives_again(self, i: int) -> None:
+        before = self.camera().essence()
+        assert self.people.send_again(i)[0] in {"GONE", "FENCED"}
+        assert self.camera().essence() == before
+
+    @precondition(lambda self: self.world.fenced() and self.world.jobs)
+    @rule(i=NUMBERS)
+    def a_fenced_leader_looks_into_its_inbox(self, i: int) -> None:
+        (replica,) = self.world.fenced()
+        self.people.ask(_pick(sorted(self.world.jobs), i), "trigger", force=False, chain=False, back=0)
+        before = self.camera().essence()
+        with suppress(FencedError):
+            self.people.inbox(replica).drain()
+            raise AssertionError("a look into the inbox under a fenced epoch was not refused")
+        assert self.camera().essence() == before
+        self.people.withdraw_all()
+
+    @rule(i=NUMBERS)
+    def stop_by_hand(self, i: int) -> None:
+        now = self.camera()
+        runs = sorted(now.runs)
+        if not runs:
+            return
+        run = _pick(runs, i)
+        word = self.people.stop(run).word
+        status = now.runs[run]["status"]
+        if status == "started":
+            assert word == "STOPPING"
+        elif status in {"queued", "deferred", "scheduled"}:
+            assert word == "STOPPED"
+            assert self.camera().runs[run]["outcome"] == "stopped"
+        else:
+            assert word in {"OVER", "STOPPING"}
+
+    @rule(i=NUMBERS, force=st.booleans())
+    def retry_by_hand(self, i: int, *, force: bool) -> None:
+        now = self.camera()
+        runs = sorted(now.runs.keys() - now.unfinished.keys())
+        if not runs:
+            return
+        run = _pick(runs, i)
+        word = self.people.retry(run, force=force).word
+        assert word in {"QUEUED", "HELD", "OVERLAP", "LIVE"}
+        if word in {"QUEUED", "HELD"}:
+            self.facts.retried.add(run)
+            self.facts.outcomes.pop(run, None)
+            self.facts.requeued.discard(run)
+            (self.facts.forced if force else self.facts.in_line).add(run)
+            (self.facts.in_line if force else self.facts.forced).discard(run)
 
     @rule(i=NUMBERS)
     def stop_a_run(self, i: int) -> None:

@@ -135,6 +135,7 @@ _HASHES = {
         "open",
         "groups",
         "counters",
+        "acted",
         "bounds",
     )
 }

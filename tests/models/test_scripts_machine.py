@@ -119,9 +119,25 @@ SLOW = {
         "overlap", "if redis.call('HEXISTS', K .. 'open', run) == 1 then", "if false then"
     ),
     "a suspended job goes on": Mistake("overlap", "if is_paused(item.job, now) then", "if false then"),
+    "a trigger takes no notice of what its job forbids": Mistake(
+        "overlap", "if concurrency == 'forbid' then return false, 'overlap' end", "\n"
+    ),
+    "what is made up for stands in no line": Mistake(
+        "overlap", "for _, one in ipairs(live) do gates[#gates + 1] = {one.run, 'line'} end", "\n"
+    ),
+    "a retry stands in no line": Mistake(
+        "overlap", "if concurrency and concurrency ~= 'allow' and not force then live", "if false then live"
+    ),
+    "what somebody stopped is a missed instant": Mistake("overlap", " and reason ~= 'stopped' then", " then"),
+    "a request is decided each time that it is brought": Mistake(
+        "overlap", "or (state and state ~= 'deciding') then", "or false then"
+    ),
+    "a retry leaves a claim behind": Mistake(
+        "groups", "redis.pcall('LREM', K .. 'claims:'", "redis.pcall('LLEN', K .. 'claims:' .. worker) -- "
+    ),
     "an ended run never expires": Mistake("overlap", "redis.call('EXPIRE', key, ttl)\n", "\n"),
 }
-SCRIPTS = ("decide", "start", "finish", "housekeep", "sweep", "return_claims")
+SCRIPTS = ("decide", "start", "finish", "housekeep", "sweep", "return_claims", "manual", "act")
 
 
 def finds(run: Callable[[str, settings], None], patch: pytest.MonkeyPatch, mistake: Mistake) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import ConnectionError as NotConnected
 
-from kuber_cron.common import retry
+from kuber_cron.common import retry, runs
 from kuber_cron.common.errors import FencedError, RedisUnreachableError
 from kuber_cron.common.jobs import Job
 from kuber_cron.common.store import Keys, Store, text
@@ -69,17 +69,17 @@ class LossyStore(Store):
     def __init__(self, client: Redis) -> None:
         super().__init__(client, KEYS)
         self.fault = ""
-        self.sent: list[list[Any]] = []
+        self.sent: list[tuple[list[Any], list[bytes], int]] = []
         """Every batch that was ever sent, whether it arrived or not."""
 
-    def call(self, script: str, *args: Any) -> Any:
-        if script != "decide" or int(args[6]) == 0:
-            return super().call(script, *args)
-        self.sent.append(list(args))
+    def call_packed(self, script: str, head: Sequence[Any], rest: Sequence[bytes], count: int) -> Any:
+        if script != "decide" or not rest:
+            return super().call_packed(script, head, rest, count)
+        self.sent.append((list(head), list(rest), count))
         fault, self.fault = self.fault, ""
         if fault == "request lost":
             raise NotConnected(fault)
-        reply = super().call(script, *args)
+        reply = super().call_packed(script, head, rest, count)
         if fault == "answer lost":
             raise NotConnected(fault)
         return reply
@@ -145,9 +145,10 @@ class Replica:
             ):
                 (later if i else first).append(self._dispatcher.item(decision, entry))
         for batch in (later, first, later):
-            told = self._dispatcher.apply(
+            answers = self._dispatcher.apply(
                 batch, self.term, cursors={}, leads=lambda: True, now=self._clock.now
             )
+            told = [verdict for answer in answers for verdict in answer.verdicts()]
             self.verdicts += [verdict for verdict in told if verdict.applied]
 
     def tidy(self) -> list[Tidied]:
@@ -282,4 +283,4 @@ class World:
 
     def job_of(self, run: str) -> str:
         """The job of a run by the run's name."""
-        return run.rsplit("-", 1)[0]
+        return runs.job_of(run)

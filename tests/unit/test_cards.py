@@ -1,13 +1,14 @@
 """Cards and replicas' entries survive Redis, and what a newer release adds to them is left out."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kuber_cron.common import tiers
-from kuber_cron.common.cards import Card
+from kuber_cron.common.cards import Card, is_suspended
 
 AT = datetime(2026, 3, 1, 2, 30, tzinfo=UTC)
 INSTANTS = st.datetimes(timezones=st.just(UTC)).map(lambda at: at.replace(microsecond=0))
@@ -37,6 +38,15 @@ CARDS = st.builds(
 @given(CARDS)
 def test_a_card_read_back_is_the_card(card):
     assert Card.from_text(card.to_text()) == card
+
+
+@given(CARDS)
+def test_whether_a_card_suspends_its_job_is_seen_without_reading_it(card):
+    assert is_suspended(card.to_text()) == card.suspend
+    told = replace(
+        card, suspend=False, description='"suspend":true', team="suspend", source='{"suspend":true}'
+    )
+    assert not is_suspended(told.to_text())
 
 
 def test_a_usual_job_costs_little():

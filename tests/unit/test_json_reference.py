@@ -21,6 +21,7 @@ ELSEWHERE = frozenset(
     [
         "error",
         "no-jobs",
+        "no-such-file",
         "no-cronjobs",
         "input-has-errors",
         "unwritable",

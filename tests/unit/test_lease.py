@@ -30,14 +30,17 @@ RECORDS = st.builds(
 
 
 @given(
-    lease_seconds=st.floats(min_value=1, max_value=600),
-    renew=st.floats(min_value=0.1, max_value=600),
-    retry=st.floats(min_value=0.1, max_value=60),
+    lease_seconds=st.floats(min_value=4, max_value=600),
+    renew_share=st.floats(min_value=0.4, max_value=0.9),
+    retry_share=st.floats(min_value=0.01, max_value=0.2),
     rate=st.floats(min_value=0.97, max_value=1.03),
     took=st.floats(min_value=0, max_value=5),
 )
-def test_a_term_ends_before_anybody_else_may_take_the_lease(lease_seconds, renew, retry, rate, took):
-    times = LeaseTimes(lease=lease_seconds, renew=renew, retry=retry)
+def test_a_term_ends_before_anybody_else_may_take_the_lease(
+    lease_seconds, renew_share, retry_share, rate, took
+):
+    renew = lease_seconds * renew_share
+    times = LeaseTimes(lease=lease_seconds, renew=renew, retry=renew * retry_share)
     assume(not times.problems())
     ours_ends = lease.validity_seconds(times.lease, times.renew, times.margin)
     written = lease.taken(

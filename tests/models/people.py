@@ -1,0 +1,112 @@
+"""What people do at their command line, in the model: by the real inbox, requests and scripts."""
+
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+from models.world import KEYS, START, Replica, World
+from redis import Redis
+from redis.exceptions import ConnectionError as NotConnected
+
+from kuber_cron.common.acting import Acts, Done
+from kuber_cron.common.answers import Made
+from kuber_cron.common.request import Request
+from kuber_cron.common.store import Store, text
+from kuber_cron.scheduler.inbox import Inbox, Rights
+
+
+class Paper(Store):
+    """A store that keeps what was sent to make runs, and may lose a request or its answer."""
+
+    def __init__(self, client: Redis) -> None:
+        super().__init__(client, KEYS)
+        self.fault = ""
+        self.sent: list[tuple[Any, ...]] = []
+
+    def call(self, script: str, *args: Any) -> Any:
+        if script != "manual":
+            return super().call(script, *args)
+        self.sent.append(args)
+        fault, self.fault = self.fault, ""
+        if fault == "request lost":
+            raise NotConnected(fault)
+        reply = super().call(script, *args)
+        if fault == "answer lost":
+            raise NotConnected(fault)
+        return reply
+
+
+class People:
+    """All of them; whoever leads has one inbox for all terms, as each replica has."""
+
+    def __init__(self, client: Redis, world: World) -> None:
+        self.client = client
+        self.world = world
+        self.acts = Acts(Store(client, KEYS), "somebody@model")
+        self.paper = Paper(client)
+        self.asked: list[Request] = []
+
+    def inbox(self, replica: Replica) -> Inbox:
+        """That replica's look into the requests, under the term that it believes in."""
+        made = Inbox(
+            lambda: self.client,
+            KEYS,
+            Rights(),
+            clock=_RedisClock(self.acts),  # type: ignore[arg-type] # what it asks of one
+            token=lambda: replica.term,
+            catalog=lambda: self.world.catalog,
+        )
+        made._store = self.paper
+        return made
+
+    def ask(self, job: str, action: str, *, force: bool, chain: bool, back: int) -> Request:
+        """A request stands in the list."""
+        now = self.world.clock.at
+        more: dict[str, Any] = {"chain": chain}
+        if action == "backfill":
+            more = {"from_at": now - timedelta(minutes=back, seconds=1), "to_at": now + timedelta(seconds=1)}
+        made = self.acts.new(job=job, action=action, force=force, **more)  # type: ignore[arg-type] # its attributes
+        self.acts._request("put", made.id, made.to_bytes(), "", 3_600_000)
+        self.asked.append(made)
+        return made
+
+    def answer(self, fault: str = "") -> None:
+        """The leader looks; a request whose answer is lost is looked at again."""
+        self.paper.fault = fault
+        with suppress(NotConnected):
+            self.inbox(self.world.leader).drain()
+        self.paper.fault = ""
+        self.inbox(self.world.leader).drain()
+
+    def withdraw_all(self) -> None:
+        """Nobody waits any more."""
+        for asked in self.asked:
+            self.acts._request("withdraw", asked.id)
+        self.asked.clear()
+
+    def made_for(self, asked: Request) -> list[Made]:
+        """What its answer says."""
+        word, *items = self.acts._request("look", asked.id)
+        return [Made.from_text(item) for item in items] if word == "ANSWERED" else []
+
+    def send_again(self, i: int) -> list[str]:
+        """What was sent to make runs arrives once more; the script's answer."""
+        args = self.paper.sent[i % len(self.paper.sent)]
+        return [text(part) for part in Store.call(self.paper, "manual", *args)]
+
+    def stop(self, run: str) -> Done:
+        return self.acts.stop(run)
+
+    def retry(self, run: str, *, force: bool) -> Done:
+        return self.acts.retry(run, again=True, force=force)
+
+
+class _RedisClock:
+    def __init__(self, acts: Acts) -> None:
+        self._acts = acts
+
+    def now(self) -> datetime:
+        return self._acts.now()
+
+    def elapsed(self) -> float:
+        return (self._acts.now() - START).total_seconds()

@@ -41,7 +41,7 @@ _MISSED = re.compile(r'^cron_job_missed_total\{job="([^"]*)",reason="([^"]*)"\} 
 STAYS = (
     "rq:kuber-cron:fence", "rq:kuber-cron:lease", "rq:kuber-cron:cursor", "rq:kuber-cron:log:", "rq:kuber-cron:past:",
     "rq:kuber-cron:missed", "rq:kuber-cron:ended", "rq:kuber-cron:counters", "rq:kuber-cron:lost", "rq:kuber-cron:stats:", "rq:kuber-cron:boot",
-    "rq:kuber-cron:bounds", "rq:kuber-cron:sizes:", "rq:kuber-cron:acts", "rq:kuber-cron:acted", "rq:kuber-cron:changed",
+    "rq:kuber-cron:jobs", "rq:kuber-cron:bounds", "rq:kuber-cron:sizes:", "rq:kuber-cron:acts", "rq:kuber-cron:acted", "rq:kuber-cron:changed",
     "rq:kuber-cron:history:", "rq:kuber-cron:claims", "rq:queues", "rq:finished:", "rq:failed:", "rq:canceled:", "rq:kuber-cron:groups",
 )  # fmt: skip
 

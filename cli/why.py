@@ -10,7 +10,6 @@ import typer
 from kuber_cron.cli import instants, looking, options, output, run_rows
 from kuber_cron.cli.command import Command
 from kuber_cron.cli.paper import Column, Paper, Style, style_of
-from kuber_cron.common import spans
 
 _PATIENCE = timedelta(seconds=2)  # a leader decides within a second
 
@@ -170,8 +169,6 @@ def _told(answer: "Answer", seen: "WhyView", paper: Paper) -> Sequence[str]:
         ]
         columns = (Column("  DECIDED"), Column("DECISION", style=style_of), Column("BY"))
         lines += ["", *paper.table(columns, [[f"  {row[0]}", *row[1:]] for row in rows])]
-    if answer.late_seconds is not None and answer.verdict in {"queued", "held"}:
-        lines[1] += f", decided {spans.duration(answer.late_seconds)} after it was due"
     return lines
 
 

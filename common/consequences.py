@@ -56,7 +56,12 @@ def _about_decision(facts: Facts, at: datetime, finding: Finding) -> Iterator[st
         )
     if entry.reason == "suspended":
         yield from _paused_by(facts, entry.decided_at)
-    if entry.reason == "predecessor" and facts.card is not None:
+    if entry.reason == "predecessor":
+        yield from _see_predecessors(facts, at)
+
+
+def _see_predecessors(facts: Facts, at: datetime) -> Iterator[str]:
+    if facts.card is not None:
         yield from (f"see: kuber-cron why {other} {_iso(at)}" for other in facts.card.after)
 
 
@@ -126,6 +131,8 @@ def _about_run(facts: Facts, finding: Finding) -> Iterator[str]:
             yield f"attempt {run.attempt} has ended ({run.outcome}), and another is to come{when}"
         case "ended":
             yield _ended(facts, run)
+            if run.outcome == "predecessor" and run.scheduled_at is not None:
+                yield from _see_predecessors(facts, run.scheduled_at)
     if run.stop and run.state != "ended":
         yield f"it has been told to stop: {run.stop}"
 

@@ -77,6 +77,7 @@ class Decider:
         self._repairing: dict[str, str] = {}
         self._failing: dict[str, tuple[str, datetime]] = {}  # each job's failure as last said, and when
         self._removed: set[str] = set()
+        self._dropping: set[str] = set()  # their removal was sent, and not answered yet
         self._boot = Boot(boot_token, is_new=False)
         self._epoch: int | None = None
         self._catalog_version = 0
@@ -88,7 +89,10 @@ class Decider:
     def forget(self) -> None:
         """Nothing is believed any more; the cursors are remembered, to notice what Redis may lose."""
         if self._epoch is not None:
-            self._memory = Memory(self._epoch, self._cursors, self._dispatcher.through)
+            # That a cursor which we have asked to be dropped is gone says nothing, whether the answer came or not.
+            known = {job: cursor for job, cursor in self._cursors.items() if job not in self._dropping}
+            self._memory = Memory(self._epoch, known, self._dispatcher.through)
+        self._dropping.clear()
         self._epoch = None
         self._agenda.clear()
         self._ahead.clear()
@@ -309,6 +313,8 @@ class Decider:
         for job in sorted(self._removed):
             removed_at = min(catalog.loaded_at, now)
             for decision in planner.plan_removal(job, self._cursors.get(job, ""), removed_at, now):
+                if decision.kind == "drop":
+                    self._dropping.add(job)
                 yield self._dispatcher.item(decision, None)
         self._removed = set()
 
@@ -348,6 +354,8 @@ class Decider:
     def _take_in(self, verdict: Verdict, catalog: Catalog) -> None:
         decision = verdict.decision
         job = decision.job
+        if decision.kind == "drop":
+            self._dropping.discard(job)
         if verdict.applied:
             self._troubled.discard(job)
             self._repairing.pop(job, None)

@@ -28,6 +28,7 @@ def check(history: History) -> list[Violation]:
         *lateness(history),
         *leftovers(history),
         *metrics(history),
+        *by_hand(history),
         *runs.check(history),
     ]
     if history.loses_state:
@@ -269,6 +270,30 @@ def lateness(history: History) -> Iterator[Violation]:
             )
 
 
+# --- by hand ---------------------------------------------------------------------------------------------
+
+
+def by_hand(history: History) -> Iterator[Violation]:
+    """What was asked for and answered became one run, what was withdrawn or refused none, and nothing else was made."""
+    made: dict[str, list[str]] = defaultdict(list)
+    for entry in history.entries:
+        if entry.decision == "triggered":
+            made[entry.run].append(entry.job)
+    unasked = set(made)
+    for asked in history.asked:
+        runs_of = [run for run in made if run.endswith(asked.mark)]
+        unasked -= set(runs_of)
+        if asked.run and runs_of != [asked.run]:
+            yield Violation("lost", f"{asked.run} was answered, and {runs_of or 'nothing'} was made")
+        elif not asked.run and runs_of and asked.verdict != "unheard":
+            yield Violation("doubled", f"{runs_of[0]} was made, and the answer was {asked.verdict}")
+    for run, jobs in sorted(made.items()):
+        if len(jobs) > 1:
+            yield Violation("doubled", f"{run} was made {len(jobs)} times")
+    for run in sorted(unasked):
+        yield Violation("invented", f"{run} was made, and nobody asked for it")
+
+
 # --- 7 and 8: what is left, and what is counted -----------------------------------------------------------
 
 
@@ -288,10 +313,16 @@ def metrics(history: History) -> Iterator[Violation]:
     """Invariant 8: the counters equal the log."""
     skipped: Counter[str] = Counter()
     attempted = {final.run for final in history.finals if final.attempt}
+    asked = {entry.run for entry in history.entries if entry.decision == "triggered"}
     for entry in history.entries:
         if entry.decision == "skipped":
             skipped[f"{entry.job}|{entry.reason}"] += entry.count
-        elif entry.decision == "ended" and entry.reason != "replaced" and entry.run not in attempted:
+        elif (
+            entry.decision == "ended"
+            and entry.reason != "replaced"
+            and entry.run not in attempted
+            and entry.run not in asked
+        ):
             skipped[f"{entry.job}|{entry.reason}"] += 1
         elif entry.decision == "error" and entry.run:
             skipped[f"{entry.job}|error"] += 1

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Self
 
 import redis
-from tests.faults.history import History, Span
+from tests.faults.history import Asked, History, Span
 from tests.faults.jobs import JobFile, boot_offset, read_lines
 from tests.faults.member import Member, Role
 from tests.faults.proxy import Proxies
@@ -41,7 +41,7 @@ _MISSED = re.compile(r'^cron_job_missed_total\{job="([^"]*)",reason="([^"]*)"\} 
 STAYS = (
     "rq:kuber-cron:fence", "rq:kuber-cron:lease", "rq:kuber-cron:cursor", "rq:kuber-cron:log:", "rq:kuber-cron:past:",
     "rq:kuber-cron:missed", "rq:kuber-cron:ended", "rq:kuber-cron:counters", "rq:kuber-cron:lost", "rq:kuber-cron:stats:", "rq:kuber-cron:boot",
-    "rq:kuber-cron:jobs", "rq:kuber-cron:bounds", "rq:kuber-cron:sizes:", "rq:kuber-cron:acts", "rq:kuber-cron:acted", "rq:kuber-cron:changed",
+    "rq:kuber-cron:bounds", "rq:kuber-cron:sizes:", "rq:kuber-cron:acts", "rq:kuber-cron:acted", "rq:kuber-cron:changed", "rq:kuber-cron:jobs", "rq:kuber-cron:schedulers",
     "rq:kuber-cron:history:", "rq:kuber-cron:claims", "rq:queues", "rq:finished:", "rq:failed:", "rq:canceled:", "rq:kuber-cron:groups",
 )  # fmt: skip
 
@@ -268,7 +268,14 @@ class Cluster:
         """Remember how many descriptors each process has now."""
         self._early = {(m.name, m.pid): m.descriptors() for m in self.members if m.pid}
 
-    def end(self, until: float, *, faults: Sequence[object] = (), loses_state: bool = False) -> History:
+    def end(
+        self,
+        until: float,
+        *,
+        faults: Sequence[object] = (),
+        asked: tuple[Asked, ...] = (),
+        loses_state: bool = False,
+    ) -> History:
         """Everything is stopped in order; what was taken down."""
         late = {(m.name, m.pid): m.descriptors() for m in self.members if m.pid}
         descriptors = {
@@ -300,6 +307,7 @@ class Cluster:
             finals=tuple(recorder.finals.values()),
             sightings=recorder.sightings(),
             faults=(*faults, *recorder.stalls),  # type: ignore[arg-type] # they are Faults
+            asked=asked,
             until=until,
             ttl=self.setup.times.ttl,
             unheard=tuple(Span(began=span.began, ended=span.ended) for span in recorder.unheard),

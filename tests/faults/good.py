@@ -2,7 +2,7 @@
 
 import random
 
-from tests.faults.history import Entry, Fault, Final, History, Job, Line, Period, Push, Sighting, stamp
+from tests.faults.history import Asked, Entry, Fault, Final, History, Job, Line, Period, Push, Sighting, stamp
 
 START = 1_800_000_000
 """A whole minute."""
@@ -42,6 +42,7 @@ class Story:
         self.finals: list[Final] = []
         self.sightings: list[Sighting] = []
         self.faults: list[Fault] = []
+        self.asked: list[Asked] = []
         self._seq = 0
 
     def _terms(self) -> list[tuple[float, int, str]]:
@@ -64,6 +65,7 @@ class Story:
         """The whole history, of all jobs."""
         for job in jobs():
             self._job(job)
+        self._ask()
         # A leader is killed, and what was due meanwhile is decided by the next.
         self.faults.append(Fault(kind="kill-leader", hits="leader", began=KILLED, ended=KILLED, recovery=5.6))
         missed: dict[str, int] = {}
@@ -81,12 +83,27 @@ class Story:
             finals=tuple(self.finals),
             sightings=tuple(self.sightings),
             faults=tuple(self.faults),
+            asked=tuple(self.asked),
             until=self.until,
             missed=missed,
             exported={name: count for name, count in missed.items() if "suspended" not in name},
             through=decided,
             descriptors={"scheduler-1": (20, 24)},
         )
+
+    def _ask(self) -> None:
+        """Somebody triggers a job now and then; not every answer is heard."""
+        tick = jobs()[0]
+        for second in (3, 9, 15, 26):
+            at = START + second + self.rng.random()
+            mark = f"-m{self.rng.randrange(16**8):08x}"
+            run = f"{tick.id}-{stamp(at)}{mark}"
+            verdict = self.rng.choice(("queued", "queued", "withdrawn", "unheard"))
+            if verdict == "queued" or (verdict == "unheard" and self.rng.random() < 0.5):
+                self.log(tick.id, at, "triggered", int(at), run=run)
+                self._run(tick, run, at)
+            answered = run if verdict == "queued" else ""
+            self.asked.append(Asked(job=tick.id, at=at, mark=mark, verdict=verdict, run=answered))
 
     def _job(self, job: Job) -> None:
         self.log(job.id, START - 4.5, "moved", START - 5, reason="first seen", count=0)

@@ -157,6 +157,23 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A run that somebody asked for.
+
+    Attributes:
+        mark: What the id of its run ends in.
+        verdict: ``queued`` or ``held``; ``refused`` or ``withdrawn``: there is none; ``unheard``: either.
+        run: The run's id, where there is one.
+    """
+
+    job: str
+    at: float
+    mark: str
+    verdict: str
+    run: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
     """A stretch of time."""
 
@@ -188,6 +205,7 @@ class History:
     finals: tuple[Final, ...] = ()
     sightings: tuple[Sighting, ...] = ()
     faults: tuple[Fault, ...] = ()
+    asked: tuple[Asked, ...] = ()
     until: float
     ttl: float = 4.0
     unheard: tuple[Span, ...] = ()
@@ -217,7 +235,7 @@ class History:
 
 _PARTS: dict[str, type] = {
     "jobs": Job, "entries": Entry, "lines": Line, "pushes": Push, "finals": Final, "sightings": Sighting,
-    "faults": Fault, "unheard": Span,
+    "faults": Fault, "asked": Asked, "unheard": Span,
 }  # fmt: skip
 
 

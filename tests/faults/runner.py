@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from tests.apiserver import ApiServer
 from tests.faults import checker, report
+from tests.faults.asker import Asker
 from tests.faults.cluster import Cluster
 from tests.faults.history import History, Violation
 from tests.faults.jobs import IN_FORCE
@@ -73,10 +74,12 @@ def run(
         eventually(cluster.is_up, 60, every=0.2)
         eventually(lambda: cluster.recorder.decided_through(setup.specs[0].id), 30)
         cluster.note_descriptors()
-        nemesis = Nemesis(cluster, api)
+        nemesis, asker = Nemesis(cluster, api), Asker(cluster.server)
+        asker.start()
         faults = nemesis.carry_out(later(steps, QUIET_SECONDS), minutes * 60)
+        asked = asker.stop()
         until = cluster.settle()
-        history = cluster.end(until, faults=faults)
+        history = cluster.end(until, faults=faults, asked=asked)
         ends = {member.name: member.unasked_ends for member in cluster.members}
     return judged(history, directory, seed=seed, minutes=minutes, setup=setup, ends=ends)
 

@@ -9,6 +9,7 @@ from tests.faults.history import UNFINISHED, Final, History, Job, Line, Violatio
 # From its decision to its end, two retries after a second and two included; the longest command takes 3 s.
 ENDS_SECONDS = 10.0
 _BY_THE_COMMAND = frozenset({"success", "failed"})
+_MADE = frozenset({"queued", "held", "triggered"})  # the entries that make a run
 # Commands tell the time in hundredths, and a kill takes a moment to arrive.
 _TOUCH_SECONDS = 0.05
 
@@ -47,8 +48,8 @@ def _gathered(history: History) -> _Seen:
     return _Seen(
         history,
         {job.id: job for job in history.jobs},
-        {entry.run: entry.job for entry in history.entries if entry.decision in {"queued", "held"}},
-        {entry.run: entry.at for entry in history.entries if entry.decision in {"queued", "held"}},
+        {entry.run: entry.job for entry in history.entries if entry.decision in _MADE},
+        {entry.run: entry.at for entry in history.entries if entry.decision in _MADE},
         {entry.run: entry.reason for entry in history.entries if entry.decision in {"ended", "error"}},
         {final.run: final for final in history.finals},
         starts,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.faults import checker
 from tests.faults.good import START, good
-from tests.faults.history import Entry, Fault, History, Line, Push, Sighting, Span, stamp
+from tests.faults.history import Asked, Entry, Fault, History, Line, Push, Sighting, Span, stamp
 
 SEEDS = st.integers(0, 10**6)
 
@@ -264,6 +264,40 @@ def a_dependent_of_a_failed_predecessor(history, rng):
     return replace(history, lines=tuple(replace(e, code=1) if e is end else e for e in history.lines))
 
 
+def a_trigger_that_nobody_made(history, rng):
+    ask = Asked(
+        job="tick",
+        at=START + 20.0,
+        mark="-m00000000",
+        verdict="queued",
+        run=f"tick-{stamp(START + 20)}-m00000000",
+    )
+    return replace(history, asked=(*history.asked, ask))
+
+
+def a_trigger_that_was_withdrawn_and_made(history, rng):
+    one = next(e for e in history.entries if e.job == "tick" and e.decision == "queued")
+    ask = Asked(job="tick", at=START + 20.0, mark="-m00000000", verdict="withdrawn")
+    made = replace(
+        one, decision="triggered", run=f"tick-{stamp(START + 20)}-m00000000", at=START + 20.0, seq=10**6
+    )
+    return replace(and_then(history, made), asked=(*history.asked, ask))
+
+
+def a_trigger_that_was_made_twice(history, rng):
+    one = next(e for e in history.entries if e.job == "tick" and e.decision == "queued")
+    run = f"tick-{stamp(START + 20)}-m00000000"
+    made = [replace(one, decision="triggered", run=run, at=START + 20.0, seq=10**6 + n) for n in range(2)]
+    ask = Asked(job="tick", at=START + 20.0, mark="-m00000000", verdict="queued", run=run)
+    return replace(history, entries=(*history.entries, *made), asked=(*history.asked, ask))
+
+
+def a_run_that_nobody_asked_for(history, rng):
+    one = next(e for e in history.entries if e.job == "tick" and e.decision == "queued")
+    run = f"tick-{stamp(START + 20)}-m00000000"
+    return and_then(history, replace(one, decision="triggered", run=run, at=START + 20.0, seq=10**6))
+
+
 def a_key_without_expiry(history, rng):
     return replace(history, keys=("rq:execution:tick-20270115T080000Z:0a0b",))
 
@@ -335,6 +369,10 @@ MISTAKES: dict[Mistake, str] = {
     more_of_a_group_than_its_limit: "overlap",
     a_dependent_before_its_predecessor: "order",
     a_dependent_of_a_failed_predecessor: "order",
+    a_trigger_that_nobody_made: "lost",
+    a_trigger_that_was_withdrawn_and_made: "doubled",
+    a_trigger_that_was_made_twice: "doubled",
+    a_run_that_nobody_asked_for: "invented",
     a_key_without_expiry: "leak",
     a_process_that_is_left: "leak",
     descriptors_that_grow: "leak",

@@ -17,6 +17,8 @@ CRON_TZ=Europe/Berlin
 0 0 1 1 *  echo dumped; echo 'no space' >&2; exit 2
 # kuber-cron: name=again retries=1 retry_delay=1s
 0 0 1 1 *  echo "attempt $KUBER_CRON_ATTEMPT"; test "$KUBER_CRON_ATTEMPT" = 2
+# kuber-cron: name=chatty
+0 0 1 1 *  seq 1 20000
 # kuber-cron: name=long concurrency=forbid
 @every 1s  echo begun; sleep 3600
 # kuber-cron: name=after after=long
@@ -37,12 +39,14 @@ def house(tmp_path_factory):
         installation(directory, server.url, JOBS) as made,
     ):
         made.failed = made.ask("trigger", "yearly")["runs"][0]["run"]
+        made.chatty = made.ask("trigger", "chatty")["runs"][0]["run"]
         made.retried = made.ask("trigger", "again", "--wait")["runs"][0]["run"]
         made.eventually("failed", made.failed)
+        made.eventually("finished", made.chatty)
         made.running = made.first_run("long")
         made.eventually("started", made.running)
         made.held = made.first_run("after")
-        eventually(lambda: made.client.hlen(KEYS.own("jobs")) == 6, 30)
+        eventually(lambda: made.client.hlen(KEYS.own("jobs")) == 7, 30)
         execution = made.client.hget(KEYS.run(made.running), "execution").decode()
         eventually(lambda: made.client.exists(KEYS.own(f"output:{execution}")), 30)
         eventually(lambda: made.client.hget(KEYS.own("missed"), "long|overlap"), 30)
@@ -55,11 +59,11 @@ def test_status_says_who_leads_who_works_and_what_is_amiss(house):
     assert seen["leader"]["election"] == "redis"
     (scheduler,) = seen["schedulers"]
     assert scheduler["holder"] == seen["leader"]["holder"]
-    assert (scheduler["epoch"], scheduler["jobs"], scheduler["is_valid"]) == (1, 6, True)
+    assert (scheduler["epoch"], scheduler["jobs"], scheduler["is_valid"]) == (1, 7, True)
     (worker,) = seen["workers"]
     assert worker["state"] == "busy"
     assert worker["version"] == scheduler["version"] == seen["client_version"]
-    assert seen["jobs"] == {"total": 6, "failing": 1, "paused": 0, "suspended": 1}
+    assert seen["jobs"] == {"total": 7, "failing": 1, "paused": 0, "suspended": 1}
     assert seen["runs"]["running"] >= 1
     assert seen["runs"]["held"] >= 1
     assert [run["run"] for run in seen["failures"]] == [house.failed]
@@ -93,7 +97,11 @@ def test_runs_of_each_kind_are_told_apart(house):
     assert house.held in [run["run"] for run in house.ask("runs", "--held")["runs"]]
     queued = house.ask("runs", "--queued", "-n", "1")
     assert (queued["runs"][0]["job"], queued["has_more"]) == ("elsewhere", True)
-    assert {run["run"] for run in house.ask("runs", "--ended")["runs"]} == {house.failed, house.retried}
+    assert {run["run"] for run in house.ask("runs", "--ended")["runs"]} == {
+        house.failed,
+        house.retried,
+        house.chatty,
+    }
     assert house.ask("runs", "--failed", "--since", "2099-01-01")["runs"] == []
     assert [run["run"] for run in house.ask("runs", "--failed", "--since", "1h")["runs"]] == [house.failed]
     assert [run["run"] for run in house.runs("long")] == [house.running]
@@ -148,6 +156,30 @@ def test_logs_come_from_redis_or_from_the_log_volume(house):
     assert "there is no attempt 7" in missing.stderr
 
 
+def test_of_a_long_output_both_ends_are_shown_and_what_is_missing_is_told(house):
+    done = house.say("logs", house.chatty)
+    assert done.stdout.startswith("1\n2\n3\n")
+    assert done.stdout.endswith("19999\n20000\n")
+    missing = re.search(
+        r"^note: (\d+) bytes in the middle are not in Redis; the whole is (\S+) on ", done.stderr
+    )
+    assert f"[kuber-cron: {missing[1]} bytes not shown]" in done.stdout
+    document = house.ask("logs", house.chatty)
+    assert (document["is_whole"], document["omitted_bytes"]) == (False, int(missing[1]))
+    assert house.say("logs", house.chatty, "--tail", "2").stdout == "19999\n20000\n"
+    there = {"KUBER_CRON_LOG_DIR": str(house.directory / "logs")}
+    assert house.say("logs", house.chatty, **there).stdout == "".join(f"{n}\n" for n in range(1, 20001))
+
+
+def test_why_answers_for_both_passes_of_a_time_that_comes_twice(house):
+    seen = house.ask("why", "yearly", "2025-10-26T02:30")
+    assert [answer["at"] for answer in seen["answers"]] == ["2025-10-26T00:30:00Z", "2025-10-26T01:30:00Z"]
+    assert "happens twice" in seen["note"]
+    seen = house.ask("why", "yearly", "2025-03-30T02:30")
+    assert len(seen["answers"]) == 1
+    assert "does not exist: 01:59:59 is followed by 03:00:00" in seen["note"]
+
+
 def test_why_answers_for_a_skip_a_suspension_and_what_is_to_come(house):
     ((_, entry),) = house.client.xrevrange(KEYS.own("log:long"), count=1)
     instant = f"{datetime.fromtimestamp(int(entry[b'first']), UTC):%Y-%m-%dT%H:%M:%SZ}"
@@ -188,7 +220,7 @@ def test_an_empty_quarantine_is_an_empty_list(house):
     [
         (["show", "yearl-20260101T000000Z"], "unknown-run", "did you mean yearly?"),
         (["why", "yearl"], "unknown-job", "did you mean yearly?"),
-        (["runs", "nothing-like-it"], "unknown-job", "after, again, elsewhere, long, resting, …"),
+        (["runs", "nothing-like-it"], "unknown-job", "after, again, chatty, elsewhere, long, …"),
         (["jobs", "lang"], "unknown-job", "did you mean long?"),
         (["show", "elsewhere-2"], "ambiguous-run", "elsewhere-2"),
         (["why", "long", "soon"], "usage", "write 2026"),

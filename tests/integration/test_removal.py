@@ -1,6 +1,10 @@
 """What becomes of a job that leaves the files, and of one that is edited (spec: reliability.md §5)."""
 
+import pytest
+import redis
 from tests.deciding import KEYS, T0, job, minute
+
+from kuber_cron.common.errors import RedisUnreachableError
 
 
 def gone(made, at):
@@ -233,3 +237,25 @@ def test_an_edit_of_a_predecessor_and_its_dependent_at_once_keeps_the_order(desk
         assert made.client.hkeys(made.keys.own(f"gates:{made.run(number, 'b')}")) == [
             made.run(number, "a").encode()
         ]
+
+
+def test_a_job_that_comes_back_after_a_removal_without_an_answer_is_new_and_nothing_was_lost(desk):
+    made = desk(job("a"), job("b"))
+    made.minutes(0, 1)
+    made.edit(job("b"), settled_seconds=1e6)
+    call = made.store.call_packed
+
+    def sent_and_never_answered(*arguments):
+        call(*arguments)
+        if arguments[2]:
+            raise redis.TimeoutError("no answer")
+
+    made.store.call_packed = sent_and_never_answered
+    with pytest.raises(RedisUnreachableError):
+        made.decide(minute(1.5))
+    del made.store.call_packed
+    assert made.cursor("a") == ""
+    made.edit(job("a"), job("b"))
+    made.decide(minute(2))
+    assert made.state_lost == 0
+    assert made.words("a")[-1] == "moved first seen"

@@ -88,3 +88,18 @@ def _exists(naive, zone):
 def test_an_instant_survives_its_own_text(moment):
     assert instants.parse(instants.iso(moment), BERLIN).instants == (moment,)
     assert instants.iso(moment).endswith("Z")
+
+
+@pytest.mark.parametrize(
+    ("text", "now", "meant"),
+    [
+        ("02:30", "2026-03-01T03:00:00+01:00", "2026-03-01T02:30:00"),
+        ("02:30", "2026-03-01T02:30:00+01:00", "2026-03-01T02:30:00"),
+        ("02:30", "2026-03-01T02:29:59+01:00", "2026-02-28T02:30:00"),
+        ("2:30:15", "2026-03-01T00:10:00+00:00", "2026-02-28T02:30:15"),
+        ("2026-03-01", "2026-03-01T03:00:00+01:00", "2026-03-01"),
+        ("soon", "2026-03-01T03:00:00+01:00", "soon"),
+    ],
+)
+def test_a_time_of_day_alone_is_the_last_one_that_has_come(text, now, meant):
+    assert instants.of_day(text, datetime.fromisoformat(now), ZoneInfo("Europe/Berlin")) == meant

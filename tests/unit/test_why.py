@@ -401,7 +401,13 @@ RUNS = {
     "over": ({"run": run(attempt=3, outcome="timed_out")}, "it ended after 3 attempts: timed_out"),
     "replaced": ({"run": run(outcome="replaced")}, "replaced by a later run"),
     "removed": ({"run": run(outcome="removed")}, "somebody deleted it"),
-    "without its predecessor": ({"run": run(outcome="predecessor")}, "a predecessor did not succeed"),
+    "without its predecessor": (
+        {
+            "run": run(outcome="predecessor", scheduled_at=minute(5)),
+            "card": Card(schedule="@after", after=("extract",)),
+        },
+        "a predecessor did not succeed / see: kuber-cron why extract 2026-03-01T00:05:00Z",
+    ),
     "over its deadline": ({"run": run(outcome="deadline")}, "its deadline passed while it was held"),
 }
 

@@ -82,7 +82,9 @@ def test_a_forced_trigger_runs_beside_the_others(desk, hand):
     assert hand.take() == one.run
 
 
-def test_an_occurrence_that_was_due_before_a_trigger_and_decided_after_it_waits_for_all_that_goes_on(desk, hand):
+def test_an_occurrence_that_was_due_before_a_trigger_and_decided_after_it_waits_for_all_that_goes_on(
+    desk, hand
+):
     """Its jitter had not passed yet when two runs were asked for, one of them by force."""
     made = seen(desk, job(concurrency="queue", max_running=5))
     asker = Asker(made)
@@ -494,6 +496,15 @@ def test_rubbish_in_the_inbox_does_not_hold_up_a_request_behind_it(desk, redis_c
     redis_client.set(KEYS.own(f"request:{strange}"), "no hash")
     redis_client.rpush(KEYS.own("requests"), "x" * 100_000, "", strange, *[str(n) for n in range(300)])
     assert verdicts(asker.trigger()) == ["queued"]
+
+
+def test_a_flood_of_requests_is_dealt_with_a_part_at_a_time(desk):
+    made = seen(desk)
+    asker = Asker(made)
+    for _ in range(150):
+        asker.put(asker.request())
+    assert [asker.inbox.drain() for _ in range(3)] == [100, 50, 0]
+    assert len(made.queued()) == 150
 
 
 def test_a_request_under_anothers_id_is_refused(desk, redis_client):

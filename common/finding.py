@@ -12,6 +12,7 @@ from kuber_cron.common.errors import AmbiguousRunError, UnknownJobError, Unknown
 from kuber_cron.common.store import Store, text
 
 _SHOWN = 5
+_MANY, _NEAR = 1000, 3
 _MOST_OPEN = 1000  # open runs of a job that are looked through
 _MOST_JOBS = 50  # whose runs are looked through for a beginning; one that fits more jobs is ambiguous anyway
 
@@ -105,10 +106,19 @@ def _unknown(store: Store, word: str) -> UnknownRunError:
 
 def _suggestion(name: str, known: Iterable[str]) -> str | None:
     names = list(known)
-    near = similar.closest(name, names)
+    near = similar.closest(
+        name, names if len(names) <= _MANY else [each for each in names if _is_near(name, each)]
+    )
     if near:
         return f"did you mean {near}?"
     return _list_of(names) if names else "no job is known: has a scheduler been leading with this Redis?"
+
+
+def _is_near(name: str, other: str) -> bool:
+    """Whether it is worth a closer look: so long, and begun or ended so. An optimisation for thousands of names."""
+    return abs(len(name) - len(other)) <= _NEAR and (
+        name[:_NEAR] == other[:_NEAR] or name[-_NEAR:] == other[-_NEAR:]
+    )
 
 
 def _list_of(names: Sequence[str]) -> str:

@@ -82,10 +82,10 @@ def _instant_of(milliseconds: str) -> datetime | None:
 
 
 def state_of(
-    name: str, cursor_text: str, card_text: str, pause: Pause | None, stats: Sequence[bytes | None]
+    name: str, cursor_text: str, card_text: str, pause: Pause | None, stats: Sequence[bytes | None] | None
 ) -> JobState:
     """The job's state, of what Redis holds: cursor, card, ``STATS``; empty texts where it holds none."""
-    ended, outcome, success, seconds, failing = stats
+    ended, outcome, success, seconds, failing = stats or (None,) * len(STATS)
     cursor = cursors.read(cursor_text)
     card = Card.from_text(card_text) if card_text else None
     next_at = _next(name, cursor, card)

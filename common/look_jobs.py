@@ -5,7 +5,6 @@ what the leader decides by; not from files.
 """
 
 from datetime import datetime
-from typing import Any
 
 from kuber_cron.common import job_states
 from kuber_cron.common.cards import is_suspended
@@ -23,11 +22,7 @@ def jobs(store: Store, at: datetime) -> list[JobState]:
         pipe.hgetall(own("paused"))
         cursors, cards, paused = ({text(k): text(v) for k, v in found.items()} for found in pipe.execute())
     names = sorted(cursors.keys() | cards.keys())
-    with client.pipeline(transaction=False) as pipe:
-        ask: Any = pipe.execute_command  # an optimisation: the method for HMGET takes as long again
-        for name in names:
-            ask("HMGET", own(f"stats:{name}"), *job_states.STATS)
-        stats = pipe.execute()
+    stats = store.ask_each([("HMGET", own(f"stats:{name}"), *job_states.STATS) for name in names])
     return [
         job_states.state_of(
             name, cursors.get(name, ""), cards.get(name, ""), job_states.pause_of(name, paused, at), found
@@ -46,11 +41,9 @@ def counts(store: Store, at: datetime) -> JobCounts:
         names, cards, found = pipe.execute()
     jobs = {text(name) for name in names} | {text(name) for name in cards}
     paused = {text(name): text(until) for name, until in found.items()}
-    with client.pipeline(transaction=False) as pipe:
-        ask: Any = pipe.execute_command  # as above
-        for job in jobs:
-            ask("HEXISTS", own(f"stats:{job}"), "failing")
-        failing = sum(pipe.execute())
+    failing = sum(
+        found == 1 for found in store.ask_each([("HEXISTS", own(f"stats:{job}"), "failing") for job in jobs])
+    )
     return JobCounts(
         total=len(jobs),
         failing=failing,

@@ -59,11 +59,14 @@ from typing import Any
 import hiredis
 from redis import Redis
 from redis.commands.core import Script
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 # Decisions kept per job for `why`; the older ones are trimmed by Redis itself.
 LOG_LIMIT = 500
 DAY_SECONDS = 86400
+
+# Commands that are sent before their answers are read, so that neither side waits for the other to read.
+_AT_ONCE = 1000
 
 Value = str | bytes | int | float
 """What a script may be given."""
@@ -136,6 +139,27 @@ class Store:
             self.client.script_load(known.script)
             return self._exchange(command)
 
+    def ask_each(self, commands: Sequence[tuple[Value, ...]]) -> list[Any]:
+        """The replies to these commands, in their order; None where a key is of another kind than it should be.
+
+        Not sent again where Redis goes away. An optimisation for thousands of small reads: redis-py's pipeline takes three times as long.
+        """
+        pool = self.client.connection_pool
+        connection = pool.get_connection()
+        replies: list[Any] = []
+        try:
+            for start in range(0, len(commands), _AT_ONCE):
+                part = commands[start : start + _AT_ONCE]
+                packed = b"".join(hiredis.pack_command(each) for each in part)  # type: ignore[arg-type] # see pack
+                connection.send_packed_command([packed])  # type: ignore[no-untyped-call] # redis-py types it not
+                replies += [_reply(connection) for _ in part]
+        except Exception:
+            connection.disconnect()  # type: ignore[no-untyped-call] # replies may be under way that nobody waits for
+            raise
+        finally:
+            pool.release(connection)
+        return replies
+
     def _exchange(self, command: bytes) -> Any:
         pool = self.client.connection_pool
         connection = pool.get_connection()
@@ -159,6 +183,15 @@ class Store:
                 caller's to resolve: each script says in its header what a repetition does.
         """
         return self._script(script)(keys=[self.keys.own("fence")], args=[self.keys.prefix, *args])
+
+
+def _reply(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except ResponseError as error:
+        if str(error).startswith("WRONGTYPE"):
+            return None
+        raise
 
 
 def pack(values: Sequence[Value]) -> bytes:

@@ -35,6 +35,8 @@ CHANNEL = "asked"
 _LOOK_SECONDS = 1.0
 _LISTEN_SECONDS = 0.25  # how soon the thread notices that it is to end
 _AFTER_ERROR_SECONDS = 1.0
+# Of a flood of requests so many are dealt with before the thread looks whether it is to end.
+_MOST_A_LOOK = 100
 # Runs made in one call, so that Redis is not held for more than ~5 ms.
 BATCH = 50
 
@@ -102,28 +104,28 @@ class Inbox:
             look_at = 0.0
             while not done.is_set():
                 if self._clock.elapsed() >= look_at:
-                    self.drain()
-                    look_at = self._clock.elapsed() + _LOOK_SECONDS
+                    is_flooded = self.drain() >= _MOST_A_LOOK
+                    look_at = self._clock.elapsed() + (0.0 if is_flooded else _LOOK_SECONDS)
                 if pubsub.get_message(timeout=_LISTEN_SECONDS) is not None:
                     look_at = 0.0
 
     # --- one look --------------------------------------------------------------------------------
 
     def drain(self) -> int:
-        """Everything that is asked for is answered, where this replica leads; how many requests that were.
+        """What is asked for is answered, oldest first, where this replica leads; how many requests that were.
 
         Raises:
             FencedError, StateLostError: The term is over; what is left is the next leader's.
             redis.RedisError: Redis did not answer, or refused; what is left is looked at again.
         """
         count = 0
-        while (term := self._token()) is not None:
+        while count < _MOST_A_LOOK and (term := self._token()) is not None:
             word, *rest = self._next(term)
             if word == "OK" and not rest[0]:
                 break
             if word == "OK":
                 self._answer(term, *rest)
-                count += 1
+            count += 1
         return count
 
     def _next(self, term: Term) -> list[str]:

@@ -260,3 +260,19 @@ def test_a_narrow_terminal_leaves_out_what_one_can_do_without(redis_client, redi
     assert max(len(line) for line in sent.splitlines()) <= 70
     assert "SUCCEEDED" not in sent
     assert "SUCCEEDED" in kuber_cron("workers", "--redis-url", redis_url).stdout
+
+
+def test_a_key_that_another_tool_has_spoilt_costs_its_own_job_alone(redis_client, redis_url):
+    desk = Desk(redis_client, job("good"), job("bad"))
+    desk.minutes(0, 1)
+    Hand(redis_client).work()
+    redis_client.set(KEYS.own("stats:bad"), "spoilt")
+    redis_client.hset(KEYS.own("cursor"), "worse", "no cursor")
+    redis_client.hset(KEYS.own("jobs"), "worse", "no card")
+    done = kuber_cron("jobs", "--redis-url", redis_url, "--format", "json")
+    found = {each["job"]: each for each in json.loads(done.stdout)["jobs"]}
+    assert found["good"]["last_outcome"] == "success"
+    assert (found["bad"]["last_outcome"], found["worse"]["next_at"]) == (None, None)
+    assert found["bad"]["next_at"]
+    assert kuber_cron("status", "--redis-url", redis_url).returncode == 0
+    assert kuber_cron("why", "worse", "--redis-url", redis_url).returncode == 0

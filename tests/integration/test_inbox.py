@@ -498,6 +498,15 @@ def test_rubbish_in_the_inbox_does_not_hold_up_a_request_behind_it(desk, redis_c
     assert verdicts(asker.trigger()) == ["queued"]
 
 
+def test_a_flood_of_requests_is_dealt_with_a_part_at_a_time(desk):
+    made = seen(desk)
+    asker = Asker(made)
+    for _ in range(150):
+        asker.put(asker.request())
+    assert [asker.inbox.drain() for _ in range(3)] == [100, 50, 0]
+    assert len(made.queued()) == 150
+
+
 def test_a_request_under_anothers_id_is_refused(desk, redis_client):
     made = seen(desk)
     asker = Asker(made)

@@ -109,23 +109,16 @@ class Load:
 
     @contextmanager
     def fault(
-        self,
-        kind: str,
-        hits: str,
-        *,
-        recovery: float | None = None,
-        overlaps: bool = False,
-        at_once: bool = False,
+        self, kind: str, hits: str, *, recovery: float | None = None, overlaps: bool = False
     ) -> Iterator[None]:
-        """Note what the block does. ``at_once``: whatever it waits for, the fault is its first moment."""
+        """Note what the block does."""
         began = time.time()
         yield
-        ended = began if at_once else time.time()
         self._faults.append(
-            Fault(kind=kind, hits=hits, began=began, ended=ended, recovery=recovery, overlaps=overlaps)
+            Fault(kind=kind, hits=hits, began=began, ended=time.time(), recovery=recovery, overlaps=overlaps)
         )
 
-    def goes_on(self, seconds: float = 5.0) -> None:
+    def goes_on(self, seconds: float = 3.0) -> None:
         """Jobs are decided and run for so long again: the newest instant moves on and commands write lines."""
         job = self.jobs.known()[0].id
         decided, written = self.recorder.decided_through(job), self.jobs.written()
@@ -136,6 +129,15 @@ class Load:
             return newest >= max(wanted, decided + 1) and self.jobs.written() > written
 
         eventually(is_going_on, seconds + 60, every=0.1)
+
+    def latest_since(self, began: float) -> float:
+        """How long after its instant the latest of the runs was queued that have been decided since."""
+        late = (
+            e.at - e.first
+            for e in self.recorder.entries
+            if e.at >= began and e.run and e.decision == "queued"
+        )
+        return max(late, default=0.0)
 
     def client(self) -> redis.Redis:
         """A client of the stack's Redis; the caller closes it."""

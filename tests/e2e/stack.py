@@ -93,8 +93,10 @@ class Stack:
             **own,
             "COMPOSE_PROJECT_NAME": project,
         }
-        files = [ROOT / "docker-compose.yml", *(OVERRIDES / name for name in overrides)]
-        self._compose = ("docker", "compose", *(word for file in files for word in ("-f", str(file))))
+        files = [str(ROOT / "docker-compose.yml"), *(str(OVERRIDES / name) for name in overrides)]
+        self._compose = ("docker", "compose", *(word for file in files for word in ("-f", file)))
+        # For commands of others: what COMPOSE_FILE has to be.
+        self.files = os.pathsep.join(files)
 
     # --- life --------------------------------------------------------------------------------------------
 
@@ -161,13 +163,6 @@ class Stack:
             f"kuber-cron-scheduler:{self.variables['KUBER_CRON_VERSION']}", "-c", f"kill -KILL {pid}",
         )  # fmt: skip
         eventually(lambda: self.inspect(container)["RestartCount"] > before["RestartCount"], 20, every=0.1)
-
-    def replace(self, container: str) -> None:
-        """Stop it, remove it, and let Compose make another in its place."""
-        service = self.inspect(container)["Config"]["Labels"][_SERVICE]
-        docker("stop", container)
-        docker("rm", container)
-        self.up("--no-deps", "--no-recreate", service)
 
     def disconnect(self, container: str) -> None:
         """Its network cable is pulled."""

@@ -69,15 +69,6 @@ def test_nothing_can_be_written_beside_what_is_meant_for_it(demo, service):
     assert said.split() == ["10001", "tmp"]
 
 
-def test_five_workers_are_one_word_away(demo):
-    demo.up("--scale", "worker=5")
-    eventually(lambda: are_targets_up(demo, TARGETS + 3), 60, every=0.3)
-    eventually(lambda: [s["value"][1] for s in demo.query("cron_workers == 5")], 30, every=0.3)
-    demo.up()
-    eventually(lambda: are_targets_up(demo, TARGETS), 60, every=0.3)
-    assert len(demo.containers("worker")) == 2
-
-
 def test_the_script_shows_an_alert_come_and_go(demo, figure):
     demo.wait_until_well()
     said = run(str(ROOT / "examples/compose/alert.sh"), env=demo.variables, seconds=280)

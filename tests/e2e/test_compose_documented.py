@@ -2,21 +2,17 @@
 
 import re
 import shutil
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.e2e.conftest import Stacks
+from tests.e2e.documented import SECTIONS, follow
 from tests.e2e.stack import ROOT, Stack, wait_for
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
-SECTIONS = {
-    part.partition("\n")[0]: re.findall(r"```(sh|yaml file=\S+)\n(.*?)```", part, re.DOTALL)
-    for part in (ROOT / "docs/compose.md").read_text().split("\n## ")[1:]
-}
 NEEDED = ("docker-compose.yml", "examples/compose", "k8s/components/monitoring")
 
 
@@ -31,20 +27,9 @@ class Site:
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             copy(ROOT / name, directory / name)
 
-    def follow(self, section: str) -> str:
+    def follow(self, section: str, after_each: Callable[[], None] = lambda: None) -> str:
         """Do what the section says; what its commands said."""
-        said = []
-        for kind, text in SECTIONS[section]:
-            if kind == "sh":
-                done = subprocess.run(
-                    ["sh", "-euc", text], cwd=self.directory, env=self.stack.variables, capture_output=True,
-                    text=True, check=False, timeout=240, stdin=subprocess.DEVNULL,
-                )  # fmt: skip
-                assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
-                said.append(done.stdout)
-            else:
-                (self.directory / kind.partition("=")[2]).write_text(text)
-        return "".join(said)
+        return follow(section, self.directory, self.stack.variables, after_each)
 
     def decided(self, job: str) -> list[str]:
         """The decisions about a job, the oldest first."""
@@ -63,9 +48,10 @@ def site(stacks: Stacks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         yield made
 
 
-def test_every_section_that_has_commands_is_followed_here():
-    followed = re.findall(r'follow\("([^"]+)"\)', Path(__file__).read_text())
-    assert followed == [name for name, blocks in SECTIONS.items() if blocks]
+def test_every_section_that_has_commands_is_followed_here_or_under_load():
+    texts = (path.read_text() for path in Path(__file__).parent.glob("test_compose_*.py"))
+    followed = {name for text in texts for name in re.findall(r'follow\("([A-Z][^"]+)"', text)}
+    assert followed == {name for name, blocks in SECTIONS.items() if blocks}
 
 
 def test_one_sees_what_is_coming_what_was_decided_and_what_was_written(site):
@@ -82,9 +68,17 @@ def test_jobs_of_ones_own_are_live_when_they_are_saved(site):
     eventually(lambda: "added while it runs" in site.stack.compose("logs", "worker"), 25, every=0.5)
 
 
-def test_five_workers_come_and_go(site):
-    site.follow("Scale")
-    assert len(site.stack.containers("worker")) == 2
+def test_five_workers_come_are_found_by_prometheus_and_go(site):
+    numbers = iter((5, 2))
+
+    def are_there():
+        number = next(numbers)
+        assert len(site.stack.containers("worker")) == number
+        scraped = f'count(up{{tier="worker"}} == 1) == {number} and on () cron_workers == {number}'
+        wait_for(lambda: bool(site.stack.query(scraped)), wanted=True)
+
+    site.follow("Scale", after_each=are_there)
+    assert next(numbers, None) is None
 
 
 def test_with_a_key_nothing_runs_that_is_not_signed(site):
@@ -102,14 +96,6 @@ def test_with_a_key_nothing_runs_that_is_not_signed(site):
     site.stack.redis("EVAL", forged, "0")
     eventually(lambda: "forged" in site.stack.redis("XRANGE", "rq:kuber-cron:quarantine", "-", "+"), 20)
     wait_for(lambda: bool(site.stack.told() & {"KuberCronRunsQuarantined"}), wanted=True)
-
-
-def test_everything_is_replaced_and_jobs_go_on(site):
-    before = site.stack.containers("worker") + site.stack.containers("scheduler")
-    site.follow("Replace everything while jobs run")
-    after = site.stack.containers("worker") + site.stack.containers("scheduler")
-    assert len(after) == len(before) == 4
-    assert not set(after) & set(before)
 
 
 def test_a_backup_brings_back_what_was_decided_and_jobs_go_on(site):

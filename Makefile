@@ -59,6 +59,7 @@ bench: setup ## schedules, job files, commands, decisions, a worker and acts by 
 	@$(BIN)/python benchmarks/working.py
 	@$(BIN)/python benchmarks/acting.py
 	@$(BIN)/python benchmarks/memory.py
+	@$(BIN)/python benchmarks/reading.py
 
 # -- checking ------------------------------------------------------------------------------------------
 

@@ -69,6 +69,7 @@ bench-full: setup ## everything that is measured, peers in the same run; about h
 	@$(BIN)/python benchmarks/working.py
 	@$(BIN)/python benchmarks/acting.py
 	@$(BIN)/python benchmarks/memory.py
+	@$(BIN)/python benchmarks/reading.py
 
 # -- checking ------------------------------------------------------------------------------------------
 

@@ -1,19 +1,23 @@
 """A whole installation for the tests of commands that look: a Redis, a real scheduler, a real worker, real commands."""
 
 import contextlib
+import io
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import redis
-from tests.cli_process import COMMAND, environment, kuber_cron
+from tests.cli_process import COMMAND, Said, environment
 from tests.deciding import KEYS
 from tests.validating import problems
 from tests.waiting import eventually
 
+from kuber_cron.cli import app
 from kuber_cron.common import connections
 
 
@@ -46,10 +50,20 @@ class Installation:
                 stderr=log,
             )
 
-    def say(self, *words: str, **extra: str) -> "subprocess.CompletedProcess[str]":
-        """Run the command line to its end, without the installation's log directory unless that is given."""
+    def say(self, *words: str, **extra: str) -> Said:
+        """What the command line comes to, without the installation's log directory unless that is given.
+
+        In this process: ten times quicker, for what does not hang on being a process.
+        """
         settings = {"KUBER_CRON_REDIS_URL": self.url, "KUBER_CRON_LOG_DIR": str(self.directory / "nowhere")}
-        return kuber_cron(*words, cwd=self.directory, **{**settings, **extra})
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            mock.patch.dict(os.environ, environment(**{**settings, **extra}), clear=True),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            status = app.execute(list(words))
+        return Said(status, out.getvalue(), err.getvalue())
 
     def ask(self, *words: str, **extra: str) -> dict[str, Any]:
         """The JSON document that a command answers, as it is documented."""

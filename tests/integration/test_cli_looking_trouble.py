@@ -276,3 +276,10 @@ def test_a_key_that_another_tool_has_spoilt_costs_its_own_job_alone(redis_client
     assert found["bad"]["next_at"]
     assert kuber_cron("status", "--redis-url", redis_url).returncode == 0
     assert kuber_cron("why", "worse", "--redis-url", redis_url).returncode == 0
+
+
+def test_the_redis_of_a_run_in_this_directory_is_found_without_any_address(tmp_path, redis_server):
+    redis_server(tmp_path / ".kuber-cron" / "redis", appendfsync="no")
+    done = kuber_cron("status", cwd=tmp_path)
+    assert done.returncode == 0
+    assert str(tmp_path / ".kuber-cron" / "redis" / "redis.sock") in done.stdout

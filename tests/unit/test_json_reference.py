@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests import validating
 
-from kuber_cron import cli
+from kuber_cron import cli, common
 from kuber_cron.cli import app, json_reference
 from kuber_cron.common import documents, tiers, views
 from kuber_cron.common.errors import KuberCronError
@@ -28,6 +28,10 @@ ELSEWHERE = frozenset(
         "no-cronjobs",
         "input-has-errors",
         "unwritable",
+        "no-such-file",
+        "inexpressible",
+        "unreachable",
+        "unusable-address",
         "bad-schedule",
         "bad-payload",
         "embedded-redis",
@@ -59,8 +63,9 @@ def test_each_attribute_has_a_description():
 
 
 def test_each_error_code_has_its_meaning():
-    for module in pkgutil.iter_modules(cli.__path__):
-        importlib.import_module(f"kuber_cron.cli.{module.name}")
+    for package in (cli, common):
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{package.__name__}.{module.name}")
     found, waiting = set(), [KuberCronError]
     while waiting:
         kind = waiting.pop()

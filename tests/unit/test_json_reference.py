@@ -21,10 +21,6 @@ ELSEWHERE = frozenset(
     [
         "error",
         "no-jobs",
-        "no-such-file",
-        "inexpressible",
-        "unreachable",
-        "unusable-address",
         "no-cronjobs",
         "input-has-errors",
         "unwritable",

@@ -28,7 +28,9 @@ def examples(mark):
 
 EXAMPLES, LIVE = examples(""), examples(" live")
 NAMES = [info.name for info in app.app.registered_commands]
-_CHANGING = re.compile(r"\b(in \d+ (s|min|h|d)|\d+ (s|min|h|d) ago|now|after \d+\.\d s)\b")
+_CHANGING = re.compile(
+    r"\b(in \d+ (s|min|m|h|d)( \d\d [smh])?|\d+ (s|min|m|h|d)( \d\d [smh])? ago|now|after \d+\.\d s)\b"
+)
 
 
 def said(text):
@@ -60,7 +62,7 @@ def test_an_example_says_what_the_page_shows(tmp_path, words, _, shown):
 _STANDS_FOR = (
     (r"([-/])\d{8}T\d{6}Z(-m[0-9a-f]{8})?", r"\1<instant>"),
     (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| [A-Z]+)?", "<instant>"),
-    (r"\bin \d+ (s|min|h|d)\b|\b\d+ (s|min|h|d) ago\b|\bnow\b", "<time>"),
+    (r"\bin \d+ (s|min|m|h|d)( \d\d [smh])?\b|\b\d+ (s|min|m|h|d)( \d\d [smh])? ago\b|\bnow\b", "<time>"),
     (r"\b(\d+\.\d+ s|\d+ s|\d+ m \d\d s|\d+ h \d\d m|\d+ d \d\d h)(?!\w)", "<span>"),
     (r"\b[\w.]+_[0-9a-f]{8}\b", "<scheduler>"),
     (r"\b[\w.]+-[0-9a-f]{8}\b", "<worker>"),

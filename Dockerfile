@@ -30,8 +30,14 @@ RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir 
 FROM ${PYTHON_IMAGE} AS build-dashboard
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 COPY requirements/dashboard.txt /source/requirements/
+# The page of workers asks RQ for its own default, pickle, whatever rq-dashboard was told: what is added to
+# RQ's module makes that JSON too.
 RUN python3 -m venv /opt/rq-dashboard \
  && /opt/rq-dashboard/bin/pip install --quiet --require-hashes --no-compile -r /source/requirements/dashboard.txt \
+ && printf '%s\n' 'import os' \
+      'if os.environ.get("RQ_DASHBOARD_JSON_SERIALIZER") == "true":' \
+      '    DefaultSerializer = PickleSerializer = SERIALIZER_ALIASES["pickle"] = JSONSerializer' \
+      >> "$(/opt/rq-dashboard/bin/python -c 'import rq.serializers as s; print(s.__file__)')" \
  && /opt/rq-dashboard/bin/pip uninstall --quiet --yes pip \
  && /opt/rq-dashboard/bin/python -m compileall -q -j 0 /opt/rq-dashboard/lib
 

@@ -1,5 +1,6 @@
 """`docker compose up` with the shipped files and nothing else: what README promises of it."""
 
+import pickle
 import re
 import time
 
@@ -100,3 +101,40 @@ def test_every_panel_of_the_dashboards_has_something_to_show(demo, job):
 
 def has_values(stack, expression):
     return any(sample["value"][1] != "NaN" for sample in stack.query(expression))
+
+
+class Forged:
+    """A pickle that runs a command where it is read."""
+
+    def __reduce__(self):
+        import os
+
+        return os.system, ("touch /tmp/ran",)
+
+
+def test_a_forged_pickle_in_a_run_that_runs_does_not_run_on_the_page_of_workers(demo):
+    running = 'return redis.call("ZRANGE", "rq:wip:default", 0, -1)'
+
+    def slow():
+        return next(
+            (run.partition(":")[0] for run in demo.redis("EVAL", running, "0").split() if "slow-" in run), ""
+        )
+
+    run = eventually(slow, 40, every=0.2)
+    forge = (
+        'local key = "rq:job:" .. ARGV[1]; local kept = redis.call("HGET", key, "data") '
+        'redis.call("HSET", key, "kept", kept) '
+        "local raw = ARGV[2]:gsub('..', function(pair) return string.char(tonumber(pair, 16)) end) "
+        'return redis.call("HSET", key, "data", raw)'
+    )
+    mend = (
+        'local key = "rq:job:" .. ARGV[1]; redis.call("HSET", key, "data", redis.call("HGET", key, "kept")) '
+        'return redis.call("HDEL", key, "kept")'
+    )
+    demo.redis("EVAL", forge, "0", run, pickle.dumps(Forged()).hex())
+    try:
+        demo.ask("DASHBOARD_PORT", "/0/data/workers.json")
+        assert "ran" not in demo.execute(demo.the_only("dashboard"), "ls", "/tmp").split()
+    finally:
+        demo.redis("EVAL", mend, "0", run)
+    eventually(lambda: demo.ask("DASHBOARD_PORT", "/0/data/workers.json"), 10)

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 PICTURES = ROOT / "docs" / "pictures"
 ARGUMENTS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--window-size=1280,800",
+    "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--window-size=1280,900",
 )  # fmt: skip
 # The columns of the table of queues, in order, and the key of what each one counts.
 REGISTRIES = {
@@ -160,3 +160,17 @@ def test_a_failed_run_tells_why(page, payments_fail):
     page.keep("rq-dashboard-failure")
     assert f"Job ID: {run}" in text
     assert "Exception Info:\nfailed (exit code 1)\nno payments today" in text
+
+
+def test_the_workers_are_there_with_what_they_run(page):
+    page.open("/0/view/workers")
+    eventually(
+        lambda: any(row[1:2] != ["idle"] for row in page.rows("#workers tbody tr") if len(row) > 2),
+        40,
+        every=0.2,
+    )
+    page.keep("rq-dashboard-workers")
+    rows = [row for row in page.rows("#workers tbody tr") if len(row) > 2]
+    hosts = {page.stack.inspect(name)["Config"]["Hostname"] for name in page.stack.containers("worker")}
+    assert len(rows) == len(hosts)
+    assert all(any(host in row[0] for row in rows) for host in hosts)

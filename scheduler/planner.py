@@ -162,7 +162,8 @@ def plan_repair(entry: Entry, stored: str, known: str, now: datetime) -> tuple[D
 def plan_removal(job: str, stored: str, removed_at: datetime, now: datetime) -> tuple[Decision, ...]:
     """What becomes of the cursor of a job that left the files at ``removed_at`` (spec: reliability.md §5).
 
-    Its instants up to then that nobody has decided are recorded as ``removed``; then the cursor is dropped.
+    Its instants up to then that nobody has decided are recorded as ``removed``; then the cursor is dropped, which says
+    from when to when nothing was decided of it.
     """
     whole_now = now.replace(microsecond=0)
     drop = Decision(
@@ -170,7 +171,7 @@ def plan_removal(job: str, stored: str, removed_at: datetime, now: datetime) -> 
         job=job,
         believed=stored,
         cursor="",
-        first=whole_now,
+        first=min(removed_at.replace(microsecond=0), whole_now),
         last=whole_now,
         reason="removed",
         due_at=whole_now,

@@ -96,9 +96,13 @@ def test_an_edit_a_removal_and_a_return_are_told(desk, ask):
         "queued",
     ]
     assert "no instant of the schedule in force then" in ask(3).sentence
-    leader.edit(settled_seconds=999.0)
-    leader.decide(minute(12))
+    leader.edit()
+    leader.decide(minute(16))  # the removal does not count yet, and nobody decides 15 any more
+    leader.settled_seconds = 999.0
+    leader.decide(minute(17))
     assert ask(15).verdict == "not_in_files"
+    assert "it had been removed by 2026-03-01 00:11:00 UTC" in ask(15).sentence
+    assert ask(18).verdict == "not_in_files"
     assert ask(10).verdict == "queued"
     leader.edit(job(schedule="*/5 * * * *"))
     leader.minutes(20, 26)

@@ -255,6 +255,7 @@ def test_a_removal_accounts_for_every_open_instant_and_then_drops_the_cursor(sch
     assert len(skips) <= 1
     assert (drop.kind, drop.cursor) == ("drop", "")
     assert drop.believed == (skips[0].cursor if skips else stored)
+    assert (drop.first, drop.last) == (removed_at, removed_at + timedelta(seconds=more))
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kuber_cron.common import attempts, documents, runs
+from kuber_cron.common.cards import Card
 from kuber_cron.common.decisions import Logged
 from kuber_cron.common.job_states import state_of
 from kuber_cron.common.jobs import Job
 from kuber_cron.common.records import RUN_FIELDS, Run
+from kuber_cron.common.schedule import Schedule
 from kuber_cron.common.tiers import Worker
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -199,3 +201,18 @@ def test_whatever_redis_holds_of_a_job_its_state_is_told(cursor, card, stats):
 def test_whatever_stands_in_a_workers_hash_is_read(fields):
     found = Worker.from_fields("w", fields, is_alive=True, running=0, claimed=0)
     assert json.dumps(documents.plain(found))
+
+
+def test_the_next_run_of_a_spread_schedule_is_the_jobs_own_or_its_predecessors():
+    cursor = f"{int(AT.timestamp())}|UTC|H H * * *"
+    cards = [Card(schedule="H H * * *"), Card(schedule="@after", timed_by="extract", delay=60.0)]
+    one, other, after = (
+        state_of(name, cursor, card.to_text(), None, None)
+        for name, card in (("one", cards[0]), ("other", cards[0]), ("report", cards[1]))
+    )
+    found = {
+        name: Schedule.parse("H H * * *", "UTC", name).next_after(AT) for name in ("one", "other", "extract")
+    }
+    assert [one.next_at, other.next_at, after.next_at] == list(found.values())
+    assert len(set(found.values())) == 3
+    assert (after.due_at - after.next_at).total_seconds() == 60

@@ -245,6 +245,27 @@ CASES = {
         "it had been removed by 2026-03-01 00:10:00 UTC",
         "",
     ),
+    "just as it left the files": (
+        replace(facts(entry("queued", 5), entry("dropped", 10, 13, reason="removed")), cursor=None),
+        10,
+        "no_instant",
+        "it is no instant",
+        "",
+    ),
+    "since it left the files, and before that counted": (
+        replace(facts(entry("queued", 5), entry("dropped", 10, 13, reason="removed")), cursor=None),
+        12,
+        "not_in_files",
+        "it had been removed by 2026-03-01 00:10:00 UTC",
+        "",
+    ),
+    "at an edit": (
+        facts(entry("queued", 5), entry("moved", 20, reason="edited")),
+        20,
+        "no_instant",
+        "no instant of the schedule in force then",
+        "",
+    ),
     "since it left the files": (
         replace(facts(entry("queued", 5), entry("dropped", 10, reason="removed")), cursor=None),
         15,
@@ -416,6 +437,12 @@ RUNS = {
 def test_what_became_of_the_run_follows(name):
     told, sentence = RUNS[name]
     assert sentence in said(facts(entry("queued", 5), **told), 5)[2]
+
+
+def test_a_pause_does_not_hold_up_the_instant_at_which_it_ends():
+    known = facts(now=minute(60), pause=Pause(until=minute(61)))
+    assert "paused" not in said(known, 61)[2]
+    assert "paused" in said(replace(known, pause=Pause(until=minute(61.1))), 61)[2]
 
 
 def test_a_run_whose_record_is_gone_ended_as_the_log_says():

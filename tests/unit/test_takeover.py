@@ -14,6 +14,7 @@ from kuber_cron.common.export import to_kubernetes
 from kuber_cron.common.jobs import Job
 from kuber_cron.common.pods import Choices
 from kuber_cron.common.takeover import Wishes
+from kuber_cron.worker.command import working_directory
 
 # A CronJob of which nothing is said but its image.
 PLAIN = {
@@ -621,8 +622,16 @@ def test_no_value_of_a_field_makes_it_raise(changes):
 
 
 def as_kubernetes_says_it(job):
-    """The job with its schedule in the words that come back."""
-    return replace(job, schedule=kube_schedule.read(kube_schedule.written(job)).schedule)
+    """The job in the words that come back: its schedule, and no directory where that is its HOME anyway."""
+    cwd = None if job.cwd == job.env.get("HOME") else job.cwd
+    return replace(job, schedule=kube_schedule.read(kube_schedule.written(job)).schedule, cwd=cwd)
+
+
+def test_a_directory_that_is_the_jobs_home_comes_back_as_its_home():
+    job = Job(id="a", schedule="@daily", command="x", cwd="/h", env={"HOME": "/h"})
+    (back,) = read(text=to_kubernetes([job])[0]).jobs
+    assert bare([back]) == bare([replace(job, cwd=None)])
+    assert working_directory(back.cwd, back.env) == working_directory(job.cwd, job.env) == "/h"
 
 
 @given(job_lists())

@@ -6,7 +6,6 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from kuber_cron.cli import failures
-from kuber_cron.cli.foreground import TIMED_OUT
 from kuber_cron.common import replies, spans
 from kuber_cron.common.answers import End
 from kuber_cron.common.attempts import Attempt
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 _LOOKS = (0.02, 0.25)  # first and longest pause between looks, in seconds
 _AWAY_SECONDS = 60.0  # Redis may be away for so long, a failover say, before the waiting is given up
 _OVER = frozenset({"finished", "failed", "stopped", "canceled"})
-_SIGNAL_BASE = 128  # as every shell has it
 _FIELDS = ("status", "outcome", "execution", "attempt")
 
 
@@ -196,9 +194,9 @@ def _document(attempt: Attempt) -> dict[str, Any]:
 
 def _exit_status(attempt: Attempt) -> int:
     if attempt.outcome == "timed_out":
-        return TIMED_OUT
+        return failures.TIMED_OUT
     if attempt.signal is not None:
-        return _SIGNAL_BASE + attempt.signal
+        return failures.SIGNALLED + attempt.signal
     if attempt.outcome == "success":
         return attempt.exit_code or failures.OK
     return (

@@ -17,6 +17,8 @@ from kuber_cron.cli import output
 from kuber_cron.common.errors import KuberCronError, UsageError
 
 OK, PROBLEM, USAGE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
+# What became of a command, as a shell and timeout(1) say it: 128 and the signal's number, 124 after its time limit.
+SIGNALLED, TIMED_OUT = 128, 124
 
 _DEBUG = "--debug"
 _REPORT = f"this is a defect of Kuber-Cron: please report it as an issue, with the output of the same command with {_DEBUG}"

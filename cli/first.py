@@ -10,8 +10,9 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 
+from kuber_cron.cli import failures
+
 FIRST = 1
-_BY_SIGNAL = 128  # plus its number: what a shell makes of a process that a signal has ended
 # The kernel sends these two to everybody at the terminal, so to the worker too; handed on they would count twice.
 _FROM_TERMINAL = {signal.SIGINT, signal.SIGQUIT}
 # What a fault of our own brings, and what nobody can wait for.
@@ -46,7 +47,7 @@ def run_below(work: Callable[[], int]) -> int:
         for pid, status in _ended():
             if pid == child:
                 code = os.waitstatus_to_exitcode(status)
-                return code if code >= 0 else _BY_SIGNAL - code
+                return code if code >= 0 else failures.SIGNALLED - code
 
 
 def _ended() -> Iterator[tuple[int, int]]:

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from kuber_cron.worker.excerpt import Stream
     from kuber_cron.worker.supervisor import Supervisor
 
-TIMED_OUT = 124  # as timeout(1) has it
-_SIGNAL_BASE = 128  # as every shell has it
 _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 
 
@@ -199,11 +197,11 @@ def exit_status(ended: "Ended", asked: signal.Signals | None = None) -> int:
     """
     outcome = ended.outcome
     if asked is not None:
-        return _SIGNAL_BASE + asked
+        return failures.SIGNALLED + asked
     if outcome.kind == "timed_out":
-        return TIMED_OUT
+        return failures.TIMED_OUT
     if outcome.signal is not None:
-        return _SIGNAL_BASE + outcome.signal
+        return failures.SIGNALLED + outcome.signal
     return failures.PROBLEM if outcome.exit_code is None else outcome.exit_code
 
 

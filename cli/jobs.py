@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kuber_cron.cli import completing, failures, looking, options, output, reading
+from kuber_cron.cli import completing, failures, looking, options, output
 from kuber_cron.cli.command import Command
 from kuber_cron.cli.paper import Column, Paper, Style, style_of
 from kuber_cron.common import spans
@@ -55,11 +55,13 @@ def jobs(
 
 
 def _named(found: "list[JobState]", names: Sequence[str]) -> "list[JobState]":
+    from kuber_cron.common import finding
+
     if not names:
         return found
     for name in names:
         if not any(fnmatchcase(job.job, name) for job in found):
-            near = reading.suggestion(name, [job.job for job in found])
+            near = finding.near(name, [job.job for job in found])
             raise UnknownJobError(f'there is no job "{name}"', hint=near or "kuber-cron jobs shows all")
     return [job for job in found if any(fnmatchcase(job.job, name) for name in names)]
 

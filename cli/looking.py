@@ -27,9 +27,6 @@ AbsoluteOption = Annotated[
     typer.Option("--absolute", "-a", help="Show instants in full (UTC) instead of how far away they are."),
 ]
 WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Draw it anew every 2 s, until Ctrl-C.")]
-JobArgument = Annotated[
-    str, typer.Argument(metavar="JOB", help="The job's name.", autocompletion=completing.jobs)
-]
 RunArgument = Annotated[
     str,
     typer.Argument(

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn, TextIO
 
+from kuber_cron.cli import failures
 from kuber_cron.cli.paper import Paper, cell_length
 from kuber_cron.common.errors import KuberCronError
 
@@ -19,7 +20,7 @@ EVERY_SECONDS = 2.0
 _SGR = re.compile(r"\x1b\[[0-9;]*m")
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # the other screen, and no cursor
 _HOME, _END_OF_LINE, _REST = "\x1b[H", "\x1b[K", "\x1b[J"
-_TERMINATED = 128 + signal.SIGTERM
+_TERMINATED = failures.SIGNALLED + signal.SIGTERM
 
 
 def watch(draw: Callable[[Paper], Sequence[str]], stream: TextIO, *, absolute: bool, title: str) -> NoReturn:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def why(
-    job: looking.JobArgument,
+    job: options.JobArgument,
     instant: Annotated[
         str | None,
         typer.Argument(

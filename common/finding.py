@@ -5,7 +5,7 @@ newest of the job's runs. There is no list of all runs: those of a job are its o
 beginning has to tell the job, or a beginning of its name.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from kuber_cron.common import runs, similar
 from kuber_cron.common.errors import AmbiguousRunError, UnknownJobError, UnknownRunError
@@ -100,18 +100,21 @@ def _unknown(store: Store, word: str) -> UnknownRunError:
     known = jobs(store)
     if word in known:
         return UnknownRunError(f'"{word}" is a job, and no run of it is known', hint=f"kuber-cron why {word}")
-    near = _suggestion(job, known) if job != word else None
-    return UnknownRunError(f'there is no run "{word}"', hint=near or "kuber-cron runs shows the newest ones")
+    hint = _suggestion(job, known) if job != word else "kuber-cron runs shows the newest ones"
+    return UnknownRunError(f'there is no run "{word}"', hint=hint)
 
 
-def _suggestion(name: str, known: Iterable[str]) -> str | None:
-    names = list(known)
-    near = similar.closest(
+def near(name: str, names: Sequence[str]) -> str | None:
+    """``did you mean backup?`` for the most similar of many names, or None where none is near."""
+    found = similar.closest(
         name, names if len(names) <= _MANY else [each for each in names if _is_near(name, each)]
     )
-    if near:
-        return f"did you mean {near}?"
-    return _list_of(names) if names else "no job is known: has a scheduler been leading with this Redis?"
+    return f"did you mean {found}?" if found else None
+
+
+def _suggestion(name: str, names: Sequence[str]) -> str:
+    nobody = "no job is known: has a scheduler been leading with this Redis?"
+    return near(name, names) or (_list_of(names) if names else nobody)
 
 
 def _is_near(name: str, other: str) -> bool:

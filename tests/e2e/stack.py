@@ -12,9 +12,8 @@ from urllib.parse import quote
 from urllib.request import urlopen
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from tests.faults.ports import free_port
+from tests.faults.redis_server import plain_client
 from tests.waiting import eventually
 
 T = TypeVar("T")
@@ -257,16 +256,7 @@ class PublishedRedis:
 
     def client(self, timeout_seconds: float = 5.0) -> redis.Redis:
         """A client without retries; the caller closes it."""
-        return redis.Redis(
-            host="127.0.0.1",
-            port=self.port,
-            password=self._password,
-            protocol=2,
-            decode_responses=True,
-            socket_timeout=timeout_seconds,
-            socket_connect_timeout=timeout_seconds,
-            retry=Retry(NoBackoff(), 0),
-        )
+        return plain_client(self.port, timeout_seconds, self._password)
 
     def connect(self, timeout_seconds: float) -> socket.socket:
         """A bare connection that takes commands: the password has been given."""

@@ -4,18 +4,16 @@ import contextlib
 import json
 import pickle
 import secrets
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from waiting import eventually
+from tests.e2e.stack import ROOT, docker, run
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-ROOT = Path(__file__).parents[2]
 TIERS = ("scheduler", "worker")
 TARGETS = (*TIERS, "dashboard")
 HARDENED = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges:true")
@@ -27,27 +25,10 @@ JOBS = """
 """
 
 
-def docker(*words: str, stdin: str | None = None) -> str:
-    """The output of a docker command; its failure with what it said."""
-    done = subprocess.run(["docker", *words], input=stdin, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"docker {' '.join(words)}: {done.stderr or done.stdout}"
-    return done.stdout
-
-
 @pytest.fixture(scope="session")
-def images() -> dict[str, str]:
+def images(image_tag: str) -> dict[str, str]:
     """The images of this tree, by target."""
-    if (
-        shutil.which("docker") is None
-        or subprocess.run(["docker", "info"], check=False, capture_output=True).returncode
-    ):
-        pytest.skip("no Docker engine answers `docker info`: install and start Docker with Compose v2")
-    tag = f"e2e-{secrets.token_hex(4)}"
-    names = {target: f"kuber-cron-{target}:{tag}" for target in TARGETS}
-    for target, name in names.items():
-        docker("build", "--quiet", "--target", target, "--tag", name, str(ROOT))
-    yield names
-    docker("image", "rm", "--force", *names.values())
+    return {target: f"kuber-cron-{target}:{image_tag}" for target in TARGETS}
 
 
 class Net:
@@ -72,12 +53,12 @@ class Net:
         given = [word for name, value in environment.items() for word in ("--env", f"{name}={value}")]
         identifier = docker(
             "run", "--detach", "--network", self.name, *alias, *given, *options, image, *words
-        ).strip()
+        )
         self._started.append(identifier)
         return identifier
 
-    def cli(self, *words: str, stdin: str | None = None) -> str:
-        return docker("exec", "--interactive", self.redis, "redis-cli", *words, stdin=stdin).strip()
+    def cli(self, *words: str) -> str:
+        return docker("exec", self.redis, "redis-cli", *words)
 
     def ended(self, job: str) -> list[str]:
         """How this job's ended runs ended: ``finished`` or ``failed`` each, as RQ says it."""
@@ -130,7 +111,7 @@ def test_the_version_of_the_images_is_the_packages(images):
         config = json.loads(docker("image", "inspect", images[target]))[0]["Config"]
         assert config["Labels"]["org.opencontainers.image.version"] == kuber_cron.__version__
     for target in TIERS:
-        said = docker("run", "--rm", *HARDENED, images[target], "--version")
+        said = run("docker", "run", "--rm", *HARDENED, images[target], "--version")
         assert said == f"kuber-cron {kuber_cron.__version__}\n"
 
 
@@ -197,7 +178,8 @@ def test_a_hardened_pair_runs_jobs_and_keeps_no_zombie_of_what_they_leave_behind
 def application(images: dict[str, str], tmp_path: Path) -> Iterator[str]:
     """An image of somebody's own, which Kuber-Cron's wheel was installed into."""
     tag = secrets.token_hex(4)
-    docker("build", "--quiet", "--target", "build-tiers", "--tag", f"kuber-cron-wheel:{tag}", str(ROOT))
+    build = ("docker", "build", "--quiet", "--tag")
+    run(*build, f"kuber-cron-wheel:{tag}", "--target", "build-tiers", str(ROOT), seconds=600)
     context = tmp_path / "app"
     (context / "greet").mkdir(parents=True)
     (context / "greet" / "__init__.py").write_text("")
@@ -209,7 +191,7 @@ def application(images: dict[str, str], tmp_path: Path) -> Iterator[str]:
         'ENV PYTHONPATH=/srv KUBER_CRON_LOG_DIR=/tmp/logs\nCMD ["kuber-cron", "worker"]\n'
     )
     image = f"yourapp-worker:{tag}"
-    docker("build", "--quiet", "--tag", image, str(context))
+    run(*build, image, str(context), seconds=600)
     yield image
     docker("image", "rm", "--force", image, f"kuber-cron-wheel:{tag}")
 

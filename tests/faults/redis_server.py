@@ -16,6 +16,20 @@ from tests.waiting import eventually
 from kuber_cron.common.redis_program import find_program
 
 
+def plain_client(port: int, timeout_seconds: float, password: str | None = None) -> redis.Redis:
+    """A client of the server at this port of ours, without retries, whose replies are text; the caller closes it."""
+    return redis.Redis(
+        host="127.0.0.1",
+        port=port,
+        password=password,
+        protocol=2,
+        decode_responses=True,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
 class RedisServer:
     """A server process; ``start`` it first. ``fsync`` is when writes reach the disk, ``none``: they never do."""
 
@@ -36,14 +50,7 @@ class RedisServer:
 
     def client(self, timeout_seconds: float = 5.0) -> redis.Redis:
         """A client without retries; the caller closes it."""
-        return redis.Redis.from_url(
-            self.url,
-            protocol=2,
-            decode_responses=True,
-            socket_timeout=timeout_seconds,
-            socket_connect_timeout=timeout_seconds,
-            retry=Retry(NoBackoff(), 0),
-        )
+        return plain_client(self.port, timeout_seconds)
 
     def connect(self, timeout_seconds: float) -> socket.socket:
         """A bare connection that takes commands."""

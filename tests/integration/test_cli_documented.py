@@ -2,13 +2,13 @@
 
 import re
 import shlex
-import subprocess
 from pathlib import Path
 
 import pytest
 from tests.cli_process import COMMAND, environment
 from tests.deciding import KEYS
 from tests.installing import installation
+from tests.transcripts import AWAY, said, transcript
 from tests.waiting import eventually
 
 from kuber_cron.cli import app
@@ -28,33 +28,14 @@ def examples(mark):
 
 EXAMPLES, LIVE = examples(""), examples(" live")
 NAMES = [info.name for info in app.app.registered_commands]
-_CHANGING = re.compile(
-    r"\b(in \d+ (s|min|m|h|d)( \d\d [smh])?|\d+ (s|min|m|h|d)( \d\d [smh])? ago|now|after \d+\.\d s)\b"
-)
-
-
-def said(text):
-    """Without what each moment changes, and without the columns' padding that hangs on it."""
-    return [" ".join(_CHANGING.sub("<time>", line).split()) for line in text.splitlines()]
 
 
 @pytest.mark.parametrize(("words", "_", "shown"), EXAMPLES, ids=[words for words, _, _ in EXAMPLES])
 def test_an_example_says_what_the_page_shows(tmp_path, words, _, shown):
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
-    done = subprocess.run(
-        [*COMMAND, *shlex.split(words)],
-        cwd=tmp_path,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    status = f"[exit status {done.returncode}]\n" if done.returncode else ""
-    assert said(done.stdout + status) == said(shown)
+    found = transcript([*COMMAND, *shlex.split(words)], cwd=tmp_path, env=environment())
+    assert said(found) == said(shown)
 
 
 # --- the commands that look, on a real installation ----------------------------------------------------
@@ -62,7 +43,7 @@ def test_an_example_says_what_the_page_shows(tmp_path, words, _, shown):
 _STANDS_FOR = (
     (r"([-/])\d{8}T\d{6}Z(-m[0-9a-f]{8})?", r"\1<instant>"),
     (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| [A-Z]+)?", "<instant>"),
-    (r"\bin \d+ (s|min|m|h|d)( \d\d [smh])?\b|\b\d+ (s|min|m|h|d)( \d\d [smh])? ago\b|\bnow\b", "<time>"),
+    (AWAY, "<time>"),
     (r"\b(\d+\.\d+ s|\d+ s|\d+ m \d\d s|\d+ h \d\d m|\d+ d \d\d h)(?!\w)", "<span>"),
     (r"\b[\w.]+_[0-9a-f]{8}\b", "<scheduler>"),
     (r"\b[\w.]+-[0-9a-f]{8}\b", "<worker>"),
@@ -105,18 +86,8 @@ def test_a_live_example_says_what_the_page_shows(house, words, _, shown):
 
 def live(house, words):
     """What the command says on the page's installation, both streams in the order of a terminal."""
-    done = subprocess.run(
-        [*COMMAND, *shlex.split(words)],
-        cwd=house.directory,
-        env=environment(KUBER_CRON_REDIS_URL=house.url, KUBER_CRON_LOG_DIR="/nowhere"),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return done.stdout + (f"[exit status {done.returncode}]\n" if done.returncode else "")
+    env = environment(KUBER_CRON_REDIS_URL=house.url, KUBER_CRON_LOG_DIR="/nowhere")
+    return transcript([*COMMAND, *shlex.split(words)], cwd=house.directory, env=env)
 
 
 def test_the_page_lists_the_commands_that_exist_in_their_order():

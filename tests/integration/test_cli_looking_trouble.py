@@ -1,23 +1,17 @@
 """The commands that look, where something is amiss: Redis away, rights missing, nobody leading, releases that differ."""
 
-import fcntl
 import json
-import os
-import pty
 import re
-import select
 import signal
 import socket
-import struct
-import subprocess
-import termios
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import pytest
-from tests.cli_process import COMMAND, environment, kuber_cron
+from tests.cli_process import environment, kuber_cron
 from tests.deciding import KEYS, Desk, Hand, job
 from tests.installing import installation
+from tests.terminals import seen, terminals
 from tests.waiting import eventually
 
 from kuber_cron.common import tiers
@@ -181,40 +175,8 @@ def test_following_goes_on_over_retries_to_the_runs_end(tmp_path, redis_url):
 @pytest.fixture
 def terminal():
     """Starts a command on a terminal of 12 lines of 70 cells; gives its process and our end of the terminal."""
-    started = []
-
-    def start(*words, **extra):
-        ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 12, 70, 0, 0))
-        process = subprocess.Popen(
-            [*COMMAND, *words],
-            env=environment(**extra) | {"TERM": "xterm"},
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-        )
-        os.close(theirs)
-        started.append((process, ours))
-        return process, ours
-
-    yield start
-    for process, ours in started:
-        process.kill()
-        process.wait()
-        os.close(ours)
-
-
-def seen(ours, *texts):
-    """What the terminal was sent, up to where all of `texts` were in it."""
-    sent = ""
-    while not all(text in sent for text in texts):
-        assert select.select([ours], [], [], 30)[0], f"nothing more after {sent[-800:]!r}"
-        try:
-            sent += os.read(ours, 65536).decode("utf-8", "replace")
-        except OSError:
-            break
-    return sent
+    with terminals(12, 70) as start:
+        yield lambda *words, **extra: start(*words, env=environment(**extra) | {"TERM": "xterm"})
 
 
 def test_watching_draws_over_itself_and_ends_by_ctrl_c(redis_client, redis_url, decided, terminal):

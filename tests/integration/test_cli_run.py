@@ -1,21 +1,18 @@
 """``kuber-cron run`` as a person starts and stops it: one process, a Redis of its own, real commands."""
 
-import fcntl
 import json
 import os
-import pty
 import re
 import select
 import signal
 import socket
-import struct
 import subprocess
-import termios
 import urllib.request
 
 import psutil
 import pytest
 from tests.cli_process import COMMAND, end, environment, kuber_cron
+from tests.terminals import seen, terminals
 from tests.waiting import eventually
 
 JOBS = """
@@ -139,40 +136,11 @@ def test_a_port_in_use_is_named_before_anything_runs(tmp_path):
 
 @pytest.fixture
 def terminal(tmp_path):
-    """Starts ``run`` on a terminal of 24 lines of 90 cells; gives its process id and our end of the terminal."""
-    children = []
-
-    def start(*words, term="xterm"):
-        (tmp_path / "crontab").write_text(QUICK)
-        ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 90, 0, 0))
-        process = subprocess.Popen(
-            [*COMMAND, "run", "crontab", "--metrics-port", "0", *words],
-            cwd=tmp_path,
-            env=environment() | {"TERM": term},
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-        )
-        os.close(theirs)
-        children.append((process, ours))
-        return process, ours
-
-    yield start
-    for process, ours in children:
-        process.kill()
-        process.wait()
-        os.close(ours)
-
-
-def seen(ours, *texts):
-    """What the terminal was sent, up to where all of `texts` were in it."""
-    sent = ""
-    while not all(text in sent for text in texts):
-        assert select.select([ours], [], [], 20)[0], f"nothing more after {sent[-500:]!r}"
-        sent += os.read(ours, 65536).decode("utf-8", "replace")
-    return sent
+    """Starts ``run`` on a terminal of 24 lines of 90 cells; gives its process and our end of the terminal."""
+    (tmp_path / "crontab").write_text(QUICK)
+    with terminals(24, 90, cwd=tmp_path) as start:
+        run = ("run", "crontab", "--metrics-port", "0")
+        yield lambda term="xterm": start(*run, env=environment() | {"TERM": term})
 
 
 def read_to_the_end(process, ours):

@@ -5,22 +5,16 @@ A block ```LANGUAGE file=NAME is a file, a block ```console is what a shell says
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from tests.cli_process import COMMAND, environment
+from tests.transcripts import said, transcript
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted([*(DOCS / "moving").glob("*.md"), DOCS / "getting-started.md"])
 _BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-_CHANGING = re.compile(r"\b(in \d+ (s|min|h|d)|\d+ (s|min|h|d) ago|now|after \d+\.\d s)\b")
-
-
-def said(text):
-    """Without what each moment changes, and without the columns' padding that hangs on it."""
-    return [" ".join(_CHANGING.sub("<time>", line).split()) for line in text.splitlines()]
 
 
 def is_shown(found, shown):
@@ -56,16 +50,6 @@ def test_the_examples_of_a_page_say_what_it_shows(page, program, tmp_path):
 
 
 def assert_says(command, shown, directory, program):
-    done = subprocess.run(
-        ["/bin/sh", "-c", command],
-        cwd=directory,
-        env=environment(PATH=f"{program}{os.pathsep}{os.environ['PATH']}"),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    status = f"[exit status {done.returncode}]\n" if done.returncode else ""
-    assert is_shown(said(done.stdout + status), said(shown)), f"$ {command}\n{done.stdout}{status}"
+    env = environment(PATH=f"{program}{os.pathsep}{os.environ['PATH']}")
+    found = transcript(["/bin/sh", "-c", command], cwd=directory, env=env)
+    assert is_shown(said(found), said(shown)), f"$ {command}\n{found}"

@@ -132,9 +132,6 @@ SLOW = {
     "a request is decided each time that it is brought": Mistake(
         "overlap", "or (state and state ~= 'deciding') then", "or false then"
     ),
-    "a retry leaves a claim behind": Mistake(
-        "groups", "redis.pcall('LREM', K .. 'claims:'", "redis.pcall('LLEN', K .. 'claims:' .. worker) -- "
-    ),
     "an ended run never expires": Mistake("overlap", "redis.call('EXPIRE', key, ttl)\n", "\n"),
 }
 SCRIPTS = ("decide", "start", "finish", "housekeep", "sweep", "return_claims", "manual", "act")

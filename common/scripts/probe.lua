@@ -51,6 +51,7 @@ try('PUBLISH', P .. ':pubsub:' .. name, '')
 try('SADD', P .. ':queues', name)
 try('SREM', P .. ':queues', name)
 try('HSET', run_key(name), 'a', '1')
+try('COPY', hash, run_key(name))
 for _, registry in ipairs({':wip:', ':scheduled:', ':deferred:', ':finished:', ':failed:', ':canceled:', ':executions:'}) do
   try('ZADD', P .. registry .. name, 1, name)
   try('ZRANGEBYSCORE', P .. registry .. name, '-inf', '+inf')

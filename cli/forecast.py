@@ -50,7 +50,7 @@ def of_job(job: Job, jobs: Mapping[str, Job], after: datetime, count: int) -> Fo
 
     A job ``@after`` others has the instants of its first predecessor (cron.md §3), which is looked up in `jobs`.
     """
-    clock = planner.timing_job(job, jobs)
+    clock = planner.timing_job(job, jobs.get)
     schedule = Schedule.parse(clock.schedule, timezone=clock.timezone, job_id=clock.id)
     coming = planner.instants(schedule, after, not_before=job.not_before, not_after=job.not_after)
     return Forecast(

@@ -31,6 +31,7 @@ class Draft:
         about: What diagnostics about its relations are about.
         values: The :class:`Job` attributes that are set, its id apart.
         never: Whether its schedule can never match; None where that depends on its id.
+        job: What it became when it was linked last: the same object again while its id is the same.
     """
 
     line: int
@@ -40,6 +41,7 @@ class Draft:
     about: str
     values: dict[str, Any]
     never: bool | None
+    job: Job | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -123,8 +125,12 @@ def _named(files: Sequence[SourceDraft]) -> list[_Candidate]:
 
 
 def _without_cycles(candidates: list[_Candidate]) -> list[_Candidate]:
-    after = {one.id: [name for name in one.draft.values.get("after", ()) if name] for one in candidates}
+    after = {
+        one.id: list(filter(None, names)) for one in candidates if (names := one.draft.values.get("after"))
+    }
     cyclic = _on_cycles(after)
+    if not cyclic:
+        return candidates
     kept = []
     for one in candidates:
         if one.id not in cyclic:
@@ -228,7 +234,10 @@ def _meant(name: str, by: _Candidate, candidates: list[_Candidate]) -> str | Non
 
 
 def _job(one: _Candidate) -> Job:
-    return Job(id=one.id, source=one.file.source, line=one.draft.line, **one.draft.values)
+    draft = one.draft
+    if draft.job is None or draft.job.id != one.id:
+        draft.job = Job(id=one.id, source=one.file.source, line=draft.line, **draft.values)
+    return draft.job
 
 
 def _warn(candidates: Iterable[_Candidate]) -> None:

@@ -112,6 +112,11 @@ class Schedule:
         return self._zone.name
 
     @property
+    def is_current(self) -> bool:
+        """Whether its zone is what the tz database has now; if not, parse it again (rule 10)."""
+        return zones.is_current(self._zone)
+
+    @property
     def fields(self) -> Mapping[str, frozenset[int | str]]:
         """The values of each field by its name, ``minute`` to ``day-of-week``; empty for ``@every`` and the like."""
         return self._plan.fields

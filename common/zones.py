@@ -4,7 +4,7 @@ A zone is cut into spans of one UTC offset each, found by asking zoneinfo every 
 wherever two answers differ. That finds every jump as long as no zone jumps twice within two days; the closest
 pair in the tz database is four days apart (Freetown, September 1939), and a test holds that against each
 release. Spans are cut at the borders of blocks of about a year too, so that a zone costs only the years
-that somebody asks about. All is kept until ``forget``, for a new release of the tz database.
+that somebody asks about. All is kept until the machine has a new release of the tz database and ``refresh`` sees it.
 
 Instants are whole seconds since the Unix epoch; wall times are the same count read off a local clock.
 """
@@ -14,6 +14,7 @@ from bisect import bisect_right
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from importlib import resources
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import TZPATH, ZoneInfo
@@ -206,24 +207,57 @@ def find(name: str) -> Zone:
     return zone
 
 
-def forget() -> None:
-    """Zones found from now on are read afresh from the machine's tz database (cron.md §1, rule 10).
+# Every zone that was found, with the bytes it was made from.
+_kept: dict[str, tuple[bytes, Zone]] = {}
 
-    Schedules that exist keep the zone they were parsed with. For a reload, before it parses.
+
+def refresh() -> None:
+    """Zones that the machine's tz database now has otherwise are found afresh from now on (cron.md §1, rule 10).
+
+    Where none has changed, each stays the same object. Schedules that exist keep the zone they were parsed with;
+    ``is_current`` tells the two apart. For a reload, before it parses.
     """
-    for kept in (_load, names, _folded_names):
-        kept.cache_clear()
-    ZoneInfo.clear_cache()
+    is_same = all(_bytes_or_none(name) == known for name, (known, _) in list(_kept.items()))
+    if not is_same:
+        _kept.clear()
+        ZoneInfo.clear_cache()
+    for cache in (_load, names, _folded_names):
+        cache.cache_clear()
+
+
+def is_current(zone: Zone) -> bool:
+    """Whether the zone is still what ``find`` gives for its name."""
+    return _kept.get(zone.name, (b"", None))[1] is zone
 
 
 @lru_cache(maxsize=2048)
 def _load(name: str) -> Zone | None:
+    if name in _kept:
+        return _kept[name][1]
     if not _is_iana(name):
         return None
     try:
-        return Zone(name, ZoneInfo(name))
-    # ZoneInfo reads a file and lets everything through that may happen there: OSError, ValueError, KeyError.
+        content = _bytes(name)
+        zone = Zone(name, ZoneInfo.from_file(BytesIO(content), key=name))
+    # Everything that a file may hold comes through: OSError, ValueError, KeyError.
     except (OSError, ValueError, KeyError):
+        return None
+    return _kept.setdefault(name, (content, zone))[1]
+
+
+def _bytes(name: str) -> bytes:
+    """What the tz database holds of a zone, looked for where zoneinfo looks."""
+    for folder in TZPATH:
+        path = Path(folder, name)
+        if path.is_file():
+            return path.read_bytes()
+    return resources.files("tzdata").joinpath("zoneinfo", *name.split("/")).read_bytes()
+
+
+def _bytes_or_none(name: str) -> bytes | None:
+    try:
+        return _bytes(name)
+    except OSError:
         return None
 
 

@@ -7,7 +7,7 @@ What this module does *not* know: whether this replica leads. Standbys keep the 
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from kuber_cron.common.jobs import Job
 from kuber_cron.common.schedule import Schedule
 from kuber_cron.scheduler import planner, relations
 from kuber_cron.scheduler.planner import Entry
+from kuber_cron.scheduler.relations import Relations
 
 log = structlog.get_logger(__name__)
 
@@ -49,19 +50,41 @@ class Catalog:
     diagnostics: tuple[Diagnostic, ...]
 
 
-def compile_entries(jobs: Sequence[Job]) -> dict[str, Entry]:
+def compile_entries(jobs: Sequence[Job], before: Mapping[str, Entry] | None = None) -> dict[str, Entry]:
     """Jobs ready for planning. ``@after`` takes the schedule of its first predecessor, followed to its start.
 
-    The jobs are as the parsers give them: schedules are valid and predecessors exist, without a cycle.
+    The jobs are as the parsers give them: schedules are valid and predecessors exist, without a cycle. An entry of
+    ``before`` is taken over, the same object, where the job is the same object and all else is as it was.
     """
     by_id = {job.id: job for job in jobs}
-    related = relations.of(by_id, {job.id: planner.delay_of(job) for job in jobs})
+    related = _related(by_id)
+    before = before or {}
     entries = {}
     for job in jobs:
-        timed = planner.timing_job(job, by_id)
+        relations_now = related.get(job.id)
+        known = before.get(job.id)
+        if known is not None and known.job is job and _is_unchanged(known, relations_now):
+            entries[job.id] = known
+            continue
+        timed = planner.timing_job(job, by_id.get)
         schedule = Schedule.parse(timed.schedule, timed.timezone, timed.id)
-        entries[job.id] = planner.entry(job, schedule, related[job.id])
+        entries[job.id] = planner.entry(job, schedule, relations_now)
     return entries
+
+
+def _related(jobs: Mapping[str, Job]) -> dict[str, Relations]:
+    """The relations of those jobs that have any."""
+    chained = {name for job in jobs.values() if job.after for name in (job.id, *job.after)}
+    grouped = {job.id for job in jobs.values() if job.group is not None}
+    those = {name: jobs[name] for name in chained | grouped if name in jobs}
+    return relations.of(those, {name: planner.delay_of(job) for name, job in those.items()})
+
+
+def _is_unchanged(known: Entry, relations_now: Relations | None) -> bool:
+    """Whether a job that is the same has the same place, and a schedule of its own in a zone that is the same."""
+    if not known.schedule.is_current or known.job.schedule == "@after":
+        return False
+    return known.relations.is_alone if relations_now is None else known.relations == relations_now
 
 
 class Watcher:
@@ -100,7 +123,7 @@ class Watcher:
         """
         self._fingerprint = sources.fingerprint(self._paths, self._memory)
         self._changed_at = self._clock.elapsed()
-        zones.forget()  # a new tz database can move future runs (spec: cron.md §1.10)
+        zones.refresh()  # a new tz database can move future runs (spec: cron.md §1.10)
         loaded = sources.load(self._paths, system=self._system, timezone=self._timezone, memory=self._memory)
         errors = [d for d in loaded.diagnostics if d.severity == "error"]
         before = self.current
@@ -113,7 +136,7 @@ class Watcher:
             say = log.error if diagnostic.severity == "error" else log.warning
             say("problem in the configuration", problem=str(diagnostic), hint=diagnostic.hint)
         self.current = Catalog(
-            compile_entries(loaded.jobs),
+            compile_entries(loaded.jobs, before.entries),
             before.version + 1,
             not errors,
             self._clock.now(),

@@ -10,7 +10,7 @@ the repair: each job by its ``on_state_loss``, from what this process remembers 
 What it does *not* know: threads and waiting. It is owned by one loop, which hands it the term and the jobs.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -81,6 +81,7 @@ class Decider:
         self._boot = Boot(boot_token, is_new=False)
         self._epoch: int | None = None
         self._catalog_version = 0
+        self._entries: Mapping[str, Entry] = {}  # what the appointments were made for
         self.ahead_seconds = 0.0
         """How far the farthest cursor is ahead of Redis' clock, which has stepped back; 0 normally."""
 
@@ -133,6 +134,7 @@ class Decider:
         self._boot = Boot(self._boot_token, is_new=stored != self._boot_token)
         self._epoch = self._compared_in = term.epoch
         self._memory, self._lost_in = Memory(), 0
+        self._entries = {}
         self.reload(catalog)
         log.info("deciding", epoch=term.epoch, jobs=len(catalog.entries))
         return lost
@@ -169,18 +171,36 @@ class Decider:
             self._store.client.hset(self._store.keys.own("fence"), "server", run_id)
 
     def reload(self, catalog: Catalog) -> None:
-        """Every job gets an appointment at once; the planner says which are really due."""
+        """Every job that is not as it was gets an appointment at once; the planner says whether it is really due.
+
+        So does each that waits for others or is waited for: what has changed may be those. The rest keep what they have.
+        """
         self._catalog_version = catalog.version
-        self._agenda.clear()
-        self._ahead.clear()
-        self._troubled.clear()
-        self._as_of.clear()
+        before, self._entries = self._entries, catalog.entries
         now = self._clock.now()
-        for job in catalog.entries:
-            self._agenda.put(job, now)
+        if not before:
+            self._agenda.clear()
+            self._ahead.clear()
+            self._troubled.clear()
+            self._as_of.clear()
+        for job in before.keys() - catalog.entries.keys():
+            self._appoint(job, None)
+        for job, entry in catalog.entries.items():
+            if before.get(job) is not entry or entry.job.after or entry.relations.watched:
+                self._appoint(job, now)
         self._removed = self._cursors.keys() - catalog.entries.keys()
-        known = (cursor for job, cursor in self._cursors.items() if job in catalog.entries)
-        self._farthest = max((Cursor.from_text(one).at for one in known if is_readable(one)), default=_NEVER)
+        if not before or self._farthest > now:
+            known = (cursor for job, cursor in self._cursors.items() if job in catalog.entries)
+            self._farthest = max(
+                (Cursor.from_text(one).at for one in known if is_readable(one)), default=_NEVER
+            )
+
+    def _appoint(self, job: str, at: datetime | None) -> None:
+        """The job is planned anew then, as if nothing were known of it but its cursor."""
+        self._agenda.put(job, at)
+        self._ahead.expect(job, None)
+        self._troubled.discard(job)
+        self._as_of.pop(job, None)
 
     # --- one turn ------------------------------------------------------------------------------------
 

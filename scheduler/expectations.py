@@ -45,6 +45,10 @@ def expected_by(entry: Entry, run: LastRun) -> float | None:
     return coming[0] + entry.delay.total_seconds() + LEAST_SECONDS + allowance + waits
 
 
+def _is_same(before: Entry | None, now: Entry | None) -> bool:
+    return before is now or before == now
+
+
 def _instants(entry: Entry, start: float) -> Iterator[float]:
     job = entry.job
     after = datetime.fromtimestamp(start, UTC)
@@ -68,7 +72,9 @@ class Expectations:
             # Of a job that is not as it was all is worked out again, whatever has changed: policies have a part in it.
             before = self._entries or {}
             self._known = {
-                job: known for job, known in self._known.items() if before.get(job) == entries.get(job)
+                job: known
+                for job, known in self._known.items()
+                if _is_same(before.get(job), entries.get(job))
             }
             self._entries, self._runs = entries, None
             self._tell()

@@ -6,7 +6,7 @@ whatever has been decided in between.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -257,15 +257,18 @@ def _wake(entry: Entry, after: datetime) -> datetime | None:
     return None if following is None else following + entry.delay
 
 
-def timing_job(job: Job, jobs: Mapping[str, Job]) -> Job:
+def timing_job(job: Job, named: Callable[[str], Job | None]) -> Job:
     """The job whose schedule gives ``job`` its instants: itself, or under ``@after`` its first predecessor's.
 
     A circle of predecessors, which no parser lets through, ends at the first job seen twice.
     """
     seen: set[str] = set()
-    while job.schedule == "@after" and job.after and job.after[0] in jobs and job.id not in seen:
+    while job.schedule == "@after" and job.after and job.id not in seen:
         seen.add(job.id)
-        job = jobs[job.after[0]]
+        before = named(job.after[0])
+        if before is None:
+            break
+        job = before
     return job
 
 

@@ -1,18 +1,18 @@
 """The register: the jobs' cards in Redis, kept as the files have them by the leader's housekeeping, a slice a round.
 
-It is told anew in each term and after each change of the files. A job that has left the files keeps its card until its
+It is told anew in each term, and of what has changed after each change of the files. A job that has left the files keeps its card until its
 cursor is dropped, for until then it can come back, and people ask about it.
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from kuber_cron.common.cards import Card
+from kuber_cron.common.jobs import Job
 from kuber_cron.common.runs import origin_of
 from kuber_cron.common.store import Store, text
 from kuber_cron.scheduler.catalog import Catalog
 from kuber_cron.scheduler.dispatch import refuse
-from kuber_cron.scheduler.planner import timing_job
+from kuber_cron.scheduler.planner import Entry, timing_job
 from kuber_cron.scheduler.terms import Term
 
 _SLICE = 1000  # cards in one round, about 2 ms of Redis, so that ten thousand are there within ten seconds
@@ -24,9 +24,9 @@ class Register:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._told = (0, 0)  # the epoch, and the version of the catalog
-        self._cards: Iterator[tuple[str, Card]] = iter(())
-        self._next: list[tuple[str, Card]] = []
+        self._epoch = 0
+        self._entries: Mapping[str, Entry] = {}
+        self._left: list[str] = []  # jobs of ``_entries`` whose cards are still to be laid
         self._gone: list[str] = []
         self._rounds = 0
 
@@ -37,20 +37,34 @@ class Register:
             FencedError, StateLostError: The term is over.
             redis.RedisError: Redis did not answer, or refused; the same slice is next.
         """
-        if (term.epoch, catalog.version) != self._told:
-            known = self._store.client.hkeys(self._store.keys.own("jobs"))
-            self._gone = sorted({text(job) for job in known} - catalog.entries.keys())
-            self._cards, self._next, self._rounds = cards_of(catalog), [], 0
-            self._told = (term.epoch, catalog.version)
-        self._next = self._next or list(islice(self._cards, _SLICE))
-        if self._next:
-            self._send(term, self._next, ())
-            self._next = []
+        if term.epoch != self._epoch or catalog.entries is not self._entries:
+            self._compare(term, catalog)
+        if self._left:
+            self._send(term, list(cards_of(catalog, self._left[-_SLICE:])), ())
+            del self._left[-_SLICE:]
             return False
         if self._gone and self._rounds % _AGAIN_ROUNDS == 0:
             self._gone = self._send(term, (), self._gone)
         self._rounds += 1
         return True
+
+    def _compare(self, term: Term, catalog: Catalog) -> None:
+        """Which cards have to be laid or taken away: all in a new term, else those of jobs that are not as they were."""
+        if term.epoch != self._epoch:
+            known = self._store.client.hkeys(self._store.keys.own("jobs"))
+            self._entries, self._left = {}, []
+            self._gone = [text(job) for job in known]
+        before, left = self._entries, set(self._left)
+        gone = {*self._gone, *before} - catalog.entries.keys()
+        # By which job's times a dependent runs may have changed though the job itself has not.
+        self._left = [
+            job
+            for job, entry in catalog.entries.items()
+            if before.get(job) is not entry or entry.job.after or job in left
+        ]
+        self._left.reverse()
+        self._gone, self._rounds = sorted(gone), 0
+        self._epoch, self._entries = term.epoch, catalog.entries
 
     def _send(self, term: Term, cards: Sequence[tuple[str, Card]], gone: Sequence[str]) -> list[str]:
         """Lay these cards and take those away; which of the latter have to stay for now."""
@@ -61,12 +75,17 @@ class Register:
         return words[1:]
 
 
-def cards_of(catalog: Catalog) -> Iterator[tuple[str, Card]]:
-    """Each job's card."""
-    jobs = {name: entry.job for name, entry in catalog.entries.items()}
-    for name, entry in catalog.entries.items():
+def cards_of(catalog: Catalog, names: Iterable[str]) -> Iterator[tuple[str, Card]]:
+    """The cards of these jobs."""
+
+    def named(name: str) -> Job | None:
+        entry = catalog.entries.get(name)
+        return None if entry is None else entry.job
+
+    for name in names:
+        entry = catalog.entries[name]
         job = entry.job
-        timed = timing_job(job, jobs)
+        timed = timing_job(job, named)
         yield (
             name,
             Card(

@@ -27,6 +27,11 @@ class Relations:
     delay: timedelta = timedelta(0)
     group: tuple[str, int] | None = None
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other job has anything to do with it."""
+        return self.rank == 0 and not self.watched and self.group is None
+
 
 def of(jobs: Mapping[str, Job], delays: Mapping[str, timedelta]) -> dict[str, Relations]:
     """Every job's relations. The jobs are as the parsers give them: predecessors exist, and form no circle."""

@@ -136,7 +136,8 @@ class Desk:
 
     def edit(self, *jobs: Job, settled_seconds: float = 0.0) -> None:
         """The files hold these jobs now."""
-        self.catalog = Catalog(compile_entries(jobs), self.catalog.version + 1, True, self.clock.at, ())
+        entries = compile_entries(jobs, self.catalog.entries)
+        self.catalog = Catalog(entries, self.catalog.version + 1, True, self.clock.at, ())
         self.settled_seconds = settled_seconds
 
     def lead(self, epoch: int, *, through: int = 0) -> None:

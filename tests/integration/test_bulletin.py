@@ -76,6 +76,39 @@ def test_ten_thousand_cards_come_in_slices_and_an_edit_lays_them_anew(desk, redi
     assert {card.description for card in cards(redis_client).values()} == {"edited"}
 
 
+def test_an_edit_lays_the_cards_of_what_it_changed_and_of_what_was_still_to_be_laid(
+    desk, redis_client, monkeypatch
+):
+    monkeypatch.setattr(register, "_SLICE", 2)
+    jobs = [job(f"job-{number}") for number in range(6)]
+    leader = desk(*jobs)
+    made, sent = Register(Store(redis_client, KEYS)), []
+    send = made._send
+    monkeypatch.setattr(
+        made,
+        "_send",
+        lambda term, told, gone: sent.extend(name for name, _ in told) or send(term, told, gone),
+    )
+    lay_all(made, leader)
+    sent.clear()
+    jobs[4] = job("job-4", description="edited")
+    leader.edit(*jobs)
+    lay_all(made, leader)
+    assert sent == ["job-4"]
+    sent.clear()
+    jobs[:4] = [job(f"job-{number}", description="edited") for number in range(4)]
+    leader.edit(*jobs)
+    made.after_a_slice(leader.term, leader.catalog)
+    leader.edit(*jobs[:5])
+    lay_all(made, leader)
+    assert sorted(sent) == ["job-0", "job-1", "job-2", "job-3"]
+    assert {card.description for name, card in cards(redis_client).items() if name != "job-5"} == {"edited"}
+    sent.clear()
+    leader.lead(9)
+    lay_all(made, leader)
+    assert len(sent) == 5
+
+
 def test_a_leader_that_was_fenced_lays_no_card(desk, redis_client):
     leader = desk(job())
     redis_client.hincrby(KEYS.own("fence"), "epoch", 1)

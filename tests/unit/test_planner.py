@@ -272,4 +272,4 @@ def test_after_takes_its_instants_from_the_first_predecessor_through_any_number_
         "b": Job(id="b", schedule="@after", command="true", after=["a"]),
         "c": Job(id="c", schedule="@after", command="true", after=["b", "a"]),
     }
-    assert planner.timing_job(jobs["c"], jobs) is jobs["a"]
+    assert planner.timing_job(jobs["c"], jobs.get) is jobs["a"]

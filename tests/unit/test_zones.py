@@ -181,8 +181,51 @@ def test_every_name_of_the_database_is_a_zone():
     assert all(zones.find(name).name == name for name in zones.names())
 
 
-def test_a_forgotten_zone_is_read_afresh():
-    before = zones.find("Europe/Berlin")
+def test_zones_stay_while_the_database_does():
+    berlin = zones.find("Europe/Berlin")
+    zones.refresh()
+    assert zones.find("Europe/Berlin") is berlin
+    assert zones.is_current(berlin)
+
+
+@pytest.fixture
+def database(tmp_path, monkeypatch):
+    """A tz database of the machine that goes before the package's."""
+    (tmp_path / "Europe").mkdir()
+    monkeypatch.setattr(zones, "TZPATH", (str(tmp_path),))
+    yield tmp_path
+    monkeypatch.undo()
+    zones.refresh()
+
+
+def release(database, like):
+    content = resources.files("tzdata").joinpath("zoneinfo", *like.split("/")).read_bytes()
+    (database / "Europe" / "Berlin").write_bytes(content)
+
+
+def test_a_new_release_is_read_at_the_next_refresh(database):
+    winter = datetime(2026, 1, 15, tzinfo=UTC)
+    before, other = zones.find("Europe/Berlin"), zones.find("Asia/Tokyo")
+    release(database, "Europe/Athens")
     assert zones.find("Europe/Berlin") is before
-    zones.forget()
-    assert zones.find("Europe/Berlin") is not before
+    zones.refresh()
+    after = zones.find("Europe/Berlin")
+    assert not zones.is_current(before)
+    assert zones.is_current(after)
+    at = zones.seconds_since_epoch(winter)
+    assert (before.span(at).offset, after.span(at).offset) == (3600, 7200)
+    assert zones.find("Asia/Tokyo").span(at) == other.span(at)
+
+
+def test_a_new_release_may_name_new_zones_and_lose_others(database):
+    with pytest.raises(ScheduleError):
+        zones.find("Europe/Atlantis")
+    release(database, "Europe/Athens")
+    (database / "Europe" / "Berlin").rename(database / "Europe" / "Atlantis")
+    zones.refresh()
+    lost = zones.find("Europe/Atlantis")
+    (database / "Europe" / "Atlantis").unlink()
+    zones.refresh()
+    assert not zones.is_current(lost)
+    with pytest.raises(ScheduleError):
+        zones.find("Europe/Atlantis")

@@ -13,7 +13,7 @@ from kuber_cron.scheduler.dispatch import Item
 
 # So long before an appointment its decision is made ready, which takes about 0.1 ms; and no more than so many are kept
 # (about 2 KB each, for as long).
-LOOKAHEAD = timedelta(seconds=20)
+LOOKAHEAD = timedelta(seconds=30)
 LIMIT = 100_000
 # Made ready in one go, about 2 ms, so that the loop is never late for an instant because of a later one.
 SLICE = 20

@@ -140,7 +140,8 @@ class Scheduler:
         self._bulletin = Bulletin(self._tidy_store, options.holder, clock=clock, server_now=server_clock.now)
         self._turned_at = clock.elapsed()
         self._is_refused = False  # the last turn of the deciding loop failed by Redis
-        self._threads: list[threading.Thread] = []
+        self._threads = [_daemon(self._decide_loop), _daemon(self._tidy_loop)]
+        self._hearing = _daemon(self._inbox_loop)
         metrics.on_scrape(self._fresh_state)
 
     # --- for the outside -------------------------------------------------------------------------
@@ -150,10 +151,8 @@ class Scheduler:
         self._expect_runs()
         self._lease.start()
         self._watcher.start()
-        for target in (self._decide_loop, self._tidy_loop, self._inbox_loop):
-            thread = threading.Thread(target=target, name=target.__name__.strip("_"), daemon=True)
+        for thread in (*self._threads, self._hearing):
             thread.start()
-            self._threads.append(thread)
 
     def stop(self) -> None:
         """Decide nothing more, then give the lease away. Returns within a few seconds."""
@@ -162,9 +161,12 @@ class Scheduler:
         self._wake.set()
         self._watcher.stop()
         for thread in self._threads:
-            thread.join(timeout=5)
+            _join(thread)
         self._bulletin.leave()
         self._lease.stop()
+        # It listens for a quarter of a second at a time, which no standby has to wait for: it knows of no term any more,
+        # and what it is about to decide is fenced like any other decision.
+        _join(self._hearing)
 
     def wake(self) -> None:
         """Look at the catalog and the agenda now."""
@@ -351,6 +353,15 @@ class Scheduler:
 
     def _check_config(self) -> str:
         return "ok" if self._watcher.current.valid else "the job files hold errors: the last good jobs run"
+
+
+def _daemon(target: Callable[[], None]) -> threading.Thread:
+    return threading.Thread(target=target, name=target.__name__.strip("_"), daemon=True)
+
+
+def _join(thread: threading.Thread) -> None:
+    if thread.is_alive():
+        thread.join(timeout=5)
 
 
 def _iso(instant: datetime) -> str:

@@ -219,7 +219,8 @@ class Schedule:
         return f"Schedule.parse({self.text!r}, {self.timezone!r})"
 
 
-@lru_cache(maxsize=4096)
+# As many as a large installation has texts: each is asked for twice, by the file's reader and by whoever plans its job.
+@lru_cache(maxsize=131_072)
 def _plan(text: str, job_id: str) -> _Plan:
     words = schedule_text.split(text)
     collapsed = " ".join(word for word, _ in words)

@@ -6,8 +6,10 @@ nothing to keep, the good jobs of a broken file run (one bad line never hides an
 What this module does *not* know: whether this replica leads. Standbys keep the jobs parsed as well.
 """
 
+import gc
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -87,6 +89,18 @@ def _is_unchanged(known: Entry, relations_now: Relations | None) -> bool:
     return known.relations.is_alone if relations_now is None else known.relations == relations_now
 
 
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Python looks for no garbage meanwhile: among 100,000 jobs that come to stay it would look again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 class Watcher:
     """Keeps ``current`` equal to the files, looking once a second; calls ``on_change`` after each new load."""
 
@@ -121,6 +135,10 @@ class Watcher:
         Raises:
             KuberCronError: A path does not exist, at the first load; later that is an error in the files.
         """
+        with _no_collection():
+            return self._load()
+
+    def _load(self) -> Catalog:
         self._fingerprint = sources.fingerprint(self._paths, self._memory)
         self._changed_at = self._clock.elapsed()
         zones.refresh()  # a new tz database can move future runs (spec: cron.md §1.10)

@@ -53,11 +53,17 @@ class Retention:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One log file: its path, its size in bytes, and when it was last written (seconds since 1970)."""
+    """One log file of a job's directory: its size in bytes, and when it was last written (seconds since 1970)."""
 
-    path: Path
+    directory: Path
+    name: str
     size: int
     written_at: float
+
+    @property
+    def path(self) -> Path:
+        """Where it is. Made when it is asked for: of a hundred files few are."""
+        return self.directory / self.name
 
 
 def surplus(
@@ -67,7 +73,7 @@ def surplus(
 
     The newest file and those in use stay whatever their size and age, and count towards the quota.
     """
-    newest_first = sorted(entries, key=lambda entry: (entry.written_at, entry.path), reverse=True)
+    newest_first = sorted(entries, key=lambda entry: (entry.written_at, entry.name), reverse=True)
     gone, kept_files, kept_bytes, is_full = [], 0, 0, False
     for number, entry in enumerate(newest_first):
         # Once one does not fit, nothing older stays: a log with holes would mislead.
@@ -76,7 +82,7 @@ def surplus(
             and _within(kept_bytes + entry.size, retention.max_bytes)
             and _within(now - entry.written_at, retention.max_age_seconds)
         )
-        if number == 0 or entry.path in in_use or not is_full:
+        if number == 0 or not is_full or entry.path in in_use:
             kept_files += 1
             kept_bytes += entry.size
         else:
@@ -96,7 +102,11 @@ def entries(directory: Path) -> list[Entry]:
             if _OURS.fullmatch(file.name):
                 with suppress(OSError):  # deleted meanwhile
                     stat = file.stat(follow_symlinks=False)
-                    found.append(Entry(path=Path(file.path), size=stat.st_size, written_at=stat.st_mtime))
+                    found.append(
+                        Entry(
+                            directory=directory, name=file.name, size=stat.st_size, written_at=stat.st_mtime
+                        )
+                    )
     return found
 
 
@@ -234,7 +244,7 @@ class Trimmer:
     def _trimmed(self, gone: Sequence[Entry]) -> None:
         if gone:
             self._metrics.log_trimmed.inc(len(gone))
-            log.debug("old log files deleted", directory=str(gone[0].path.parent), files=len(gone))
+            log.debug("old log files deleted", directory=str(gone[0].directory), files=len(gone))
 
 
 def directories(log_dir: Path | None) -> Iterator[Path]:

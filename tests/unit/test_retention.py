@@ -20,7 +20,12 @@ UNLIMITED = Retention(max_files=None, max_age_seconds=None, max_bytes=None)
 
 
 def file(number, *, size=10, age=None):
-    return Entry(path=Path(f"{number:03}.log"), size=size, written_at=NOW - (number if age is None else age))
+    return Entry(
+        directory=Path(),
+        name=f"{number:03}.log",
+        size=size,
+        written_at=NOW - (number if age is None else age),
+    )
 
 
 files = st.lists(st.tuples(st.integers(0, 100), st.floats(0, 100)), max_size=12).map(

@@ -57,7 +57,7 @@ bench: setup ## in two minutes: 10,000 decisions at one instant and a steady str
 	@$(BIN)/python benchmarks/sustained.py 10
 
 .PHONY: bench-full
-bench-full: setup ## everything that is measured, peers in the same run; about half an hour of a machine that does nothing else
+bench-full: setup ## everything that is measured, peers in the same run; about an hour of a machine that does nothing else
 	@$(BIN)/python benchmarks/measuring.py
 	@$(BIN)/python benchmarks/deciding.py 10000 100000
 	@$(BIN)/python benchmarks/sustained.py 60
@@ -70,6 +70,7 @@ bench-full: setup ## everything that is measured, peers in the same run; about h
 	@$(BIN)/python benchmarks/acting.py
 	@$(BIN)/python benchmarks/memory.py
 	@$(BIN)/python benchmarks/reading.py
+	@$(BIN)/python benchmarks/takeover.py
 
 # -- checking ------------------------------------------------------------------------------------------
 

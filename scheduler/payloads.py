@@ -6,6 +6,7 @@ itself push a run again.
 """
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
@@ -26,8 +27,10 @@ from kuber_cron.scheduler.relations import group_of
 _NO_TIMEOUT = -1
 # RQ's own fields too, and its defaults (500 s and a year) are neither: how long ended runs stay is told by the bounds.
 _TTL_SECONDS = Bounds().seconds
-# The fields whose values are a run's own; all others are alike in most runs.
-_OWN = ("created_at", "data", "description", "enqueued_at", "job", "at", "group")
+# The fields whose values are a run's own, and those that the deciding script knows by itself; all others are alike in
+# most runs.
+_OWN = ("data", "description", "group")
+_KNOWN = ("created_at", "enqueued_at", "job", "at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +41,20 @@ class Record:
         run: The run's id.
         origin: The queue's name.
         shape: The part of the hash that many runs have alike, flat: name, value, name, value …
-        own: The rest of it.
+        own: What is the run's own.
+        known: What the script that decides writes without being told.
     """
 
     run: str
     origin: str
     shape: tuple[Value, ...]
     own: tuple[Value, ...]
+    known: tuple[Value, ...]
 
     @property
     def fields(self) -> tuple[Value, ...]:
         """The whole hash, flat."""
-        return self.shape + self.own
+        return self.shape + self.own + self.known
 
 
 class Builder:
@@ -87,8 +92,8 @@ class Builder:
             mapping["concurrency"] = job.concurrency
         if job.on_remove != "run":
             mapping["on_remove"] = job.on_remove
-        own = tuple(part for name in _OWN if name in mapping for part in (name, mapping.pop(name)))
-        return Record(payload.run, payload.origin, tuple(chain.from_iterable(mapping.items())), own)
+        own, known = _taken(mapping, _OWN), _taken(mapping, _KNOWN)
+        return Record(payload.run, payload.origin, tuple(chain.from_iterable(mapping.items())), own, known)
 
     def _usual(self, origin: str, timeout: int) -> dict[str, Value]:
         """What RQ writes of a job of ours that says nothing else; made by RQ itself, once for each queue and limit."""
@@ -109,3 +114,8 @@ class Builder:
             )
             known = self._made[origin, timeout] = made.to_dict() | {"status": JobStatus.QUEUED.value}
         return known
+
+
+def _taken(mapping: dict[str, Value], names: Sequence[str]) -> tuple[Value, ...]:
+    """These fields, out of the mapping, flat."""
+    return tuple(part for name in names if name in mapping for part in (name, mapping.pop(name)))

@@ -143,7 +143,7 @@ local function shape_key(name)
     key = K .. 'shape:' .. name
     made[#made + 1] = key
     redis.call('DEL', key)
-    redis.call('HSET', key, 'enqueued_at', NOW.iso, unpack(ARGV, shapes[name].from, shapes[name].to))
+    redis.call('HSET', key, 'created_at', NOW.iso, 'enqueued_at', NOW.iso, unpack(ARGV, shapes[name].from, shapes[name].to))
     shapes[name].key = key
   end
   return key
@@ -151,7 +151,8 @@ end
 
 local function write_run(item)
   redis.call('COPY', shape_key(item.shape), item.run_key)
-  redis.call('HSET', item.run_key, 'order', through, unpack(ARGV, item.fields_from, item.fields_to))
+  redis.call('HSET', item.run_key, 'order', through, 'job', item.job, 'at', item.first,
+    unpack(ARGV, item.fields_from, item.fields_to))
 end
 
 -- The run of a job without any policy.

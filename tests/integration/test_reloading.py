@@ -87,7 +87,7 @@ def test_a_reload_plans_what_has_changed(desk, monkeypatch):
     jobs[7] = job("job-7", "*/5 * * * *")
     made.edit(*jobs, job("new"))
     made.decide(minute(0.5))
-    assert sorted(planned) == ["job-7", "new"]
+    assert set(planned) == {"job-7", "new"}
     made.decide(minute(5))
     assert made.words("job-7") == ["moved first seen", "moved edited", "queued"]
 

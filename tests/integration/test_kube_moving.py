@@ -66,7 +66,7 @@ def comes_back(cluster, namespace, jobs):
     }
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(job_lists())
 def test_any_jobs_are_taken_by_the_server_and_come_back_from_it(cluster, namespace, jobs):
     comes_back(cluster, namespace, [replace(job, after=[]) for job in jobs])

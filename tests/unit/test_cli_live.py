@@ -106,7 +106,7 @@ def test_a_long_name_is_cut_and_never_pushes_the_time_out():
     assert line.endswith("in 1 d 06 h")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(min_size=1, max_size=40), st.sampled_from([60, 80, 160]))
 def test_nothing_in_a_name_or_command_escapes_its_cell(text, width):
     snapshot = Snapshot(

@@ -274,7 +274,7 @@ FILES = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(FILES, st.booleans())
 def test_nothing_in_a_file_makes_it_raise(text, system):
     parsed = parse(text, system=system)
@@ -297,7 +297,7 @@ ZONES = st.sampled_from(["UTC", "Europe/Berlin", "Australia/Lord_Howe", "Pacific
 INSTANTS = st.datetimes(datetime(1971, 1, 1), datetime(2199, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis wants naive bounds
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(SCHEDULES, ZONES, INSTANTS)
 def test_a_text_is_refused_by_a_schedule_error_or_runs_strictly_later(text, zone, instant):
     try:
@@ -351,7 +351,7 @@ def test_64_kib_of_anything_are_read_in_a_blink(line):
     assert time.process_time() - begun < 0.75, "three times the 250 ms of cron.md, for a machine that is busy"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(SCHEDULES)
 def test_the_place_of_a_mistake_lies_within_its_text(text):
     for one in parse(f"{text.replace(chr(10), '')} x").diagnostics:

@@ -211,7 +211,7 @@ def runs(schedule: Schedule, start: datetime, end: datetime) -> list[datetime]:
     return found
 
 
-@settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=CASES, suppress_health_check=list(HealthCheck))
 @given(expression=expressions, window=windows())
 def test_the_runs_about_a_jump_are_those_of_a_cron_that_lives_through_it(expression, window):
     name, start, end = window
@@ -219,7 +219,7 @@ def test_the_runs_about_a_jump_are_those_of_a_cron_that_lives_through_it(express
     assert runs(Schedule.parse(expression.text, name), start, end) == simulated
 
 
-@settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=CASES, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), window=windows())
 def test_times_named_within_a_jump_run_as_in_a_cron_that_lives_through_it(data, window):
     """Aimed: one to three times of day within four hours of the jump, where the rules bite."""

@@ -16,6 +16,7 @@ RUN python3 -m venv /opt/kuber-cron \
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
 COPY common common
+COPY control control
 COPY scheduler scheduler
 COPY worker worker
 COPY cli cli
@@ -66,7 +67,7 @@ EXPOSE 8000
 # of its own and ignores this.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
   CMD ["/opt/kuber-cron/bin/python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ.get('KUBER_CRON_METRICS_PORT', '8000') + '/livez', timeout=4)"]
-# As process 1 it hands signals on and waits for orphans itself (cli/first.py): no tini.
+# As process 1 it hands signals on and waits for orphans itself (cli/process/init_process.py): no tini.
 ENTRYPOINT ["kuber-cron"]
 
 # --- the three ------------------------------------------------------------------------------------------

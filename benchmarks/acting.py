@@ -21,10 +21,10 @@ from typing import Any
 
 import redis
 
-from kuber_cron.common.acting import Acts
-from kuber_cron.common.embedded import EmbeddedRedis
-from kuber_cron.common.request import Request
-from kuber_cron.common.store import Keys, Store
+from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
+from kuber_cron.common.redis_store.scripts import Keys, Store
+from kuber_cron.common.runs.manual_request import Request
+from kuber_cron.control.actions.operations import Acts
 
 KEYS = Keys("rq")
 JOBS = 1000

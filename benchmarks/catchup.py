@@ -14,7 +14,7 @@ from pathlib import Path
 import redis
 from measuring import KEYS, await_that, cpu_seconds, milliseconds_of, scheduler, write_jobs
 
-from kuber_cron.common.embedded import EmbeddedRedis
+from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
 
 HOUR = 3600
 MINUTE = 60

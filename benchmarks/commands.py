@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from kuber_cron.worker.command import Ended, Launch, argv, environment
-from kuber_cron.worker.supervisor import Supervisor
+from kuber_cron.worker.execution.launch import Ended, Launch, argv, environment
+from kuber_cron.worker.execution.supervisor import Supervisor
 
 COMMANDS = 1_000
 FORKED = 200  # slow enough

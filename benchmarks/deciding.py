@@ -28,7 +28,7 @@ from measuring import (
 )
 from rq.cron import CronScheduler
 
-from kuber_cron.common.embedded import EmbeddedRedis
+from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
 from kuber_cron.worker import entry
 
 SLOW_MICROSECONDS = 1_000

@@ -6,7 +6,7 @@ python benchmarks/jobfiles.py
 import sys
 import time
 
-from kuber_cron.common import crontab, jobfile
+from kuber_cron.common.formats import crontab, yaml_jobs
 
 SIZE = 64 * 1024
 BUDGET_MS = 250.0
@@ -57,7 +57,7 @@ def main() -> int:
     worst = 0.0
     print("| file | kind | ms for 64 KiB | diagnostics |")
     print("| --- | --- | ---: | ---: |")
-    for kind, files, parse in (("crontab", CRONTABS, crontab.parse), ("YAML", YAMLS, jobfile.parse)):
+    for kind, files, parse in (("crontab", CRONTABS, crontab.parse), ("YAML", YAMLS, yaml_jobs.parse)):
         for name, text in files.items():
             began = time.perf_counter()
             parsed = parse(text)

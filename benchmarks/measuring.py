@@ -18,8 +18,8 @@ from pathlib import Path
 import redis
 import rq
 
-from kuber_cron.common.embedded import EmbeddedRedis
-from kuber_cron.common.store import Keys
+from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
+from kuber_cron.common.redis_store.scripts import Keys
 
 KEYS = Keys("rq")
 # A file holds 10,000 jobs at most; people who have many spread them much earlier.

@@ -27,10 +27,10 @@ import psutil
 import redis
 from measuring import machine
 from rq import Queue
-from working import Push, of_ours, of_rq
+from tests.support.workers import Push, of_ours, of_rq
 
-from kuber_cron.common.embedded import EmbeddedRedis
-from kuber_cron.common.store import Keys
+from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
+from kuber_cron.common.redis_store.scripts import Keys
 
 KEYS = Keys("rq")
 RUNS = 1_000

@@ -25,10 +25,10 @@ from pathlib import Path
 import psutil
 import redis
 
-from kuber_cron.common.embedded import EmbeddedRedis
-from kuber_cron.common.jobs import Job
-from kuber_cron.common.store import Keys
-from kuber_cron.scheduler.payloads import Builder
+from kuber_cron.common.jobs.job import Job
+from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
+from kuber_cron.common.redis_store.scripts import Keys
+from kuber_cron.scheduler.decisions.run_hash import Builder
 
 KEYS = Keys("rq")
 LINES = {"y": "yes", "100 bytes": f"yes {'x' * 99}"}

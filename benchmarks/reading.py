@@ -22,10 +22,10 @@ from typing import Any
 
 import redis
 
-from kuber_cron.common.cards import Card
-from kuber_cron.common.embedded import EmbeddedRedis
-from kuber_cron.common.runs import run_id
-from kuber_cron.common.store import Keys
+from kuber_cron.common.records.job_summary import Card
+from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
+from kuber_cron.common.redis_store.scripts import Keys
+from kuber_cron.common.runs.payload import run_id
 
 KEYS = Keys("rq")
 ROUNDS = 7

@@ -14,7 +14,7 @@ from pathlib import Path
 import redis
 from measuring import KEYS, await_that, cpu_seconds, resident_mb, rest, scheduler, write_jobs
 
-from kuber_cron.common.embedded import EmbeddedRedis
+from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
 
 DUE = 10
 _MEASURED_SECONDS = 30
@@ -23,7 +23,7 @@ _LOAD = """
 import os, sys, time
 from pathlib import Path
 from kuber_cron.common.clock import SystemClock
-from kuber_cron.scheduler.catalog import Watcher
+from kuber_cron.scheduler.decisions.catalog import Watcher
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 before, began = resident(), time.process_time()

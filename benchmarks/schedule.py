@@ -31,11 +31,11 @@ from croniter import croniter
 from cronsim import CronSim
 from measuring import write_jobs
 
-from kuber_cron.common import logs
-from kuber_cron.common import schedule as schedules
 from kuber_cron.common.clock import SystemClock
+from kuber_cron.common.observability import logging_setup
 from kuber_cron.common.schedule import Schedule
-from kuber_cron.scheduler.catalog import Watcher
+from kuber_cron.common.schedule import schedule as schedules
+from kuber_cron.scheduler.decisions.catalog import Watcher
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 END = datetime(2028, 1, 1, tzinfo=UTC)
@@ -267,7 +267,7 @@ WAYS: dict[str, Callable[[str], object]] = {
 def load(folder: str) -> float:
     # The scheduler writes its warnings (a time within the next gap) to a file or a pipe: they are part of it.
     with Path(os.devnull).open("w") as nowhere:
-        logs.configure("json", "warning", nowhere)
+        logging_setup.configure("json", "warning", nowhere)
         begun = time.perf_counter()
         loaded = Watcher([folder], clock=SystemClock(), timezone=ZONE).load()
         spent = time.perf_counter() - begun

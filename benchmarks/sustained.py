@@ -11,7 +11,7 @@ from pathlib import Path
 import redis
 from measuring import KEYS, await_that, cpu_seconds, milliseconds_of, rest, scheduler, shares, write_jobs
 
-from kuber_cron.common.embedded import EmbeddedRedis
+from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
 
 JOBS = 1000
 # What the start costs is no part of the stream.

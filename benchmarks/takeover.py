@@ -39,12 +39,12 @@ import rq
 from measuring import KEYS, machine, shares
 from rq.job import Job as RQJob
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from apiserver import ApiServer
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.support.api_server import ApiServer
 
-from kuber_cron.common.embedded import EmbeddedRedis
-from kuber_cron.common.settings import LeaseTimes, Settings
-from kuber_cron.scheduler import redis_lease
+from kuber_cron.common.config.settings import LeaseTimes, Settings
+from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
+from kuber_cron.scheduler.election import redis_election
 
 TIMES = LeaseTimes()
 PROFILES = (f"{TIMES.lease:g}/{TIMES.renew:g}/{TIMES.retry:g}", "6/4/1")
@@ -230,7 +230,7 @@ def takeovers(profile: str, times: int) -> list[str]:
     """The rows of one election: a Lease with these times, or the key in Redis where there are none."""
     with ExitStack() as stack:
         environ = lease(stack, profile) if profile else {"KUBER_CRON_ELECTION": "redis"}
-        name = f"Lease {profile}" if profile else f"Redis, ttl {redis_lease.TTL_SECONDS:g} s"
+        name = f"Lease {profile}" if profile else f"Redis, ttl {redis_election.TTL_SECONDS:g} s"
         party = Party(stack, JOBS)
         replicas = Replicas(party, environ)
         rows = []

@@ -35,10 +35,10 @@ from measuring import KEYS, await_that, machine, rest, shares
 from redis.client import Pipeline
 from rq import Queue
 
-from kuber_cron.common.embedded import EmbeddedRedis
-from kuber_cron.common.jobs import Job
-from kuber_cron.common.store import text
-from kuber_cron.scheduler.payloads import Builder
+from kuber_cron.common.jobs.job import Job
+from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
+from kuber_cron.common.redis_store.scripts import text
+from kuber_cron.scheduler.decisions.run_hash import Builder
 
 ROUNDS = 5
 WARM_UP = 50

@@ -13,15 +13,11 @@ from typing import Annotated
 import typer
 
 from kuber_cron import __version__
-from kuber_cron.cli import (
+from kuber_cron.cli.commands import (
     backfill,
     check,
     completion,
     convert,
-    failures,
-    first,
-    foreground,
-    importing,
     jobs,
     json_schema,
     logs,
@@ -35,9 +31,13 @@ from kuber_cron.cli import (
     stopping,
     tiers,
     trigger,
-    upcoming,
     why,
 )
+from kuber_cron.cli.commands import exec_ as foreground
+from kuber_cron.cli.commands import import_ as importing
+from kuber_cron.cli.commands import next_ as upcoming
+from kuber_cron.cli.process import init_process
+from kuber_cron.cli.terminal import errors
 
 _EPILOG = """\b
 Examples:
@@ -76,7 +76,7 @@ def kuber_cron(
         raise typer.Exit
     if context.invoked_subcommand is None:
         sys.stderr.write(context.get_help() + "\n")
-        raise typer.Exit(failures.USAGE)
+        raise typer.Exit(errors.USAGE)
 
 
 COMMANDS = (
@@ -112,8 +112,8 @@ for _command in COMMANDS:
 
 def execute(argv: list[str]) -> int:
     """Run one command line to its end; return its exit status. Nothing but a second Ctrl-C escapes."""
-    as_json = failures.wants_json(argv)
-    argv, with_traceback = failures.without_debug(argv)
+    as_json = errors.wants_json(argv)
+    argv, with_traceback = errors.without_debug(argv)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # text that the terminal's encoding lacks must not end a command
             stream.reconfigure(errors="backslashreplace")
@@ -124,17 +124,17 @@ def execute(argv: list[str]) -> int:
     except BrokenPipeError:
         return _reader_gone()
     except KeyboardInterrupt:
-        return failures.INTERRUPTED
+        return errors.INTERRUPTED
     except SystemExit as stop:
         # The parser ends a command so when it meets EPIPE, before we can.
-        return _reader_gone() if stop.code == failures.PROBLEM else _status(stop.code)
+        return _reader_gone() if stop.code == errors.PROBLEM else _status(stop.code)
     except Exception as error:  # noqa: BLE001 -- the top of the program: every error leaves as one sentence
-        return failures.report(error, as_json=as_json, with_traceback=with_traceback)
+        return errors.report(error, as_json=as_json, with_traceback=with_traceback)
     return _status(status)
 
 
 def _status(value: object) -> int:
-    return value if isinstance(value, int) else failures.OK
+    return value if isinstance(value, int) else errors.OK
 
 
 def _reader_gone() -> int:
@@ -143,13 +143,13 @@ def _reader_gone() -> int:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
-    return failures.BROKEN_PIPE
+    return errors.BROKEN_PIPE
 
 
 def main() -> None:
     """The entry point of ``kuber-cron`` and of ``python -m kuber_cron``."""
-    if os.getpid() == first.FIRST:
-        sys.exit(first.run_below(_execute_once))
+    if os.getpid() == init_process.FIRST:
+        sys.exit(init_process.run_below(_execute_once))
     sys.exit(_execute_once())
 
 

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from kuber_cron.cli import completing
-from kuber_cron.cli.output import Format
+from kuber_cron.cli.arguments import completions
+from kuber_cron.cli.terminal.output import Format
 
 FormatOption = Annotated[Format, typer.Option("--format", help="Tables for people, or one JSON document.")]
 SystemOption = Annotated[
@@ -17,7 +17,9 @@ TimezoneOption = Annotated[
 ]
 JobArgument = Annotated[
     str,
-    typer.Argument(metavar="JOB", help="The job's name.", show_default=False, autocompletion=completing.jobs),
+    typer.Argument(
+        metavar="JOB", help="The job's name.", show_default=False, autocompletion=completions.jobs
+    ),
 ]
 RunArgument = Annotated[
     str,
@@ -25,7 +27,7 @@ RunArgument = Annotated[
         metavar="RUN",
         help="The run's id, or a beginning that only it has.",
         show_default=False,
-        autocompletion=completing.runs,
+        autocompletion=completions.runs,
     ),
 ]
 ForceOption = Annotated[

@@ -119,7 +119,7 @@ class ScheduleError(KuberCronError, ValueError):
     Attributes:
         about: The part that is wrong: ``minute``, ``hour``, ``day-of-month``, ``month``, ``day-of-week``,
             ``schedule``, ``nickname`` or ``timezone``.
-        code: The diagnostic's stable code; ``kuber_cron.common.fields.Code`` is the table.
+        code: The diagnostic's stable code; ``kuber_cron.common.schedule.fields.Code`` is the table.
         offset: 0-based character offset of the offending field or item in the text that was parsed.
     """
 

@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from kuber_cron.common.embedded import EmbeddedRedis
+from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
 
 PAGE = Path(__file__).with_name("sessions.md")
 CRONTAB = """\

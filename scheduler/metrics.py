@@ -12,12 +12,12 @@ from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from kuber_cron.common.measures import OTHER, JobMeasures
-from kuber_cron.scheduler.catalog import Catalog
-from kuber_cron.scheduler.observer import Observation
+from kuber_cron.common.observability.job_metrics import OTHER, JobMeasures
+from kuber_cron.scheduler.decisions.catalog import Catalog
+from kuber_cron.scheduler.maintenance.redis_observer import Observation
 
 ACTIONS = ("trigger", "backfill", "stop", "retry", "pause", "resume", "release", "drop")
-"""What people do by hand (common/scripts/act.lua, manual.lua)."""
+"""What people do by hand (common/redis_store/lua/act.lua, manual.lua)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

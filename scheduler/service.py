@@ -24,25 +24,25 @@ from kuber_cron.common.errors import (
     StateLostError,
     TermOverError,
 )
-from kuber_cron.common.measures import JobMeasures
-from kuber_cron.common.messenger import Messenger
-from kuber_cron.common.store import Bounds, Keys, Store
-from kuber_cron.scheduler import observer
-from kuber_cron.scheduler.bulletin import Bulletin
-from kuber_cron.scheduler.catalog import Catalog, Watcher
-from kuber_cron.scheduler.decider import REMOVAL_SECONDS, SOON_SECONDS, Decider
-from kuber_cron.scheduler.dispatch import Dispatcher, Verdict
-from kuber_cron.scheduler.expectations import Expectations
-from kuber_cron.scheduler.gaps import Gaps
-from kuber_cron.scheduler.housekeeping import ROUND_SECONDS, Housekeeper, Tidied
-from kuber_cron.scheduler.inbox import Inbox, Rights
+from kuber_cron.common.notifications.sender import Messenger
+from kuber_cron.common.observability.job_metrics import JobMeasures
+from kuber_cron.common.redis_store.scripts import Bounds, Keys, Store
+from kuber_cron.scheduler.decisions.catalog import Catalog, Watcher
+from kuber_cron.scheduler.decisions.decider import REMOVAL_SECONDS, SOON_SECONDS, Decider
+from kuber_cron.scheduler.decisions.dispatcher import Dispatcher, Verdict
+from kuber_cron.scheduler.decisions.planner import Entry
+from kuber_cron.scheduler.decisions.run_hash import Builder
+from kuber_cron.scheduler.election.redis_clock import ServerClock
+from kuber_cron.scheduler.election.term import Election, Term
+from kuber_cron.scheduler.maintenance import redis_observer
+from kuber_cron.scheduler.maintenance.housekeeping import ROUND_SECONDS, Housekeeper, Tidied
+from kuber_cron.scheduler.maintenance.redis_observer import Observation, Observer
+from kuber_cron.scheduler.maintenance.schedule_gaps import Gaps
+from kuber_cron.scheduler.maintenance.success_deadlines import Expectations
+from kuber_cron.scheduler.manual_runs.request_loop import Inbox, Rights
 from kuber_cron.scheduler.metrics import SchedulerMetrics, State
-from kuber_cron.scheduler.observer import Observation, Observer
-from kuber_cron.scheduler.payloads import Builder
-from kuber_cron.scheduler.planner import Entry
-from kuber_cron.scheduler.server_clock import ServerClock
-from kuber_cron.scheduler.telling import Teller
-from kuber_cron.scheduler.terms import Election, Term
+from kuber_cron.scheduler.notifications import Teller
+from kuber_cron.scheduler.status.publisher import Bulletin
 
 log = structlog.get_logger(__name__)
 
@@ -295,7 +295,7 @@ class Scheduler:
                 self._metrics.update(gaps=gaps.after_a_slice(entries, self._server_clock.now()))
                 if self._clock.elapsed() >= observe_from:
                     observation = self._observe(term, entries) or observation
-                    observe_from = self._clock.elapsed() + observer.OBSERVE_SECONDS
+                    observe_from = self._clock.elapsed() + redis_observer.OBSERVE_SECONDS
                 self._metrics.update(expected=expectations.after_a_slice(entries, observation.jobs))
                 self._bulletin.lay_cards(term, self._watcher.current)
             except RedisError as error:

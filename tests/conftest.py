@@ -18,7 +18,7 @@ import pytest
 import redis
 from hypothesis import settings
 
-from kuber_cron.common.embedded import EmbeddedRedis
+from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
 
 # A shell that runs the tests in the background has them ignore Ctrl-C, and what they start inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -25,25 +25,25 @@ from redis.exceptions import RedisError
 
 from kuber_cron import __version__
 from kuber_cron.common.clock import Clock
-from kuber_cron.common.measures import JobMeasures
-from kuber_cron.common.messenger import Messenger
-from kuber_cron.common.store import Keys, Store
-from kuber_cron.worker import rq_worker
-from kuber_cron.worker.claiming import Claimer, Conditions
-from kuber_cron.worker.clearing import Clearer
-from kuber_cron.worker.command import Ended, Launch, Running
-from kuber_cron.worker.ear import Ear
-from kuber_cron.worker.following import Follower
-from kuber_cron.worker.held import Slots
-from kuber_cron.worker.ledger import Ledger
+from kuber_cron.common.notifications.sender import Messenger
+from kuber_cron.common.observability.job_metrics import JobMeasures
+from kuber_cron.common.redis_store.scripts import Keys, Store
+from kuber_cron.worker.coordination import rq_registration
+from kuber_cron.worker.coordination.claimer import Claimer, Conditions
+from kuber_cron.worker.coordination.command_listener import Ear
+from kuber_cron.worker.coordination.heartbeat import Pulse
+from kuber_cron.worker.coordination.leftover_cleanup import Clearer
+from kuber_cron.worker.coordination.live_output import Follower
+from kuber_cron.worker.coordination.notifications import Teller
+from kuber_cron.worker.coordination.queue_rotation import Turns
+from kuber_cron.worker.coordination.result_reporter import Recent, Reporter
+from kuber_cron.worker.coordination.run_store import Ledger
+from kuber_cron.worker.coordination.slots import Slots
+from kuber_cron.worker.execution.launch import Ended, Launch, Running
+from kuber_cron.worker.execution.supervisor import Supervisor, no_sinks
 from kuber_cron.worker.metrics import WorkerMetrics
-from kuber_cron.worker.output import Sink
-from kuber_cron.worker.pulse import Pulse
-from kuber_cron.worker.reporting import Recent, Reporter
-from kuber_cron.worker.retention import Retention, Trimmer
-from kuber_cron.worker.supervisor import Supervisor, no_sinks
-from kuber_cron.worker.telling import Teller
-from kuber_cron.worker.turns import Turns
+from kuber_cron.worker.output.capture import Sink
+from kuber_cron.worker.output.log_retention import Retention, Trimmer
 
 log = structlog.get_logger(__name__)
 
@@ -99,7 +99,7 @@ class Worker:
         self._queues = turns.queues
         self._ends = self._ledger(connect("deciding"))
         self._beats = self._ledger(connect("deciding"))
-        self._registration = rq_worker.Registration(
+        self._registration = rq_registration.Registration(
             self._queues,
             self.name,
             connect("rq"),
@@ -278,7 +278,7 @@ class Worker:
             draining=self._draining.is_set(),
         )
 
-    def _obey(self, asked: rq_worker.Command) -> None:
+    def _obey(self, asked: rq_registration.Command) -> None:
         if asked.word == "shutdown":
             self.drain(self._options.ttl_seconds)
             return

@@ -19,7 +19,7 @@ from tests.faults.history import Fault, History, Job, Line, Violation
 from tests.faults.jobs import JobFile, select
 from tests.faults.recorder import Recorder
 from tests.faults.setup import Times
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 # What docker-compose.yml has: the election in Redis, and a worker's ttl.
 TTL_SECONDS = 15.0

@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import redis
 from tests.faults.ports import free_port
 from tests.faults.redis_server import plain_client
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 T = TypeVar("T")
 

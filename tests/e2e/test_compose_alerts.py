@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 from tests.e2e.monitored import Monitored
 from tests.e2e.stack import ROOT, docker, wait_for
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 

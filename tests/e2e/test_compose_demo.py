@@ -6,8 +6,8 @@ import time
 
 import pytest
 from tests.e2e.stack import ROOT, SERVICES, run, wait_for
-from tests.monitoring_queries import shown
-from tests.waiting import eventually
+from tests.support.monitoring_queries import shown
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 

@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.conftest import Stacks
 from tests.e2e.documented import SECTIONS, follow
 from tests.e2e.stack import ROOT, Stack, wait_for
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 

@@ -16,7 +16,7 @@ from tests.e2e.load import (
 )
 from tests.e2e.stack import ROOT
 from tests.faults.cluster import STAYS
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 

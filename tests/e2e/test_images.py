@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.e2e.stack import ROOT, docker, run
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 

@@ -13,9 +13,9 @@ import redis
 from tests.faults.history import Asked
 from tests.faults.redis_server import RedisServer
 
-from kuber_cron.common.acting import Acts, HalfDecidedError, NotDecidedError, RefusedError
-from kuber_cron.common.request import Request
-from kuber_cron.common.store import Keys, Store
+from kuber_cron.common.redis_store.scripts import Keys, Store
+from kuber_cron.common.runs.manual_request import Request
+from kuber_cron.control.actions.operations import Acts, HalfDecidedError, NotDecidedError, RefusedError
 
 # One after another of each kind of policy; what others come after is left out, for a run by hand is none of the chain's.
 JOBS = ("tick-03", "alone-slow", "in-line", "pool-a", "newest", "high")

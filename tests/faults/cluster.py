@@ -28,7 +28,7 @@ from tests.faults.proxy import Proxies
 from tests.faults.recorder import Recorder
 from tests.faults.redis_server import RedisServer
 from tests.faults.setup import Setup
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 import kuber_cron
 

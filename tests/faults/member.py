@@ -8,9 +8,9 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tests.cli_process import environment
 from tests.faults.ports import free_port
 from tests.faults.proxy import Proxy
+from tests.support.cli_process import environment
 
 if TYPE_CHECKING:
     from tests.faults.cluster import Cluster

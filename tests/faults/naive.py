@@ -23,9 +23,9 @@ from pathlib import Path
 
 import redis
 
-from kuber_cron.common import sources
-from kuber_cron.common.jobs import Job
-from kuber_cron.scheduler.payloads import Builder
+from kuber_cron.common.formats import loader
+from kuber_cron.common.jobs.job import Job
+from kuber_cron.scheduler.decisions.run_hash import Builder
 
 LEASE_SECONDS = 2.0
 _TURN_SECONDS = 0.05
@@ -137,8 +137,8 @@ def main() -> None:
         _serve(naive)
         before = ""
         while not done.wait(_TURN_SECONDS):
-            if (now := sources.fingerprint([folder])) != before:
-                before, naive.jobs = now, list(sources.load([folder]).jobs)
+            if (now := loader.fingerprint([folder])) != before:
+                before, naive.jobs = now, list(loader.load([folder]).jobs)
             with suppress(redis.RedisError):
                 naive.turn()
 

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import redis
-from tests.apiserver import ApiServer
 from tests.faults.cluster import Cluster
 from tests.faults.history import Fault
 from tests.faults.member import Member
 from tests.faults.proxy import Proxy
+from tests.support.api_server import ApiServer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from tests.faults.ports import free_port
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
-from kuber_cron.common.redis_program import find_program
+from kuber_cron.common.redis_store.embedded.binary import find_program
 
 
 def plain_client(port: int, timeout_seconds: float, password: str | None = None) -> redis.Redis:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.apiserver import ApiServer
 from tests.faults import checker, report
 from tests.faults.asker import Asker
 from tests.faults.cluster import Cluster
@@ -17,7 +16,8 @@ from tests.faults.jobs import IN_FORCE
 from tests.faults.nemesis import Nemesis, Step, kinds, later, plan
 from tests.faults.report import Run
 from tests.faults.setup import REAL, Setup, Times
-from tests.waiting import eventually
+from tests.support.api_server import ApiServer
+from tests.support.waiting import eventually
 
 # The cluster is left alone for so long first: what is wrong without a fault is wrong for another reason.
 QUIET_SECONDS = 5.0

@@ -11,7 +11,7 @@ from tests.faults.cluster import Cluster
 from tests.faults.history import Fault, History
 from tests.faults.jobs import Spec
 from tests.faults.setup import Setup
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 

@@ -4,7 +4,7 @@ from tests.faults import jobs, nemesis, report
 from tests.faults.good import good
 from tests.faults.history import Fault, Violation
 
-from kuber_cron.common import sources
+from kuber_cron.common.formats import loader
 
 
 def planned(seed, **changes):
@@ -34,7 +34,7 @@ def test_the_api_server_is_left_alone_where_there_is_none():
 
 def test_the_jobs_are_twenty_a_second_and_load_without_a_word(tmp_path):
     file = jobs.JobFile(tmp_path, jobs.select())
-    loaded = sources.load([file.directory])
+    loaded = loader.load([file.directory])
     assert loaded.diagnostics == []
     assert {job.id for job in loaded.jobs} == {job.id for job in file.known()}
     assert sum(spec.seconds == 1 for spec in jobs.PLAIN) >= 20
@@ -46,14 +46,14 @@ def test_an_edited_job_is_known_with_both_periods(tmp_path):
     edited = next(job for job in file.known() if job.id == "edited")
     assert [period.seconds for period in edited.periods] == [1, 2]
     assert any(
-        job.schedule == "@every 2s" for job in sources.load([file.directory]).jobs if job.id == "edited"
+        job.schedule == "@every 2s" for job in loader.load([file.directory]).jobs if job.id == "edited"
     )
 
 
 def test_a_broken_file_is_one(tmp_path):
     file = jobs.JobFile(tmp_path, jobs.select())
     file.break_it()
-    assert any(found.severity == "error" for found in sources.load([file.directory]).diagnostics)
+    assert any(found.severity == "error" for found in loader.load([file.directory]).diagnostics)
 
 
 def test_what_commands_write_is_read_back(tmp_path):

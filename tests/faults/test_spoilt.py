@@ -10,7 +10,7 @@ from tests.faults.history import History
 from tests.faults.jobs import Spec
 from tests.faults.nemesis import Nemesis, Step
 from tests.faults.setup import Setup
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 

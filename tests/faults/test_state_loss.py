@@ -15,7 +15,7 @@ from tests.faults.history import Fault
 from tests.faults.jobs import Spec
 from tests.faults.redis_server import RedisServer
 from tests.faults.setup import Setup
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 

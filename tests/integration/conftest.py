@@ -1,7 +1,7 @@
-"""Fixtures of the tests that decide on a real Redis: ``tests/deciding.py`` says what they are."""
+"""Fixtures of the tests that decide on a real Redis: ``tests/support/leader.py`` says what they are."""
 
 import pytest
-from tests.deciding import Hand, desks
+from tests.support.leader import Hand, desks
 
 
 @pytest.fixture

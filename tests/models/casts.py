@@ -1,6 +1,6 @@
 """The jobs that the state machine plays with."""
 
-from models.world import job
+from tests.models.world import job
 
 # A few jobs at a time, so that what they do to each other happens often.
 CASTS = {

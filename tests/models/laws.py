@@ -8,11 +8,11 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.snapshot import OWN, UNFINISHED, Entry, Snapshot
+from tests.models.snapshot import OWN, UNFINISHED, Entry, Snapshot
 
-from kuber_cron.common.jobs import Job
-from kuber_cron.common.runs import is_by_hand
-from kuber_cron.scheduler.relations import group_of
+from kuber_cron.common.jobs.job import Job
+from kuber_cron.common.runs.payload import is_by_hand
+from kuber_cron.scheduler.decisions.dependencies import group_of
 
 DECIDED = ("queued", "held", "known")
 OF_RUNS = ("released", "ended", "requeued", "triggered", "stopping", "retried")

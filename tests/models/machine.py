@@ -7,21 +7,21 @@ from typing import Any
 from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from models import laws
-from models.casts import CASTS, MINUTES
-from models.laws import Facts
-from models.people import People
-from models.snapshot import Camera, Snapshot
-from models.world import START, Held, Replica, Worker, World
 from redis import Redis
 from rq.job import Job as RQJob
 from rq.queue import Queue
 from rq.serializers import JSONSerializer
+from tests.models import laws
+from tests.models.casts import CASTS, MINUTES
+from tests.models.laws import Facts
+from tests.models.people import People
+from tests.models.snapshot import Camera, Snapshot
+from tests.models.world import START, Held, Replica, Worker, World
 
 from kuber_cron.common.errors import FencedError
-from kuber_cron.common.retry import Kind
-from kuber_cron.common.store import Store
-from kuber_cron.worker.ledger import Started
+from kuber_cron.common.redis_store.scripts import Store
+from kuber_cron.common.runs.retry_policy import Kind
+from kuber_cron.worker.coordination.run_store import Started
 
 NUMBERS = st.integers(0, 23)
 KINDS: tuple[Kind, ...] = ("success", "failed", "timed_out", "signalled", "lost", "interrupted", "stopped")

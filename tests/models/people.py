@@ -4,15 +4,15 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
-from models.world import KEYS, START, Replica, World
 from redis import Redis
 from redis.exceptions import ConnectionError as NotConnected
+from tests.models.world import KEYS, START, Replica, World
 
-from kuber_cron.common.acting import Acts, Done
-from kuber_cron.common.answers import Made
-from kuber_cron.common.request import Request
-from kuber_cron.common.store import Store, text
-from kuber_cron.scheduler.inbox import Inbox, Rights
+from kuber_cron.common.redis_store.scripts import Store, text
+from kuber_cron.common.runs.manual_request import Request
+from kuber_cron.control.actions.operations import Acts, Done
+from kuber_cron.control.actions.results import Made
+from kuber_cron.scheduler.manual_runs.request_loop import Inbox, Rights
 
 
 class Paper(Store):

@@ -2,7 +2,7 @@
 of the script and of the election is needed for that."""
 
 import pytest
-from models.leadership import Bounds, Model, Rules, search
+from tests.models.leadership import Bounds, Model, Rules, search
 
 SIZES = {
     "two schedulers, a restart": (Rules(), Bounds(terms=3), 10_000),

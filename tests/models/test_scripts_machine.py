@@ -7,10 +7,10 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
-from models.casts import CASTS
-from models.machine import ScriptsMachine
+from tests.models.casts import CASTS
+from tests.models.machine import ScriptsMachine
 
-from kuber_cron.common import store
+from kuber_cron.common.redis_store import scripts
 
 PROFILE = settings(
     max_examples=8,
@@ -138,11 +138,11 @@ SCRIPTS = ("decide", "start", "finish", "housekeep", "sweep", "return_claims", "
 
 
 def finds(run: Callable[[str, settings], None], patch: pytest.MonkeyPatch, mistake: Mistake) -> None:
-    original = store._text
+    original = scripts._text
     assert any(mistake.right in original(name) for name in SCRIPTS), (
         "the scripts have changed: so must the mistake"
     )
-    patch.setattr(store, "_text", lambda name: original(name).replace(mistake.right, mistake.wrong))
+    patch.setattr(scripts, "_text", lambda name: original(name).replace(mistake.right, mistake.wrong))
     # A law that is broken, an answer that is wrong or a script that cannot go on: each of them tells.
     with pytest.raises(Exception) as caught:  # noqa: PT011 - the three have no class in common
         run(mistake.cast, FINDING)

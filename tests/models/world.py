@@ -13,20 +13,20 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import ConnectionError as NotConnected
 
-from kuber_cron.common import retry, runs
 from kuber_cron.common.errors import FencedError, RedisUnreachableError
-from kuber_cron.common.jobs import Job
-from kuber_cron.common.store import Keys, Store, text
-from kuber_cron.scheduler import planner
-from kuber_cron.scheduler.catalog import Catalog, compile_entries
-from kuber_cron.scheduler.decider import Decider
-from kuber_cron.scheduler.dispatch import Dispatcher, Item, Verdict
-from kuber_cron.scheduler.housekeeping import Housekeeper, Tidied
-from kuber_cron.scheduler.payloads import Builder
-from kuber_cron.scheduler.terms import Term
-from kuber_cron.worker import launching
-from kuber_cron.worker.ledger import Ending, Ledger, NotStarted, Started
-from kuber_cron.worker.outcome import Outcome
+from kuber_cron.common.jobs.job import Job
+from kuber_cron.common.redis_store.scripts import Keys, Store, text
+from kuber_cron.common.runs import payload, retry_policy
+from kuber_cron.scheduler.decisions import planner
+from kuber_cron.scheduler.decisions.catalog import Catalog, compile_entries
+from kuber_cron.scheduler.decisions.decider import Decider
+from kuber_cron.scheduler.decisions.dispatcher import Dispatcher, Item, Verdict
+from kuber_cron.scheduler.decisions.run_hash import Builder
+from kuber_cron.scheduler.election.term import Term
+from kuber_cron.scheduler.maintenance.housekeeping import Housekeeper, Tidied
+from kuber_cron.worker.coordination.run_store import Ending, Ledger, NotStarted, Started
+from kuber_cron.worker.execution import launching
+from kuber_cron.worker.execution.outcome import Outcome
 
 KEYS = Keys("rq")
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -242,11 +242,11 @@ class World:
             worker.running.append(Held(run, execution, answer))
         return answer
 
-    def end(self, worker: Worker, held: Held, kind: retry.Kind) -> tuple[Held, str]:
+    def end(self, worker: Worker, held: Held, kind: retry_policy.Kind) -> tuple[Held, str]:
         """The attempt has ended so; the worker tells the ledger what the run's policy makes of it."""
-        policy = retry.Policy.of(self.cast[self.job_of(held.run)])
+        policy = retry_policy.Policy.of(self.cast[self.job_of(held.run)])
         outcome = Outcome(kind=kind, exit_code={"success": 0, "failed": 1}.get(kind))
-        decision = retry.decide(
+        decision = retry_policy.decide(
             policy, kind, exit_code=outcome.exit_code, spent=held.started.spent, rng=random.Random(0)
         )
         action, delay = launching.action(decision, outcome)
@@ -283,4 +283,4 @@ class World:
 
     def job_of(self, run: str) -> str:
         """The job of a run by the run's name."""
-        return runs.job_of(run)
+        return payload.job_of(run)

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.packaging, pytest.mark.timeout(600)]  # installs: as s
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / ".venv-packaging" / "bin"
-FOLDERS = ("cli", "common", "scheduler", "worker")
+FOLDERS = ("cli", "common", "control", "scheduler", "worker")
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 

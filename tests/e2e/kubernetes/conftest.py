@@ -10,7 +10,7 @@ import redis
 from tests.e2e.kubernetes.installation import NAMESPACE, Helpers, Installation
 from tests.e2e.kubernetes.kubectl import Forward, Kubectl, found
 from tests.e2e.stack import PublishedRedis
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="session")

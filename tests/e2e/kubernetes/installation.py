@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 from tests.e2e.kubernetes.kubectl import Kubectl
 from tests.e2e.stack import ROOT
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 DEV = ROOT / "k8s" / "overlays" / "dev"
 RULES = ROOT / "k8s" / "components" / "monitoring" / "rules.yaml"

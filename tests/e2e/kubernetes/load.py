@@ -10,7 +10,7 @@ from tests.e2e.stack import PublishedRedis
 from tests.faults.history import DECIDING, Entry, Final, Job, Line
 from tests.faults.jobs import SCRIPT, Spec, read_lines, select
 from tests.faults.setup import REAL
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 TAKEOVER_SECONDS = REAL.takeover("kubernetes")
 # After Redis was away a leader rests before it judges workers, and the way to it has to be found again.

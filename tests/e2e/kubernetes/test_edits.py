@@ -4,7 +4,7 @@ import time
 
 import pytest
 from tests.e2e.kubernetes.load import EDIT_SECONDS
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.e2e_kubernetes, pytest.mark.timeout(400)]
 

@@ -14,7 +14,7 @@ from tests.e2e.kubernetes.load import (
 )
 from tests.e2e.load import HANDOVER_SECONDS, TTL_SECONDS
 from tests.faults.setup import REAL
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.e2e_kubernetes, pytest.mark.timeout(300)]
 

@@ -1,0 +1,1 @@
+"""What a person typed: instants, job files, the way to Redis, completions."""

@@ -1,0 +1,245 @@
+"""``kuber-cron import``: CronJob manifests become a job file, and what differs is said line by line."""
+
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kuber_cron.cli import options
+from kuber_cron.cli.arguments import output_files
+from kuber_cron.cli.command import Command
+from kuber_cron.cli.terminal import errors as failures
+from kuber_cron.cli.terminal import output
+from kuber_cron.common.errors import KuberCronError, ScheduleError, UsageError
+
+if TYPE_CHECKING:
+    from kuber_cron.common.formats.cronjob.importer import Report
+
+_STDIN = "-"
+_SUFFIXES = (".yaml", ".yml", ".json")
+
+
+class Form(StrEnum):
+    """What CronJobs can become."""
+
+    YAML = "yaml"
+    CRONTAB = "crontab"
+
+
+class QueueBy(StrEnum):
+    """What gives a job its queue."""
+
+    NONE = "none"
+    IMAGE = "image"
+    NAMESPACE = "namespace"
+
+
+class NoCronJobsError(KuberCronError):
+    """There is nothing to take over."""
+
+    code = "no-cronjobs"
+
+
+def import_(
+    manifests: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE", help="Manifests, YAML or JSON, or directories of them; - is standard input."
+        ),
+    ],
+    *,
+    to: Annotated[Form, typer.Option("--to", help="The form to write.")] = Form.YAML,
+    out: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Where to; default: stdout.", show_default=False),
+    ] = None,
+    queue_by: Annotated[
+        QueueBy,
+        typer.Option("--queue-by", help="Give jobs of one image, or namespace, a queue of their own."),
+    ] = QueueBy.NONE,
+    timezone: Annotated[
+        str,
+        typer.Option(
+            "--timezone", metavar="ZONE", help="kube-controller-manager's, for CronJobs that name none."
+        ),
+    ] = "UTC",
+    entrypoint: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--entrypoint",
+            metavar="IMAGE=COMMAND",
+            help="What an image runs where a CronJob has no command.",
+            show_default=False,
+        ),
+    ] = None,
+    container: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--container",
+            metavar="NAME",
+            help="Take this one of several containers, and leave the others out.",
+            show_default=False,
+        ),
+    ] = None,
+    with_namespace: Annotated[
+        bool, typer.Option("--with-namespace", help="Begin each job's name with its namespace.")
+    ] = False,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-R", help="Read directories with all below them.")
+    ] = False,
+    format_: options.FormatOption = output.Format.TABLE,
+) -> int:
+    """Write the jobs that Kubernetes CronJobs become, and say on standard error what differs, line by line."""
+    from kuber_cron.common.formats.cronjob import importer, pod_reader
+
+    wishes = importer.Wishes(
+        form=to.value,
+        timezone=_zone(timezone),
+        queue_by=queue_by.value,
+        with_namespace=with_namespace,
+        choices=pod_reader.Choices(
+            containers=frozenset(container or ()), entrypoints=dict(map(_entrypoint, entrypoint or ()))
+        ),
+    )
+    named = list(_contents(manifests, recursive=recursive))
+    report = importer.take_over(named, wishes)
+    if report.cronjobs == 0 and format_ is output.Format.TABLE:
+        _show_diagnostics(report)
+    if report.cronjobs == 0:
+        raise NoCronJobsError(
+            f"there is no CronJob in {', '.join(manifests)}",
+            hint="kubectl get cronjobs --all-namespaces -o yaml | kuber-cron import -",
+        )
+    if report.jobs:
+        output_files.write(report.text, out)
+    if format_ is output.Format.JSON:
+        output.write_json(_document(report, [name for name, _ in named], to, out))
+    else:
+        if out is None:
+            sys.stdout.write(report.text)
+            sys.stdout.flush()  # the report follows, on a terminal too
+        _show(report)
+    return failures.PROBLEM if _errors(report) else failures.OK
+
+
+def _zone(name: str) -> str:
+    from kuber_cron.common.schedule import timezones
+
+    try:
+        timezones.find(name)
+    except ScheduleError as error:
+        raise UsageError(error.message, hint=error.hint) from error
+    return name
+
+
+def _entrypoint(text: str) -> tuple[str, Sequence[str]]:
+    image, equals, command = text.partition("=")
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"--entrypoint {text}: {error}", hint="quote it as for a shell") from error
+    if not image or not equals or not words:
+        hint = "for example --entrypoint 'registry/app:1.2=/usr/bin/app serve'"
+        raise UsageError(f"--entrypoint {text} is not IMAGE=COMMAND", hint=hint)
+    return image, words
+
+
+def _contents(manifests: Sequence[str], *, recursive: bool) -> Iterator[tuple[str, bytes]]:
+    from kuber_cron.common.formats import loader
+
+    for each in manifests:
+        if each == _STDIN:
+            yield "stdin", sys.stdin.buffer.read()
+        else:
+            yield from loader.contents([each], suffixes=_SUFFIXES, recursive=recursive)
+
+
+def _errors(report: "Report") -> int:
+    return sum(each.severity == "error" for each in report.diagnostics)
+
+
+def _document(report: "Report", names: Sequence[str], to: Form, out: Path | None) -> dict[str, Any]:
+    """Return what was done as JSON shows it; the text itself only where it went to no file."""
+    errors = _errors(report)
+    return {
+        "version": 1,
+        "files": list(dict.fromkeys(names)),
+        "to": to.value,
+        "cronjobs": report.cronjobs,
+        "jobs": len(report.jobs),
+        "errors": errors,
+        "warnings": len(report.diagnostics) - errors,
+        "file": str(out) if out is not None and report.jobs else None,
+        "text": report.text if out is None else None,
+        "needs": [
+            {"queue": queue, **need.to_dict(), "jobs": jobs}
+            for queue, needs in report.needs.items()
+            for need, jobs in needs.items()
+        ],
+        "diagnostics": [each.to_dict() for each in report.diagnostics],
+    }
+
+
+def _show(report: "Report") -> None:
+    from kuber_cron.common.formats.cronjob.difference_codes import DIFFERENCES
+
+    _show_diagnostics(report)
+    counts = Counter(each.code for each in report.diagnostics)
+    if counts:
+        rows = [[code, str(count), DIFFERENCES[code].title] for code, count in sorted(counts.items())]
+        failures.complain("")
+        output.write_table(["CODE", "TIMES", "ABOUT"], rows, stream=sys.stderr)
+    rows = [
+        [queue, need.kind, need.name, need.source, str(len(jobs))]
+        for queue, needs in report.needs.items()
+        for need, jobs in needs.items()
+    ]
+    if rows:
+        failures.complain("", "what the workers of each queue must have:")
+        headers = ["QUEUE", "WHAT", "NAME", "FROM", "JOBS"]
+        output.write_table(headers, sorted(rows), stream=sys.stderr)
+    errors = _errors(report)
+    failures.complain(
+        "",
+        f"{len(report.jobs)} of {output.counted(report.cronjobs, 'CronJob')} taken over, "
+        f"{output.counted(errors, 'error')}, {output.counted(len(report.diagnostics) - errors, 'warning')}",
+    )
+
+
+def _show_diagnostics(report: "Report") -> None:
+    """Stderr holds each: an error with its line and what to do, a warning on one line."""
+    from kuber_cron.common.diagnostics import render
+
+    for each in report.diagnostics:
+        if each.severity == "error":
+            failures.complain(*render(each).splitlines())
+        else:
+            hint = f" ({each.hint})" if each.hint else ""
+            failures.complain(output.printable(f"{each}{hint}"))
+
+
+COMMAND = Command(
+    name="import",
+    function=import_,
+    summary="Take over Kubernetes CronJobs.",
+    examples=(
+        (
+            "kubectl get cronjobs --all-namespaces -o yaml | kuber-cron import - -o jobs.yaml",
+            "what a cluster runs, with a line for everything that differs",
+        ),
+        (
+            "kuber-cron import -R manifests --queue-by image -o jobs.yaml",
+            "a queue for each image, and what the workers of each must have",
+        ),
+        (
+            "kuber-cron import cronjob.yaml --entrypoint 'registry/app:1.2=/usr/bin/app'",
+            "a CronJob whose command stands in its image",
+        ),
+    ),
+    notes="ConfigMaps in the input give the values that CronJobs ask them for; Secrets never do.",
+)

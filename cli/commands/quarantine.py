@@ -1,0 +1,154 @@
+"""``kuber-cron quarantine``: the runs that no worker could read or verify."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kuber_cron.cli import options
+from kuber_cron.cli.arguments import completions, job_files
+from kuber_cron.cli.command import Command
+from kuber_cron.cli.commands import _query, releasing
+from kuber_cron.cli.terminal import errors, output, run_table
+from kuber_cron.cli.terminal.table import Column, Paper
+from kuber_cron.common.errors import UnknownRunError, UsageError
+
+if TYPE_CHECKING:
+    from kuber_cron.common.redis_store.scripts import Store
+    from kuber_cron.control.queries.quarantine import Quarantined, QuarantineView
+
+_MOST = 2000  # more than Redis keeps
+
+
+class Verb(StrEnum):
+    """What is to be done with the quarantine."""
+
+    LIST = "list"
+    SHOW = "show"
+    RELEASE = "release"
+    DROP = "drop"
+
+
+def quarantine(
+    verb: Annotated[
+        Verb, typer.Argument(metavar="list|show|release|drop", help="What to do.", show_default=False)
+    ] = Verb.LIST,
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RUN",
+            help="The run, as list names it.",
+            show_default=False,
+            autocompletion=completions.runs,
+        ),
+    ] = None,
+    *,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=_MOST, help="So many at most.")] = 30,
+    absolute: _query.AbsoluteOption = False,
+    yes: options.YesOption = False,
+    redis_url: options.RedisUrlOption = None,
+    format_: options.FormatOption = output.Format.TABLE,
+) -> int:
+    """Look after the runs that no worker could read or verify.
+
+    "list" names them, and "show" says what was wrong with one. "release" queues one again, for a worker to judge anew,
+    with the right key now; "drop" takes one off the list.
+    """
+    if verb is Verb.LIST and run is not None:
+        raise UsageError("list takes no run", hint=f"kuber-cron quarantine show {run}")
+    if verb is not Verb.LIST and run is None:
+        raise UsageError("say which run", hint="kuber-cron quarantine list names them")
+    as_json = format_ is output.Format.JSON
+    if verb is Verb.RELEASE and run is not None:
+        return releasing.release(run, redis_url=redis_url, as_json=as_json)
+    if verb is Verb.DROP and run is not None:
+        return releasing.drop(run, yes=yes, redis_url=redis_url, as_json=as_json)
+    fetch, render = _list_of(limit), _table
+    if verb is Verb.SHOW and run is not None:
+        fetch, render = _one(run), _sheet
+    return _query.answer(fetch, render, redis_url=redis_url, format_=format_, absolute=absolute)
+
+
+def _list_of(limit: int) -> "Callable[[Store], QuarantineView]":
+    def fetch(store: "Store") -> "QuarantineView":
+        from kuber_cron.control.queries import processes
+        from kuber_cron.control.queries import quarantine as look_quarantine
+
+        found = look_quarantine.quarantined(store, limit=limit + 1)
+        return look_quarantine.QuarantineView(
+            now=processes.now(store), runs=tuple(found[:limit]), has_more=len(found) > limit
+        )
+
+    return fetch
+
+
+def _one(run: str) -> "Callable[[Store], QuarantineView]":
+    def fetch(store: "Store") -> "QuarantineView":
+        from kuber_cron.control.queries import processes
+        from kuber_cron.control.queries import quarantine as look_quarantine
+
+        known = look_quarantine.quarantined(store, limit=_MOST)
+        found = [each for each in known if each.run == run]
+        if not found:
+            near = job_files.suggestion(run, [each.run for each in known])
+            raise UnknownRunError(
+                f'there is no run "{run}" in quarantine', hint=near or "kuber-cron quarantine list names them"
+            )
+        return look_quarantine.QuarantineView(now=processes.now(store), runs=tuple(found))
+
+    return fetch
+
+
+def _table(seen: "QuarantineView", paper: Paper) -> list[str]:
+    if not seen.runs:
+        errors.complain("nothing is in quarantine")
+        return []
+    columns = (
+        Column("RUN"),
+        Column("REASON"),
+        Column("WHEN"),
+        Column("STATE", rank=1),
+        Column("MESSAGE", rank=2),
+    )
+    rows = [
+        [each.run, each.reason, paper.moment(each.at, seen.now), _stands(each, seen), each.message]
+        for each in seen.runs
+    ]
+    if seen.has_more:
+        errors.complain("note: there are more: --limit shows more of them")
+    return paper.table(columns, rows)
+
+
+def _sheet(seen: "QuarantineView", paper: Paper) -> list[str]:
+    each = seen.runs[0]
+    return paper.pairs(
+        [
+            ("run", each.run),
+            ("reason", each.reason),
+            ("message", each.message),
+            ("put there", f"{paper.moment(each.at, seen.now)}, by {each.by}"),
+            ("state", _stands(each, seen)),
+            ("job", each.record.job if each.record is not None else ""),
+        ]
+    )
+
+
+def _stands(each: "Quarantined", seen: "QuarantineView") -> str:
+    if each.is_aside:
+        return "put aside: it was no run"
+    return "no record" if each.record is None else run_table.state(each.record, seen.now)
+
+
+COMMAND = Command(
+    name="quarantine",
+    function=quarantine,
+    summary="Look after runs that nobody could read.",
+    examples=(
+        ("kuber-cron quarantine list", "what is there"),
+        ("kuber-cron quarantine show backup-20260329T013000Z", "what was wrong with one"),
+        ("kuber-cron quarantine release backup-20260329T013000Z", "queue it again, with the right key now"),
+        ("kuber-cron quarantine drop backup-20260329T013000Z", "take it off the list"),
+    ),
+    notes=_query.NOTES,
+)

@@ -1,0 +1,223 @@
+"""``kuber-cron show``: one run, with all its attempts and what the log of decisions tells of it."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from kuber_cron.cli import options
+from kuber_cron.cli.command import Command
+from kuber_cron.cli.commands import _query
+from kuber_cron.cli.terminal import output, run_table
+from kuber_cron.cli.terminal.table import Column, Paper, style_of
+from kuber_cron.common import time_format
+
+if TYPE_CHECKING:
+    from kuber_cron.common.records.attempt import Attempt
+    from kuber_cron.common.redis_store.scripts import Store
+    from kuber_cron.control.queries.results import RunView
+
+_SHOWN_LINES = 10  # of an attempt's output; `logs` has the rest
+
+
+def show(
+    run: _query.RunArgument,
+    *,
+    watch: _query.WatchOption = False,
+    absolute: _query.AbsoluteOption = False,
+    redis_url: options.RedisUrlOption = None,
+    format_: options.FormatOption = output.Format.TABLE,
+) -> int:
+    """Show one run: what it executes, its attempts, who decided it, what it waits for, the end of its output."""
+
+    def fetch(store: "Store") -> "RunView":
+        return view(store, run)
+
+    return _query.answer(fetch, render, redis_url=redis_url, format_=format_, absolute=absolute, watch=watch)
+
+
+def view(store: "Store", word: str, *, started: bool = False) -> "RunView":
+    """Return what is kept of the run that the word means; ``started``: of a job the newest run that has begun.
+
+    Raises:
+        UnknownRunError, AmbiguousRunError: there is none, or there are several.
+    """
+    from kuber_cron.common.errors import UnknownRunError
+    from kuber_cron.control.queries import decision, names, processes, runs
+    from kuber_cron.control.queries.results import RunView
+
+    name = names.run_named(store, word, or_newest=True, started=started)
+    found = runs.detail(store, name)
+    if found is None:
+        raise UnknownRunError(f'"{name}" is no run of Kuber-Cron\'s', hint="kuber-cron quarantine list")
+    is_held = found.run.state == "held"
+    return RunView(
+        now=processes.now(store),
+        run=found.run,
+        command=found.command,
+        retries_allowed=found.retries_allowed,
+        timeout_seconds=found.timeout_seconds,
+        attempts=found.attempts,
+        waits_for=decision.gates_of(store, found.run) if is_held else (),
+        group=decision.group_of(store, found.run) if is_held else None,
+        decisions=found.decisions,
+    )
+
+
+def render(seen: "RunView", paper: Paper) -> list[str]:
+    """Return the run as a sheet."""
+    run, now = seen.run, seen.now
+    state = run_table.state(run, now)
+    command = (
+        seen.command if isinstance(seen.command, str) or seen.command is None else " ".join(seen.command)
+    )
+    lines = paper.pairs(
+        [
+            ("run", run.run),
+            ("job", run.job),
+            ("instant", _instant(seen, paper)),
+            ("state", f"{state}, {paper.moment(run_table.moment(run), now)}"),
+            ("command", command or ""),
+            ("queue", run.queue),
+            ("group", run.group or ""),
+            ("limits", ", ".join(_limits(seen))),
+            ("asked by", run.requested_by or ""),
+            ("stopped by", run.stopped_by or ""),
+            *[("waits for", sentence) for sentence in _waits(seen)],
+        ]
+    )
+    if seen.attempts:
+        lines += ["", *_attempts(seen, paper)]
+        lines += _output(seen.attempts[-1], paper, run.run)
+    if seen.decisions:
+        lines += ["", *_decisions(seen, paper)]
+    return lines
+
+
+def _instant(seen: "RunView", paper: Paper) -> str:
+    at = seen.run.scheduled_at
+    if at is None:
+        return ""
+    return f"{at:%Y-%m-%d %H:%M:%S}Z" + ("" if paper.absolute else f", {paper.moment(at, seen.now)}")
+
+
+def _limits(seen: "RunView") -> Iterator[str]:
+    allowed = seen.retries_allowed
+    if allowed is not None:
+        yield (
+            f"{seen.run.retries} of {allowed} {'retry' if allowed == 1 else 'retries'} spent"
+            if allowed
+            else "no retries"
+        )
+    if seen.timeout_seconds is not None:
+        yield f"time limit {time_format.span(seen.timeout_seconds)}"
+    if seen.run.lost:
+        yield f"{seen.run.lost} lost with a worker"
+    if seen.run.interrupted:
+        yield f"{seen.run.interrupted} interrupted"
+
+
+def _waits(seen: "RunView") -> Iterator[str]:
+    for gate in seen.waits_for:
+        yield f"{'the success' if gate.kind == 'after' else 'the end'} of {gate.run}, which is {gate.state}"
+    if seen.group is not None:
+        running = ", ".join(seen.group.running)
+        yield f"room in group {seen.group.name}, place {seen.group.place}: {seen.group.limit} at once ({running})"
+
+
+_COLUMNS = (
+    Column("ATTEMPT", right=True),
+    Column("OUTCOME", style=style_of),
+    Column("QUEUED", rank=4),
+    Column("STARTED", rank=2),
+    Column("ENDED"),
+    Column("TOOK", right=True),
+    Column("CPU", rank=6, right=True),
+    Column("MEMORY", rank=7, right=True),
+    Column("OUTPUT", rank=5, right=True),
+    Column("WORKER", rank=3),
+)
+
+
+def _attempts(seen: "RunView", paper: Paper) -> list[str]:
+    return paper.table(_COLUMNS, [_row(each, seen, paper) for each in seen.attempts])
+
+
+def _row(each: "Attempt", seen: "RunView", paper: Paper) -> list[str]:
+    seconds = each.seconds
+    if each.outcome is None and each.started_at is not None:
+        seconds = (seen.now - each.started_at).total_seconds()
+    return [
+        str(each.attempt),
+        outcome_of(each),
+        paper.moment(each.queued_at, seen.now),
+        paper.moment(each.started_at, seen.now),
+        paper.moment(each.ended_at, seen.now),
+        "-" if seconds is None else time_format.duration(seconds),
+        "-" if each.cpu_seconds is None else f"{each.cpu_seconds:.2f} s",
+        "-" if each.max_rss_bytes is None else f"{each.max_rss_bytes / 1e6:.0f} MB",
+        size(each.output_bytes),
+        each.worker or "-",
+    ]
+
+
+def outcome_of(each: "Attempt") -> str:
+    """Return how the attempt ended, its exit code or signal with it."""
+    if each.outcome is None:
+        return "running"
+    if each.signal is not None:
+        return f"{each.outcome} (signal {each.signal})"
+    return f"{each.outcome} (exit {each.exit_code})" if each.exit_code else each.outcome
+
+
+def size(count: int) -> str:
+    """Return a number of bytes for people."""
+    for unit, limit in (("B", 1e3), ("kB", 1e6), ("MB", 1e9)):
+        if count < limit:
+            return (
+                f"{count / (limit / 1e3):.0f} {unit}"
+                if unit == "B"
+                else f"{count / (limit / 1e3):.1f} {unit}"
+            )
+    return f"{count / 1e9:.1f} GB"
+
+
+def _output(each: "Attempt", paper: Paper, run: str) -> list[str]:
+    told = [*([each.reason] if each.reason else []), *each.warnings]
+    lines = [paper.styled(output.printable(sentence), "wait") for sentence in told]
+    text = (each.head if not each.tail else each.tail).splitlines()
+    is_part = bool(each.omitted_bytes) or len(text) > _SHOWN_LINES or bool(each.tail and each.head)
+    if each.log:
+        lines.append(f"{paper.styled('log', 'dim')}  {output.printable(each.log)}")
+    if text:
+        title = f"end of its output, kuber-cron logs {run} has more" if is_part else "its output"
+        lines += ["", paper.styled(title, "dim")]
+        lines += [f"  {output.printable(line)}" for line in text[-_SHOWN_LINES:]]
+    return lines if not lines or lines[0] == "" else ["", *lines]
+
+
+_DECISIONS = (Column("DECIDED"), Column("DECISION", style=style_of), Column("REASON"), Column("BY", rank=1))
+
+
+def _decisions(seen: "RunView", paper: Paper) -> list[str]:
+    rows = [
+        [
+            paper.moment(each.decided_at, seen.now),
+            each.decision,
+            each.reason or "-",
+            each.who or f"{each.by}, epoch {each.epoch}",
+        ]
+        for each in seen.decisions
+    ]
+    return paper.table(_DECISIONS, rows)
+
+
+COMMAND = Command(
+    name="show",
+    function=show,
+    summary="Show one run, with all its attempts.",
+    examples=(
+        ("kuber-cron show backup-20260329T013000Z", "one run"),
+        ("kuber-cron show backup", "the newest run of a job"),
+        ("kuber-cron show backup --format json | jq '.attempts[-1].exit_code'", "for a program"),
+    ),
+    notes=_query.NOTES,
+)

@@ -1,0 +1,136 @@
+"""``kuber-cron status``: what there is, and what somebody should look at."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from kuber_cron.cli import options
+from kuber_cron.cli.command import Command
+from kuber_cron.cli.commands import _query
+from kuber_cron.cli.terminal import output, run_table
+from kuber_cron.cli.terminal.table import Paper
+from kuber_cron.common import time_format
+
+if TYPE_CHECKING:
+    from kuber_cron.common.records.processes import Scheduler
+    from kuber_cron.common.redis_store.scripts import Store
+    from kuber_cron.control.queries.results import StatusView
+
+
+def status(
+    *,
+    watch: _query.WatchOption = False,
+    absolute: _query.AbsoluteOption = False,
+    redis_url: options.RedisUrlOption = None,
+    format_: options.FormatOption = output.Format.TABLE,
+) -> int:
+    """Show who leads, what runs and waits, what failed last, and what somebody should look at."""
+    return _query.answer(_fetch, render, redis_url=redis_url, format_=format_, absolute=absolute, watch=watch)
+
+
+def _fetch(store: "Store") -> "StatusView":
+    from kuber_cron.control.queries import status as look_status
+
+    return look_status.status(store)
+
+
+def render(seen: "StatusView", paper: Paper) -> list[str]:
+    """Return the picture of an installation."""
+    lines = paper.pairs(
+        [
+            ("leader", _leader(seen)),
+            ("schedulers", ", ".join(_scheduler(each, seen, paper) for each in seen.schedulers) or "none"),
+            ("workers", _workers(seen)),
+            ("queues", ", ".join(_queues(seen)) or "none"),
+            ("jobs", _jobs(seen)),
+            ("runs", _runs(seen)),
+            ("lateness", _lateness(seen)),
+            ("redis", _redis(seen)),
+        ]
+    )
+    if seen.troubles:
+        lines += ["", *(paper.styled(f"! {output.printable(trouble)}", "bad") for trouble in seen.troubles)]
+    if seen.failures:
+        lines += ["", paper.styled("failed last", "bold"), *run_table.table(seen.failures, seen.now, paper)]
+    return lines
+
+
+def _leader(seen: "StatusView") -> str:
+    leader = seen.leader
+    if not leader.is_alive:
+        return f"none (the last: {leader.holder})" if leader.holder else "none"
+    how = "a Kubernetes Lease" if leader.election == "kubernetes" else "Redis"
+    return f"{leader.holder}, epoch {leader.epoch}, elected by {how}"
+
+
+def _scheduler(each: "Scheduler", seen: "StatusView", paper: Paper) -> str:
+    role = "leads" if each.epoch is not None and each.epoch == seen.leader.epoch else "standby"
+    if not each.is_alive(seen.now):
+        role = f"last heard of {paper.moment(each.seen_at, seen.now)}"
+    return f"{each.holder} ({each.version}, {role})"
+
+
+def _workers(seen: "StatusView") -> str:
+    alive = [worker for worker in seen.workers if worker.state != "lost"]
+    if not seen.workers:
+        return "none"
+    busy, slots = sum(worker.running for worker in alive), sum(worker.slots or 0 for worker in alive)
+    counts = {state: sum(worker.state == state for worker in seen.workers) for state in ("draining", "lost")}
+    told = [f"{len(alive)}, {busy} of {output.counted(slots, 'slot')} busy"]
+    told += [f"{count} {state}" for state, count in counts.items() if count]
+    return ", ".join([*told, *sorted({worker.version for worker in alive if worker.version})])
+
+
+def _queues(seen: "StatusView") -> Iterator[str]:
+    for queue in seen.queues:
+        waiting = f"{queue.queued} queued" if queue.queued else "empty"
+        if queue.oldest_queued_at is not None:
+            waiting += (
+                f", the first for {time_format.span((seen.now - queue.oldest_queued_at).total_seconds())}"
+            )
+        yield f"{queue.queue} ({waiting}, {output.counted(queue.workers, 'worker')})"
+
+
+def _jobs(seen: "StatusView") -> str:
+    jobs = seen.jobs
+    told = [(jobs.failing, "failing"), (jobs.paused, "paused"), (jobs.suspended, "suspended")]
+    return ", ".join([f"{jobs.total}", *(f"{count} {word}" for count, word in told if count)])
+
+
+def _runs(seen: "StatusView") -> str:
+    runs = seen.runs
+    return f"{runs.running} running, {runs.queued} queued, {runs.waiting} between attempts, {runs.held} held"
+
+
+def _lateness(seen: "StatusView") -> str:
+    late = [
+        each.late_seconds
+        for each in seen.schedulers
+        if each.late_seconds is not None and each.is_alive(seen.now)
+    ]
+    return f"{max(late):.3f} s at most in the last minutes" if late else ""
+
+
+def _redis(seen: "StatusView") -> str:
+    server = seen.redis
+    parts = [f"{server.version} at {server.address}" if server.version else server.address]
+    if server.memory_bytes is not None:
+        most = f" of {_megabytes(server.memory_max_bytes)}" if server.memory_max_bytes else ""
+        parts.append(f"{_megabytes(server.memory_bytes)}{most}")
+    return ", ".join(parts)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
+
+
+COMMAND = Command(
+    name="status",
+    function=status,
+    summary="Show who leads, what runs, what failed last.",
+    examples=(
+        ("kuber-cron status", "is all well?"),
+        ("kuber-cron status --watch", "and now?"),
+        ("kuber-cron status --format json | jq -r '.troubles[]'", "for a program"),
+    ),
+    notes=_query.NOTES,
+)

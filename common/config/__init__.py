@@ -1,0 +1,1 @@
+"""Settings, lease timing, and facts about the host."""

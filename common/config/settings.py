@@ -1,0 +1,456 @@
+"""Settings: one ``KUBER_CRON_*`` variable each, read once at start, all bad ones reported together.
+
+The attribute docstrings below are the documentation: docs/settings.md is made from them, and a test holds
+the two equal. Flags of the command line win over variables. An empty variable counts as unset.
+
+Never read as settings: the variables that Kubernetes makes of every service (a service ``kuber-cron-metrics``
+appears in its pods as ``KUBER_CRON_METRICS_PORT=tcp://10.0.0.1:8000``), and the ones that Kuber-Cron itself
+gives to its commands.
+"""
+
+import difflib
+import math
+import re
+import zoneinfo
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from kuber_cron.common.config.host import Machine
+from kuber_cron.common.errors import SettingsError
+from kuber_cron.common.jobs import option_types as values
+from kuber_cron.common.observability.redaction import HIDDEN, redacted_url
+
+PREFIX = "KUBER_CRON_"
+
+Election = Literal["kubernetes", "redis"]
+JobsFormat = Literal["user", "system"]
+LogFormat = Literal["auto", "json", "text"]
+LogLevel = Literal["debug", "info", "warning", "error", "critical"]
+NotifyForm = Literal["json", "slack"]
+WorkerOutput = Literal["json", "raw", "off"]
+UserRule = Literal["prefer", "require"]
+
+# Set for commands, so that a command which calls kuber-cron again is not warned about them.
+_FOR_COMMANDS = frozenset({"JOB", "RUN_ID", "SCHEDULED_AT", "ATTEMPT", "EXECUTION"})
+
+_SERVICE_LINK = re.compile(
+    r"_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$"
+)
+_SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
+
+
+def is_service_link(name: str, value: str) -> bool:
+    """Whether Kubernetes made this variable of a service (kubernetes.io: accessing services by environment)."""
+    return bool(_SERVICE_LINK.search(name) or (name.endswith("_PORT") and _SERVICE_ADDRESS.match(value)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseTimes:
+    """The durations of leader election, and those that follow from them (reliability.md §3). Seconds.
+
+    Attributes:
+        lease: How long others wait for a leader that fell silent.
+        renew: How long a leader goes on without a renewal.
+        retry: The pause between two attempts.
+    """
+
+    lease: float = 15.0
+    renew: float = 10.0
+    retry: float = 2.0
+
+    @property
+    def margin(self) -> float:
+        """What must lie between the end of a leader's own term and the first moment another may begin."""
+        return max(1.0, self.lease / 10)
+
+    @property
+    def request(self) -> float:
+        """The timeout of one request to the API server."""
+        return min(3.0, self.renew / 3)
+
+    def problems(self) -> list[str]:
+        """Every relation that does not hold, as a sentence; empty when the times are safe."""
+        found = []
+        if self.renew + self.margin > self.lease:
+            found.append(
+                f"RENEW_SECONDS {self.renew:g} + margin {self.margin:g} must not exceed LEASE_SECONDS {self.lease:g}: "
+                "a leader has to stop before another may begin"
+            )
+        if self.renew < self.request + 2 * self.retry:
+            found.append(
+                f"RENEW_SECONDS {self.renew:g} must be at least request timeout {self.request:g} + twice "
+                f"RETRY_SECONDS {self.retry:g}: one lost request would end the leadership"
+            )
+        if self.renew <= 1.2 * self.retry:
+            found.append(f"RENEW_SECONDS {self.renew:g} must exceed 1.2 times RETRY_SECONDS {self.retry:g}")
+        return found
+
+
+def _zone(name: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"{name} is not an IANA time zone") from None
+    return name
+
+
+def _redis_scheme(url: str) -> str:
+    if not re.match(r"(rediss?|unix|rediss?\+sentinel)://", url):
+        raise ValueError("unknown scheme")
+    return url
+
+
+def _http_scheme(url: str) -> str:
+    if not re.match(r"https?://[^\s/?#]+\S*$", url):
+        raise ValueError("no address")
+    return url
+
+
+def _not_rq(instance: str) -> str:
+    if instance == "rq":
+        raise ValueError("rq is the key prefix of the default instance")
+    return instance
+
+
+def _split(separator: str) -> BeforeValidator:
+    """A list as one variable holds it."""
+
+    def split(value: Any) -> Any:
+        return (
+            tuple(part.strip() for part in value.split(separator) if part.strip())
+            if isinstance(value, str)
+            else value
+        )
+
+    return BeforeValidator(split)
+
+
+def _bytes(value: Any) -> Any:
+    return values.size.parse(value) if isinstance(value, str) and value != "0" else value
+
+
+_SIZE = BeforeValidator(_bytes)
+_LOWER = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
+_Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_QueueName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+_NamePattern = Annotated[str, Field(pattern=r"^[A-Za-z0-9_*?]+$")]
+_DnsName = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+
+
+def _allowed(text: str) -> dict[str, Any]:
+    """What a setting may be, in words, for the table and for the error."""
+    return {"json_schema_extra": {"allowed": text}}
+
+
+class Settings(BaseSettings):
+    """All settings, valid together. Make one with :meth:`load`; the constructor reads no environment."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=False
+    )
+
+    redis_url: Annotated[str, AfterValidator(_redis_scheme)] | None = Field(
+        None,
+        repr=False,
+        **_allowed("`redis://`, `rediss://`, `unix://`, `redis+sentinel://` or `rediss+sentinel://`"),
+    )
+    """Where Redis is: `redis://user@host:6379/0`, `unix:///path?db=0`, or
+    `redis+sentinel://host:26379,host2:26379/mymaster/0`. Unset, `kuber-cron run` starts a Redis of its own and
+    everything else refuses to start."""
+
+    redis_password_file: Path | None = Field(None, **_allowed("a file"))
+    """A file with the password, read again at each connect, so that it can be rotated. Better than a password in
+    the URL, which every process listing of the container's environment shows."""
+
+    redis_ca_file: Path | None = Field(None, **_allowed("a file"))
+    """The certificates (PEM) that a `rediss://` server's is checked against, instead of the system's."""
+
+    redis_allow_volatile: bool = Field(False, **_allowed("`0` or `1`"))
+    """`1` accepts a Redis with neither append-only file nor snapshots. Each restart of it then loses every
+    queued run and the record of what was decided; `on_state_loss` says what follows."""
+
+    jobs: Annotated[tuple[str, ...], _split(":")] = Field(
+        ("/app/config",), **_allowed("paths, separated by `:`")
+    )
+    """The files and directories that jobs are read from; arguments of the command win."""
+
+    jobs_format: Annotated[JobsFormat, _LOWER] = Field("user", **_allowed("`user` or `system`"))
+    """`system` for crontabs with a user's name before the command, as `/etc/crontab` has."""
+
+    instance: Annotated[str, AfterValidator(_not_rq)] = Field(
+        "kuber-cron", pattern=_DnsName, **_allowed("lower-case letters, digits and `-`, at most 63; not `rq`")
+    )
+    """The name of this installation. Two installations on one Redis need two names: the default one uses RQ's
+    own key prefix `rq`, any other its name."""
+
+    timezone: Annotated[str, AfterValidator(_zone)] = Field(
+        "UTC", **_allowed("an IANA name, `Europe/Berlin`")
+    )
+    """The zone of schedules that name none."""
+
+    election: Annotated[Election, _LOWER] = Field("redis", **_allowed("`kubernetes` or `redis`"))
+    """How the leader is found: by a Lease object, or by a key in Redis. The default is `kubernetes` in a pod
+    that has a service account token, else `redis`."""
+
+    lease_name: str = Field("", pattern=rf"{_DnsName}|^$", **_allowed("a DNS label"))
+    """The Lease object's name. The default is the instance."""
+
+    namespace: str = Field("", pattern=rf"{_DnsName}|^$", **_allowed("a DNS label"))
+    """The Lease object's namespace. The default is the pod's own, outside a pod `default`."""
+
+    lease_seconds: _Seconds = Field(
+        15.0, **_allowed("seconds; RENEW_SECONDS + max(1, a tenth of this) or more")
+    )
+    """How long a leader may be silent before another takes over. Shorter means quicker takeover after a crash,
+    and a leader that steps down at shorter hiccups of the API server."""
+
+    renew_seconds: _Seconds = Field(
+        10.0, **_allowed("seconds; request timeout + twice RETRY_SECONDS or more")
+    )
+    """How long a leader goes on deciding without a successful renewal. It must end before the lease does."""
+
+    retry_seconds: _Seconds = Field(2.0, **_allowed("seconds"))
+    """The pause between two attempts to get or renew the lease: each replica's load on the API server."""
+
+    failsafe_seconds: float = Field(3600.0, ge=0, allow_inf_nan=False, **_allowed("seconds, `0` for never"))
+    """How long a leader stays one while the API server is down and Redis answers. Safe, for any successor has to
+    fence it in Redis first; bounded, so that a cut-off cluster does not schedule for ever."""
+
+    metrics_port: int = Field(8000, ge=0, le=65535, **_allowed("a port, `0` for any free one (logged)"))
+    """The port of `/metrics`, `/livez` and `/readyz`."""
+
+    metrics_host: str = Field("", **_allowed("an address"))
+    """The address that port is bound to. Unset: all, IPv4 and IPv6; `kuber-cron run` binds 127.0.0.1."""
+
+    metrics_max_jobs: int = Field(2000, ge=0, **_allowed("a number"))
+    """Above this many jobs, per-job series collapse into `job="_other"`, so that a scrape stays below a second."""
+
+    signing_key_file: Path | None = Field(None, **_allowed("a file"))
+    """The key that runs are signed with, so that writing to Redis does not mean running code on workers. Its
+    first line signs; the following ones are accepted too, for rotation."""
+
+    insecure: bool = Field(False, **_allowed("`0` or `1`"))
+    """`1` goes without a signing key: whoever can write to Redis can then run commands on the workers."""
+
+    worker_slots: int = Field(4, ge=1, le=10000, **_allowed("1 to 10000"))
+    """How many commands a worker runs at once. The default is the control group's CPU quota (else the CPUs),
+    rounded up, and at least 4, for most scheduled commands wait more than they compute."""
+
+    worker_queues: Annotated[tuple[_QueueName, ...], _split(",")] = Field(
+        ("default",), min_length=1, **_allowed("names of letters, digits, `_` `.` `-`, separated by commas")
+    )
+    """The queues that a worker takes from."""
+
+    worker_ttl_seconds: float = Field(15.0, ge=4, allow_inf_nan=False, **_allowed("seconds, 4 or more"))
+    """How long after a worker's last heartbeat its runs are given to another. A worker that is cut off kills its
+    commands 2 s before that. Shorter re-runs a lost worker's runs earlier and forgives shorter outages."""
+
+    worker_output: Annotated[WorkerOutput, _LOWER] = Field("json", **_allowed("`json`, `raw` or `off`"))
+    """What a worker writes of its commands' output to its own: a JSON object a line with job and run, the bare
+    lines, or nothing. The log files have it in each case."""
+
+    history_runs: int = Field(100, ge=1, le=100000, **_allowed("1 to 100000"))
+    """So many ended runs of each job stay readable in Redis, with their attempts and both ends of their output. Of the
+    scheduler that leads: workers and the command line need none of these three."""
+
+    history_days: float = Field(30.0, gt=0, le=3650, allow_inf_nan=False, **_allowed("days, at most 3650"))
+    """An ended run stays no longer than this. What a scheduler's restart changes holds for runs that end later."""
+
+    history_bytes: Annotated[int, _SIZE] = Field(
+        4 * 1024 * 1024, ge=65536, **_allowed("a size (`4MiB`), 64KiB or more")
+    )
+    """The ended runs of each job take no more of Redis' memory together, by Redis' own count; the newest one stays
+    whatever it takes."""
+
+    log_dir: Path = Field(Path("/var/log/kuber-cron"), **_allowed("a directory"))
+    """Where each run's output is kept. Under `kuber-cron run` the default is `.kuber-cron/logs`."""
+
+    log_keep_runs: int = Field(100, ge=0, **_allowed("a number, `0` for no limit"))
+    """So many log files of each job are kept, give or take a tenth. A job's newest one always stays."""
+
+    log_keep_days: float = Field(30.0, ge=0, allow_inf_nan=False, **_allowed("days, `0` for no limit"))
+    """A job's log files that are older are deleted, whether it still runs or not."""
+
+    log_keep_bytes: Annotated[int, _SIZE] = Field(
+        256 * 1024 * 1024, **_allowed("a size (`256MiB`), `0` for no limit")
+    )
+    """The log files of each job together are no larger, give or take a tenth and one file. How large one may grow is
+    the job's `log_limit`."""
+
+    redact: Annotated[tuple[_NamePattern, ...], _split(",")] = Field(
+        ("*TOKEN", "*SECRET", "*PASSWORD", "*PASSWD", "*_PWD", "*_KEY"),
+        **_allowed("names of variables, `*` and `?` in them for anything, separated by commas; `none`"),
+    )
+    """The values of these variables of a command (six characters or more) are `***` in what Redis and the worker's
+    own output have of what it writes. In log files they stand as they are."""
+
+    user: Annotated[UserRule, _LOWER] = Field("prefer", **_allowed("`prefer` or `require`"))
+    """What becomes of a job that names a user whom the worker may not become: it runs as the worker's own, with a
+    warning, or it fails."""
+
+    notify_url: Annotated[str, AfterValidator(_http_scheme)] | None = Field(
+        None, repr=False, **_allowed("`https://` or `http://`")
+    )
+    """The webhook that is told what each job's `notify` asks for: docs/notifications.md. Unset, nobody is told;
+    a job's `ping` does not need it."""
+
+    notify_url_file: Path | None = Field(None, **_allowed("a file"))
+    """A file with that address, read again at each try. It wins over NOTIFY_URL, and is better for addresses that
+    are secrets, as Slack's are."""
+
+    notify_form: Annotated[NotifyForm, _LOWER] = Field("json", **_allowed("`json` or `slack`"))
+    """What the webhook is sent: a JSON document of our own, or one that Slack, Mattermost and the like show."""
+
+    notify_key_file: Path | None = Field(None, **_allowed("a file"))
+    """The key that what is sent to the webhook is signed with, so that it can tell us from others. Each further
+    line signs too, for rotation. Not the key of SIGNING_KEY_FILE: the receiver has to know it."""
+
+    grace_seconds: _Seconds = Field(25.0, **_allowed("seconds"))
+    """How long after SIGTERM everything has ended: commands may finish until this less their kill time. Keep it
+    below the pod's `terminationGracePeriodSeconds`, whose own default is 30 s."""
+
+    log_format: Annotated[LogFormat, _LOWER] = Field("auto", **_allowed("`auto`, `json` or `text`"))
+    """`auto` writes text to a terminal and JSON elsewhere."""
+
+    log_level: Annotated[LogLevel, _LOWER] = Field(
+        "info", **_allowed("`debug`, `info`, `warning`, `error` or `critical`")
+    )
+    """The least severity that is logged, to standard error."""
+
+    _warnings: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A sentence for each ``KUBER_CRON_*`` variable that is none of the settings: to be logged."""
+        return self._warnings
+
+    @property
+    def lease_times(self) -> LeaseTimes:
+        """The durations of leader election."""
+        return LeaseTimes(lease=self.lease_seconds, renew=self.renew_seconds, retry=self.retry_seconds)
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str], machine: Machine | None = None, **overrides: Any) -> Self:
+        """The settings of ``environ``, ``overrides`` (flags; None means not given) winning.
+
+        Args:
+            environ: The process' environment.
+            machine: What defaults are made from; read from this machine when None.
+            overrides: Values by attribute name.
+
+        Raises:
+            SettingsError: One or more are bad; the message has a line for each.
+        """
+        machine = machine or Machine.read(environ)
+        given = _given(environ, cls.model_fields) | {k: v for k, v in overrides.items() if v is not None}
+        problems = _lease_problems(given)
+        loaded = None
+        try:
+            loaded = cls(**{**_machine_defaults(machine, given), **given})
+        except ValidationError as error:
+            problems = _report(error, given) + problems
+        if loaded is None or problems:
+            raise SettingsError("\n".join(problems), hint="docs/settings.md has all of them")
+        loaded._warnings = tuple(_unknown(environ, cls.model_fields))
+        return loaded
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings' signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what the constructor is given: :meth:`load` sorts the service links out before."""
+        return (init_settings,)
+
+
+def variable(field: str) -> str:
+    """``KUBER_CRON_REDIS_URL`` for ``redis_url``."""
+    return PREFIX + field.upper()
+
+
+def _given(environ: Mapping[str, str], fields: Mapping[str, Any]) -> dict[str, Any]:
+    values = {field: environ.get(variable(field), "") for field in fields}
+    return {
+        field: value.strip()
+        for field, value in values.items()
+        if value.strip() and not is_service_link(variable(field), value)
+    }
+
+
+def _machine_defaults(machine: Machine, given: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "election": "kubernetes" if machine.pod else "redis",
+        "lease_name": given.get("instance", Settings.model_fields["instance"].default),
+        "namespace": machine.namespace or "default",
+        "worker_slots": max(4, math.ceil(machine.cpus)),
+    }
+
+
+def _report(error: ValidationError, given: Mapping[str, Any]) -> list[str]:
+    """A line for each bad setting: its variable, its value, what is allowed."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        field = str(problem["loc"][0])
+        if field not in Settings.model_fields:
+            lines.append(f"{field}: there is no such setting")
+            continue
+        if field not in given:  # a default made from a setting that is reported itself
+            continue
+        lines.append(f'{variable(field)}="{_shown(field, str(given[field]))}": allowed is {allowed(field)}')
+    return list(dict.fromkeys(lines))  # a list with two bad items is one bad setting
+
+
+def _shown(field: str, value: str) -> str:
+    """The value without what is secret in it; a webhook's address may be so as a whole."""
+    match field:
+        case "redis_url":
+            return redacted_url(value)
+        case "notify_url":
+            return HIDDEN
+        case _:
+            return value
+
+
+def _lease_problems(given: Mapping[str, Any]) -> list[str]:
+    """The relations between the lease's durations, unless one of them is no number, which is reported as such."""
+    fields = {"lease": "lease_seconds", "renew": "renew_seconds", "retry": "retry_seconds"}
+    try:
+        times = {
+            name: float(given.get(field, Settings.model_fields[field].default))
+            for name, field in fields.items()
+        }
+    except ValueError:
+        return []
+    if not all(0 < seconds < math.inf for seconds in times.values()):
+        return []
+    return [f"{PREFIX}{problem}" for problem in LeaseTimes(**times).problems()]
+
+
+def allowed(field: str) -> str:
+    """What the setting may be, in words."""
+    extra = Settings.model_fields[field].json_schema_extra
+    return str(extra["allowed"]) if isinstance(extra, dict) else ""
+
+
+def _unknown(environ: Mapping[str, str], fields: Mapping[str, Any]) -> list[str]:
+    known = {field.upper() for field in fields}
+    warnings = []
+    for name in sorted(environ):
+        rest = name.removeprefix(PREFIX)
+        if rest == name or rest in known | _FOR_COMMANDS or is_service_link(name, environ[name]):
+            continue
+        close = difflib.get_close_matches(rest, known, n=1)
+        warnings.append(
+            f"{name} is not a setting"
+            + (f"; did you mean {PREFIX}{close[0]}?" if close else " and is ignored")
+        )
+    return warnings

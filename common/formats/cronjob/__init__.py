@@ -1,0 +1,1 @@
+"""Kubernetes CronJob manifests in and out. Pure."""

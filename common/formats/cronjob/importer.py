@@ -1,0 +1,236 @@
+"""Taking over: from files of manifests to a job file, and the report of what became of each CronJob.
+
+Pure. What is written is proven: it is read back, and a job that would not load is reported at its CronJob instead.
+"""
+
+import shlex
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from kuber_cron.common.diagnostics import Diagnostic
+from kuber_cron.common.formats import writer, yaml_jobs
+from kuber_cron.common.formats.cronjob import cronjob_reader, pod_reader
+from kuber_cron.common.formats.cronjob.cronjob_reader import Draft
+from kuber_cron.common.formats.cronjob.import_report import Findings, Need
+from kuber_cron.common.formats.cronjob.manifest_stream import Objects, name_of
+from kuber_cron.common.jobs import job_ids
+from kuber_cron.common.jobs.job import Job
+
+Form = Literal["yaml", "crontab"]
+QueueBy = Literal["none", "image", "namespace"]
+_LONGEST_NAME = 63
+_HEAD_LINES = 2  # version: 1, jobs:
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """How CronJobs are to be taken over.
+
+    Attributes:
+        form: What to write.
+        timezone: The zone of CronJobs that name none.
+        queue_by: What gives a job its queue: nothing, its image, or its namespace.
+        with_namespace: Names begin with the namespace, and not only where two would be equal.
+        choices: What was said about containers.
+    """
+
+    form: Form = "yaml"
+    timezone: str = "UTC"
+    queue_by: QueueBy = "none"
+    with_namespace: bool = False
+    choices: pod_reader.Choices = field(default_factory=pod_reader.Choices)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What became of the CronJobs.
+
+    Attributes:
+        text: The job file; empty where no job is in it.
+        jobs: Its jobs.
+        cronjobs: How many CronJobs were found.
+        diagnostics: What differs and what is in error, by file, line and column.
+        needs: What the workers of each queue must have, with the jobs that do.
+    """
+
+    text: str
+    jobs: list[Job]
+    cronjobs: int
+    diagnostics: list[Diagnostic]
+    needs: dict[str, dict[Need, list[str]]]
+
+
+def take_over(files: Iterable[tuple[str, bytes]], wishes: Wishes) -> Report:
+    """The jobs that the CronJobs in files of manifests become, and everything that is to be said of it.
+
+    Args:
+        files: Names and contents.
+        wishes: How.
+    """
+    objects = Objects()
+    order: dict[str, int] = {}
+    for source, content in files:
+        order.setdefault(source, len(order))
+        objects.read(content, source)
+    objects.end()
+    found, drafts = _read(objects, wishes)
+    named = _named(drafts, with_namespace=wishes.with_namespace)
+    jobs = {name: _job(name, draft) for name, draft in named.items()}
+    jobs = _with_queues(jobs, named, wishes.queue_by)
+    kept, text = _written(jobs, named, wishes.form)
+    needs = _needs(kept, named)
+    said = [*objects.diagnostics, *(each for findings in found for each in findings.diagnostics)]
+    return Report(
+        text=text,
+        jobs=kept,
+        cronjobs=len(objects.cronjobs),
+        diagnostics=sorted(said, key=lambda each: (order[each.source], each.line, each.col)),
+        needs=needs,
+    )
+
+
+def _read(objects: Objects, wishes: Wishes) -> tuple[list[Findings], list[Draft]]:
+    found: list[Findings] = []
+    drafts: list[Draft] = []
+    first: dict[tuple[str, str], str] = {}
+    for place, value in objects.cronjobs:
+        namespace, name = cronjob_reader.title(value)
+        findings = Findings(place, "/".join(filter(None, (namespace, name))) or "a CronJob without a name")
+        found.append(findings)
+        if name and (namespace, name) in first:
+            findings.say("KC508", value, f"stands at {first[namespace, name]} already")
+            continue
+        first[namespace, name] = name_of(place, value)
+        draft = cronjob_reader.read(value, wishes.timezone, wishes.choices, objects.maps, findings)
+        if draft is not None:
+            drafts.append(draft)
+    return found, drafts
+
+
+def _named(drafts: Sequence[Draft], *, with_namespace: bool) -> dict[str, Draft]:
+    """The drafts by names of their own, in their order."""
+    counts = Counter(draft.name for draft in drafts)
+    named: dict[str, Draft] = {}
+    numbers: dict[str, int] = {}
+    for draft in drafts:
+        wanted = draft.name
+        if draft.namespace and (with_namespace or counts[draft.name] > 1):
+            wanted = f"{draft.namespace}-{draft.name}"[:_LONGEST_NAME].strip("-_")
+        name = job_ids.numbered(wanted, named, numbers)
+        if name != draft.name and not (with_namespace and name == wanted):
+            draft.findings.say(
+                "KC609", draft.place, f"is called {name}, for another one is called {draft.name}"
+            )
+        named[name] = draft
+    return named
+
+
+def _job(name: str, draft: Draft) -> Job:
+    place = draft.findings.place
+    line = place.before + draft.place.line + 1
+    return Job(id=name, source=place.source, line=line, **draft.values)
+
+
+def _with_queues(jobs: Mapping[str, Job], named: Mapping[str, Draft], by: QueueBy) -> dict[str, Job]:
+    """The jobs with the queues that they are to have; one that its annotation says stays."""
+    if by == "none":
+        return dict(jobs)
+    wanted = {name: draft.image if by == "image" else draft.namespace for name, draft in named.items()}
+    queues = _queue_names(list(wanted.values()), by)
+    return {
+        name: replace(job, queue=queues[wanted[name]])
+        if wanted[name] and "queue" not in named[name].values
+        else job
+        for name, job in jobs.items()
+    }
+
+
+def _queue_names(wanted: Sequence[str], by: QueueBy) -> dict[str, str]:
+    """A queue's name for each image or namespace: an image's last word, with its tag where two would be equal."""
+    if by == "namespace":
+        return {each: job_ids.slug(each) for each in wanted if each}
+    short = {each: job_ids.slug(pod_reader.repository(each).rpartition("/")[2]) for each in wanted if each}
+    counts = Counter(short.values())
+    names: dict[str, str] = {}
+    numbers: dict[str, int] = {}
+    taken: set[str] = set()
+    for each, name in short.items():
+        long = job_ids.slug(each.rpartition("/")[2])
+        names[each] = job_ids.numbered(name if counts[name] == 1 else long, taken, numbers)
+        taken.add(names[each])
+    return names
+
+
+def _written(jobs: Mapping[str, Job], named: Mapping[str, Draft], form: Form) -> tuple[list[Job], str]:
+    """The jobs that can be written and loaded, and their text; the others' findings say why not."""
+    left = dict(jobs) if form == "yaml" else {name: _for_crontab(job) for name, job in jobs.items()}
+    remarks = {name: _remark(draft) for name, draft in named.items()}
+    while left:
+        try:
+            if form == "crontab":
+                return list(left.values()), writer.to_crontab(list(left.values()), remarks)
+            blocks = writer.yaml_blocks(list(left.values()), remarks)
+        except writer.InexpressibleError as error:
+            findings = named[error.job.id].findings
+            findings.say(
+                "KC509", named[error.job.id].place, f"{error.why}, which no {form} can say", error.hint
+            )
+            del left[error.job.id]
+            continue
+        text = "".join(["version: 1\njobs:\n", *blocks])
+        failed = _failed(text, blocks, list(left))
+        if not failed:
+            return list(left.values()), text
+        for name, found in failed.items():
+            named[name].findings.say("KC511", named[name].place, found.message, found.hint)
+            del left[name]
+    return [], ""
+
+
+def _failed(text: str, blocks: Sequence[str], names: Sequence[str]) -> dict[str, Diagnostic]:
+    """Why some of the jobs would not load, by name."""
+    errors = [each for each in yaml_jobs.parse(text).diagnostics if each.severity == "error"]
+    starts = [_HEAD_LINES + 1]
+    for block in blocks[:-1]:
+        starts.append(starts[-1] + block.count("\n"))
+    failed: dict[str, Diagnostic] = {}
+    for each in errors:
+        failed.setdefault(names[max(0, bisect_right(starts, each.line) - 1)], each)
+    return failed
+
+
+def _for_crontab(job: Job) -> Job:
+    """The same job in the words of a crontab: a line for the shell, which is its variable ``SHELL``."""
+    if not isinstance(job.command, str):
+        job = replace(job, command=shlex.join(job.command))
+    default = Job.__dataclass_fields__["shell"].default
+    if job.shell != (job.env.get("SHELL") or default):
+        job = replace(job, env={**job.env, "SHELL": job.shell})
+    return job
+
+
+def _remark(draft: Draft) -> str:
+    return f"CronJob {draft.findings.label}" + (f", image {draft.image}" if draft.image else "")
+
+
+def _needs(jobs: Sequence[Job], named: Mapping[str, Draft]) -> dict[str, dict[Need, list[str]]]:
+    """What the workers of each queue must have; one variable with two sources is a finding."""
+    needs: dict[str, dict[Need, list[str]]] = defaultdict(dict)
+    sources: dict[tuple[str, str], tuple[Need, str]] = {}
+    for job in jobs:
+        draft = named[job.id]
+        for need, value in draft.findings.needs:
+            users = needs[job.queue].setdefault(need, [])
+            if job.id not in users:
+                users.append(job.id)
+            if need.kind != "variable" or need.name.endswith("*"):
+                continue
+            source = replace(need, source=f"{draft.namespace}: {need.source}")
+            first, holder = sources.setdefault((job.queue, need.name), (source, job.id))
+            if first != source:
+                message = f"variable {need.name} is another one than that of {holder}, on the same workers"
+                draft.findings.say("KC613", value, message)
+    return dict(needs)

@@ -1,0 +1,101 @@
+"""The objects in manifests: documents, lists of them, and what is passed over.
+
+Pure. YAML streams and JSON; each document that is no YAML costs itself alone.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import yaml
+
+from kuber_cron.common.diagnostics import Diagnostic
+from kuber_cron.common.formats import yaml_nodes
+from kuber_cron.common.formats.cronjob.import_report import Place
+from kuber_cron.common.formats.cronjob.typed_values import Value, WrongTypeError
+
+# A pod's deepest fields lie at 20; a List adds two.
+_MAX_DEPTH = 60
+_TEMPLATE = re.compile(r"\{\{.*\}\}|\$\{\w+\}")
+_BATCH = ("batch/v1", "batch/v1beta1", "batch/v2alpha1")
+
+
+@dataclass(slots=True)
+class Objects:
+    """What files hold.
+
+    Attributes:
+        cronjobs: The CronJobs with their documents, in the order of the files.
+        maps: The data of ConfigMaps by namespace and name.
+        diagnostics: Documents that cannot be read, and kinds that are passed over, the latter once a kind.
+    """
+
+    cronjobs: list[tuple[Place, Value]] = field(default_factory=list)
+    maps: dict[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    _others: dict[str, tuple[int, Place, Value]] = field(default_factory=dict)
+
+    def read(self, content: bytes, source: str) -> None:
+        """Take in one file."""
+        text = content.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+        if text.lstrip().startswith("{"):
+            text = yaml_nodes.of_json(text)
+        for before, part in yaml_nodes.documents(text):
+            place = Place(source, part.split("\n"), before)
+            try:
+                root = yaml_nodes.compose(part, max_depth=_MAX_DEPTH)
+            except (yaml.YAMLError, ValueError, RecursionError) as error:
+                self.diagnostics.append(_broken(error, place))
+                continue
+            if root is not None:
+                self._take(Value(root, "", root), place)
+
+    def end(self) -> None:
+        """The diagnostics hold what was passed over, too."""
+        for kind, (count, place, value) in self._others.items():
+            what = f"{kind} is passed over" if count == 1 else f"{kind} ({count} of them) is passed over"
+            self.diagnostics.append(place.told("KC622", value, what))
+        self._others.clear()
+
+    def _take(self, value: Value, place: Place, listed: str = "") -> None:
+        try:
+            fields = value.fields()
+            kind = fields["kind"].text() if "kind" in fields else listed
+            version = fields["apiVersion"].text() if "apiVersion" in fields else ""
+            if kind == "List" or (kind == "CronJobList" and version in {"", *_BATCH}):
+                for item in value.field("items").items():
+                    self._take(item, place, "CronJob" if kind == "CronJobList" else "")
+            elif kind == "CronJob" and version in {"", *_BATCH}:
+                self.cronjobs.append((place, value))
+            elif kind == "ConfigMap":
+                self._take_map(fields)
+            else:
+                self._pass_over(f"kind {kind}" if kind else "what has no kind", place, value)
+        except WrongTypeError as error:
+            self.diagnostics.append(place.told("KC502", error.value, error.message, error.hint))
+
+    def _take_map(self, fields: Mapping[str, Value]) -> None:
+        metadata = fields["metadata"].fields() if "metadata" in fields else {}
+        if "name" in metadata:
+            namespace = metadata["namespace"].text() if "namespace" in metadata else ""
+            data = fields["data"].fields() if "data" in fields else {}
+            found = {key: value.text() for key, value in data.items()}
+            self.maps[namespace, metadata["name"].text()] = found
+
+    def _pass_over(self, what: str, place: Place, value: Value) -> None:
+        count, first_place, first = self._others.get(what, (0, place, value))
+        self._others[what] = (count + 1, first_place, first)
+
+
+def _broken(error: Exception, place: Place) -> Diagnostic:
+    line, col, what, hint = yaml_nodes.problem(error, list(place.lines))
+    if _TEMPLATE.search("\n".join(place.lines)):
+        hint = "it looks like a template: render it first (helm template, kubectl kustomize)"
+    mark = yaml.Mark("", 0, line - 1, col - 1, None, 0)
+    node = yaml.ScalarNode("", "", mark, mark)
+    return place.told("KC501", Value(node, "", node), f"not YAML: {what}", hint)
+
+
+def name_of(place: Place, value: Value) -> str:
+    """Where an object stands, for messages about another one."""
+    return f"{place.source}:{place.before + value.line + 1}"

@@ -1,0 +1,1 @@
+"""Notifications: events, one module for each channel, and their delivery."""

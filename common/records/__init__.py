@@ -1,0 +1,1 @@
+"""Records: the values that Redis holds, as the readers of each see them. Pure."""

@@ -1,0 +1,81 @@
+"""Decisions: the entries of a job's log, as the scripts write them (common/redis_store/lua/prelude.lua). Pure."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from kuber_cron.common.records.parsing import Fields, number, seconds_as_instant
+
+_MANUAL = re.compile(r"-m[0-9a-f]{8}$", re.ASCII)
+OCCURRENCES = frozenset({"queued", "held", "skipped", "known", "error"})
+"""Entries that decide instants. All others tell what became of a run, or that the cursor was moved."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logged:
+    """One entry of a job's log.
+
+    Attributes:
+        decided_at: When it was written, by Redis' time.
+        decision: ``queued``, ``held``, ``skipped``, ``known`` (the run existed) and ``error`` decide instants; ``released``,
+            ``ended`` and ``requeued`` tell what became of a run; ``moved`` and ``dropped`` of the job itself. There may be
+            more words for what people do.
+        reason: Why nothing was queued, why a run ended, or why the cursor was moved; may be empty.
+        first_at: The instant, or the first of several.
+        last_at: The last of them.
+        count: How many they are; a lower bound where a very long gap was closed in one step.
+        run: The run that it is about, or empty.
+        epoch: The term of leadership that it was written in.
+        by: Who wrote it: the leader, or a worker.
+        who: The person behind it, or null.
+    """
+
+    decided_at: datetime
+    decision: str
+    reason: str = ""
+    first_at: datetime
+    last_at: datetime
+    count: int = 1
+    run: str = ""
+    epoch: int = 0
+    by: str = ""
+    who: str | None = None
+
+    @property
+    def is_occurrence(self) -> bool:
+        """Whether it decides instants of the schedule; what a person asked for is none."""
+        return self.decision in OCCURRENCES and not _MANUAL.search(self.run)
+
+    def covers(self, at: datetime) -> bool:
+        """Whether the instant lies within it."""
+        return self.first_at <= at <= self.last_at
+
+    @classmethod
+    def from_fields(cls, entry: str, told: Fields) -> "Logged | None":
+        """The entry of a stream; None where it is none of ours."""
+        first = seconds_as_instant(told.get("first"))
+        if first is None or "decision" not in told:
+            return None
+        return cls(
+            decided_at=datetime.fromtimestamp(number(entry.partition("-")[0]) / 1000, UTC),
+            decision=told["decision"],
+            reason=told.get("reason", ""),
+            first_at=first,
+            last_at=seconds_as_instant(told.get("last")) or first,
+            count=number(told.get("count")) or 1,
+            run=told.get("run", ""),
+            epoch=number(told.get("epoch")),
+            by=told.get("by", ""),
+            who=told.get("who") or None,
+        )
+
+
+def deciding(entries: Sequence[Logged], at: datetime) -> Logged | None:
+    """What was decided about the instant: the newest entry that covers it."""
+    return next((each for each in reversed(entries) if each.is_occurrence and each.covers(at)), None)
+
+
+def about(entries: Sequence[Logged], run: str) -> list[Logged]:
+    """All that the log tells of the run."""
+    return [each for each in entries if each.run == run]

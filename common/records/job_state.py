@@ -1,0 +1,131 @@
+"""Job states: when a job runs next, how its last run went, whether it is failing or paused. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+from kuber_cron.common.records.job_summary import Card
+from kuber_cron.common.records.parsing import decimal, number, seconds_as_instant, text
+from kuber_cron.common.runs import cursor as cursors
+from kuber_cron.common.runs.cursor import Cursor
+from kuber_cron.common.schedule.occurrences import Timetable
+from kuber_cron.control.explain.verdict import Pause
+
+ALL = "*"
+"""In the place of a job's name, every job."""
+
+STATS = ("last_run_at", "last_outcome", "last_success_at", "last_duration", "failing")
+"""What of a job's statistics its state is made from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobState:
+    """One job.
+
+    Attributes:
+        job: Its name.
+        schedule: Its schedule as it is written.
+        timezone: The zone that it is read in.
+        next_at: Its next instant; null where there is none, as of ``@reboot``.
+        due_at: When that is due, the job's jitter included.
+        is_failing: Whether a run has failed for good since its last success.
+        failed_run: The run that failed last, while it is failing.
+        last_ended_at: When its last run ended.
+        last_outcome: How it ended.
+        last_seconds: How long its last attempt took.
+        last_success_at: When its last successful run ended.
+        is_paused: Whether it is paused, by itself or with all jobs.
+        paused_until: Until when; null where nobody has said.
+        is_suspended: Whether its file suspends it.
+        queue: Where its runs are pushed to; null where no leader has said so yet.
+        team: Its team, or null.
+        description: What it is for, or null.
+        source: The file and line that define it.
+        decided_until: Its last decided instant; null where no leader has seen it yet.
+    """
+
+    job: str
+    schedule: str = ""
+    timezone: str = "UTC"
+    next_at: datetime | None = None
+    due_at: datetime | None = None
+    is_failing: bool = False
+    failed_run: str | None = None
+    last_ended_at: datetime | None = None
+    last_outcome: str | None = None
+    last_seconds: float | None = None
+    last_success_at: datetime | None = None
+    is_paused: bool = False
+    paused_until: datetime | None = None
+    is_suspended: bool = False
+    queue: str | None = None
+    team: str | None = None
+    description: str | None = None
+    source: str | None = None
+    decided_until: datetime | None = None
+
+
+def pause_of(job: str, paused: Mapping[str, str], at: datetime) -> Pause | None:
+    """The longest pause in force for the job, of ``paused`` as Redis holds it."""
+    found = [
+        Pause(until=None if until == "0" else _instant_of(until), of_all=name == ALL)
+        for name in (job, ALL)
+        if (until := paused.get(name)) is not None
+    ]
+    in_force = [pause for pause in found if pause.until is None or pause.until > at]
+    return max(in_force, key=lambda pause: (pause.until is None, pause.until or at), default=None)
+
+
+def _instant_of(milliseconds: str) -> datetime | None:
+    return seconds_as_instant(number(milliseconds) / 1000)
+
+
+def state_of(
+    name: str, cursor_text: str, card_text: str, pause: Pause | None, stats: Sequence[bytes | None] | None
+) -> JobState:
+    """The job's state, of what Redis holds: cursor, card, ``STATS``; empty texts where it holds none."""
+    ended, outcome, success, seconds, failing = stats or (None,) * len(STATS)
+    cursor = cursors.read(cursor_text)
+    card = Card.from_text(card_text) if card_text else None
+    next_at = _next(name, cursor, card)
+    delay = timedelta(seconds=0.0 if card is None else card.delay)
+    return JobState(
+        job=name,
+        schedule=card.schedule if card is not None else cursor.schedule if cursor is not None else "",
+        timezone=card.timezone if card is not None else cursor.timezone if cursor is not None else "UTC",
+        next_at=next_at,
+        due_at=None if next_at is None else next_at + delay,
+        is_failing=bool(failing),
+        failed_run=text(failing) if failing else None,
+        last_ended_at=seconds_as_instant(text(ended)) if ended else None,
+        last_outcome=text(outcome) if outcome else None,
+        last_seconds=decimal(text(seconds)) if seconds else None,
+        last_success_at=seconds_as_instant(text(success)) if success else None,
+        is_paused=pause is not None,
+        paused_until=None if pause is None else pause.until,
+        is_suspended=card is not None and card.suspend,
+        queue=None if card is None else card.queue,
+        team=None if card is None else card.team,
+        description=None if card is None else card.description,
+        source=None if card is None else card.source or None,
+        decided_until=None if cursor is None else cursor.at,
+    )
+
+
+def _next(name: str, cursor: Cursor | None, card: Card | None) -> datetime | None:
+    if cursor is None:
+        return None
+    # Only these two signs look at the job's name, so that most jobs of one schedule have one answer.
+    is_spread = "H" in cursor.schedule or "~" in cursor.schedule
+    life = (None, None) if card is None else (card.not_before, card.not_after)
+    return _next_of(cursor, (card.timed_by if card is not None else "") or name if is_spread else "", *life)
+
+
+@lru_cache(maxsize=4096)
+def _next_of(
+    cursor: Cursor, name: str, not_before: datetime | None, not_after: datetime | None
+) -> datetime | None:
+    card = Card(schedule=cursor.schedule, not_before=not_before, not_after=not_after)
+    timetable = Timetable.of(name, cursor, card)
+    return None if timetable is None else timetable.after(cursor.at)

@@ -1,0 +1,81 @@
+"""Cards: what the leader leaves in Redis of each job's definition, for people who look without job files. Pure.
+
+A card says what an answer needs beside the cursor: the job's queue, its delay, its life, who comes before it. It holds no
+command and no variables. The leader writes them anew when it begins to lead and whenever the files change, so one may be
+a few seconds behind the files; what *is* decided stands in cursors and logs, and nothing is decided by a card.
+"""
+
+import json
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from kuber_cron.common.jobs.job import Catchup, Concurrency
+from kuber_cron.control.documents import iso
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """One job as its files have it.
+
+    Attributes:
+        schedule: The schedule as it is written, ``@after`` included.
+        timed_by: The job whose schedule gives the instants and whose name spreads ``H``: under ``@after`` the first
+            predecessor; empty for the job itself.
+        delay: Jitter and random delay, in seconds: due = instant + delay.
+        queue: Where its runs are pushed to.
+        source: The file and line that define it.
+    """
+
+    schedule: str
+    timezone: str = "UTC"
+    timed_by: str = ""
+    delay: float = 0.0
+    queue: str = "default"
+    team: str | None = None
+    description: str | None = None
+    suspend: bool = False
+    concurrency: Concurrency = "allow"
+    max_running: int = 1
+    group: str | None = None
+    after: tuple[str, ...] = ()
+    deadline: float | None = None
+    catchup: Catchup = "last"
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    source: str = ""
+
+    def to_text(self) -> str:
+        """The card as Redis holds it: JSON, without what is as usual."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        told = {name: value for name, value in values.items() if value != _USUAL.get(name, _MISSING)}
+        for name in ("not_before", "not_after"):
+            if name in told:
+                told[name] = iso(told[name])
+        return json.dumps(told, separators=(",", ":"), ensure_ascii=False)
+
+    @classmethod
+    def from_text(cls, text: str) -> "Card | None":
+        """The card of this text, what a newer release may have added left out; None where it is none."""
+        try:
+            told: dict[str, Any] = {name: value for name, value in json.loads(text).items() if name in _NAMES}
+            for name in ("not_before", "not_after"):
+                if name in told:
+                    told[name] = datetime.fromisoformat(told[name])
+            told["after"], told["delay"] = tuple(told.get("after", ())), float(told.get("delay", 0.0))
+            return cls(**told)
+        except (ValueError, TypeError, AttributeError):
+            return None
+
+
+def is_suspended(text: str) -> bool:
+    """Whether the card of this text says that its file suspends the job.
+
+    An optimisation, to count ten thousand of them: within a text of JSON's a quote would have a backslash before it.
+    """
+    return '"suspend":true' in text
+
+
+_MISSING = object()
+_NAMES = frozenset(each.name for each in fields(Card))
+_USUAL = {each.name: each.default for each in fields(Card) if each.name != "schedule"}

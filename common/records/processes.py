@@ -1,0 +1,167 @@
+"""Tiers: schedulers, workers, queues and the server, as they tell of themselves in Redis. Pure.
+
+Nobody decides anything by it: who leads is the fence's matter, and whether a worker is alive that of its heartbeats.
+"""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from typing import Any, Literal
+
+from kuber_cron.common.records.parsing import Fields, instant, number
+from kuber_cron.control.documents import iso
+
+SEEN_SECONDS = 30.0
+"""A scheduler tells of itself every few seconds; one that has not for so long is gone, or cut off from Redis."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scheduler:
+    """One replica of the scheduler, by its own word.
+
+    Attributes:
+        holder: Its identity in elections and in the logs of decisions: host, and what is random.
+        version: Its release of Kuber-Cron.
+        started_at: When it began.
+        seen_at: When it told this, by Redis' time.
+        epoch: The epoch of the term that it leads in; null for a standby.
+        jobs: How many jobs it has loaded.
+        is_valid: Whether its job files are without errors now; while they are not, the last good jobs run.
+        problem: The first error in its job files, or null.
+        late_seconds: The largest lateness of a decision in its last minute or two, null where there was none.
+    """
+
+    holder: str
+    version: str = ""
+    started_at: datetime | None = None
+    seen_at: datetime
+    epoch: int | None = None
+    jobs: int = 0
+    is_valid: bool = True
+    problem: str | None = None
+    late_seconds: float | None = None
+
+    def is_alive(self, now: datetime) -> bool:
+        """Whether it has told of itself lately."""
+        return (now - self.seen_at).total_seconds() < SEEN_SECONDS
+
+    def to_text(self) -> str:
+        """As Redis holds it: JSON."""
+        told = asdict(self)
+        for name in ("started_at", "seen_at"):
+            told[name] = None if told[name] is None else iso(told[name])
+        return json.dumps(told, separators=(",", ":"), ensure_ascii=False)
+
+    @classmethod
+    def from_text(cls, text: str) -> "Scheduler | None":
+        """What a replica has told, what a newer release may have added left out; None where it is unreadable."""
+        try:
+            told: dict[str, Any] = {name: value for name, value in json.loads(text).items() if name in _NAMES}
+            for name in ("started_at", "seen_at"):
+                told[name] = datetime.fromisoformat(told[name]) if told.get(name) else None
+            return cls(**told) if told["seen_at"] is not None else None
+        except (ValueError, TypeError, AttributeError):
+            return None
+
+
+_NAMES = frozenset(each.name for each in fields(Scheduler))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """One worker.
+
+    Attributes:
+        worker: Its name.
+        version: Its release of Kuber-Cron; null where it has not said, as RQ's own workers.
+        host: Its machine or pod.
+        pid: Its process there.
+        state: ``busy``, ``idle``, ``draining`` (it starts nothing new) or ``lost`` (its heartbeats have ceased).
+        queues: What it takes from, in its order of preference.
+        slots: How many commands it may run at once; null where it has not said.
+        running: How many run.
+        claimed: How many runs it has claimed and not yet started.
+        succeeded: How many attempts have succeeded here.
+        failed: How many have not.
+        started_at: When it began.
+        seen_at: Its last heartbeat.
+    """
+
+    worker: str
+    version: str | None = None
+    host: str | None = None
+    pid: int | None = None
+    state: Literal["busy", "idle", "draining", "lost"] = "idle"
+    queues: tuple[str, ...] = ()
+    slots: int | None = None
+    running: int = 0
+    claimed: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    started_at: datetime | None = None
+    seen_at: datetime | None = None
+
+    @classmethod
+    def from_fields(cls, name: str, found: Fields, *, is_alive: bool, running: int, claimed: int) -> "Worker":
+        """The worker of these fields of RQ's hash of it."""
+        is_draining = found.get("draining") == "1"
+        busy: Literal["busy", "idle"] = "busy" if running else "idle"
+        return cls(
+            worker=name,
+            version=found.get("kuber_cron_version"),
+            host=found.get("hostname"),
+            pid=number(found["pid"]) if "pid" in found else None,
+            state="lost" if not is_alive else "draining" if is_draining else busy,
+            queues=tuple(queue for queue in found.get("queues", "").split(",") if queue),
+            slots=number(found["slots"]) if "slots" in found else None,
+            running=running,
+            claimed=claimed,
+            succeeded=number(found.get("successful_job_count")),
+            failed=number(found.get("failed_job_count")),
+            started_at=instant(found.get("birth")),
+            seen_at=instant(found.get("last_heartbeat")),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """One queue. Low priority has a list of its own beside each queue, ``<queue>-low``.
+
+    Attributes:
+        queue: Its name.
+        queued: How many runs wait for a worker.
+        oldest_queued_at: When the first of them was queued; null where none waits.
+        running: How many run.
+        waiting: How many wait between two attempts.
+        held: How many are held: for a group, a predecessor or an earlier run.
+        workers: How many workers serve it.
+        kept: How many ended runs of it are kept.
+        kept_failed: How many of those have failed, been stopped or replaced while they ran.
+    """
+
+    queue: str
+    queued: int = 0
+    oldest_queued_at: datetime | None = None
+    running: int = 0
+    waiting: int = 0
+    held: int = 0
+    workers: int = 0
+    kept: int = 0
+    kept_failed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """Redis.
+
+    Attributes:
+        address: Where it is.
+        version: Its release; null where INFO is closed.
+        memory_bytes: What it uses.
+        memory_max_bytes: What it may use; 0 for no limit of its own.
+    """
+
+    address: str
+    version: str | None = None
+    memory_bytes: int | None = None
+    memory_max_bytes: int | None = None

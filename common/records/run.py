@@ -1,0 +1,129 @@
+"""Records: runs as Redis has them, for people and programs. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from kuber_cron.common.records.parsing import Fields, instant, number, seconds_as_instant
+
+State = Literal["queued", "held", "running", "waiting", "ended"]
+"""``waiting``: between two attempts. ``held``: for a group, a predecessor or an earlier run, in no queue."""
+
+FAILURES = frozenset({"failed", "timed_out", "signalled", "lost", "stopped"})
+"""Outcomes that are failures (spec: interface.md, reasons of failures)."""
+
+_STATES: Mapping[str, State] = {
+    "queued": "queued",
+    "deferred": "held",
+    "started": "running",
+    "scheduled": "waiting",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run, without its attempts.
+
+    Attributes:
+        run: Its id.
+        job: Its job.
+        scheduled_at: The instant that it is the run of; for a manual run, when it was asked for.
+        is_manual: Whether somebody asked for it, or has asked for it again.
+        state: ``queued``, ``held`` (for a group, a predecessor or an earlier run), ``running``, ``waiting`` (between two
+            attempts) or ``ended``.
+        outcome: How it ended, or how its last attempt did; null before the first has ended.
+        queue: Where it is pushed to.
+        queued_at: When it was decided, or last queued again.
+        started_at: When its last attempt began.
+        ended_at: When that ended.
+        next_attempt_at: When the next attempt is due, of a waiting run.
+        attempt: How many attempts have begun.
+        retries: How many of them were its policy's.
+        lost: How many were lost with their worker.
+        interrupted: How many were interrupted by a worker that drained.
+        worker: Where it runs, or ran last.
+        execution: What names the running attempt.
+        group: The group that it counts in.
+        stop: Why it is to stop, if it is.
+        requested_by: Who asked for it, of a manual run.
+        stopped_by: Who has told it to stop.
+    """
+
+    run: str
+    job: str
+    scheduled_at: datetime | None = None
+    is_manual: bool = False
+    state: State
+    outcome: str | None = None
+    queue: str = "default"
+    queued_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    next_attempt_at: datetime | None = None
+    attempt: int = 0
+    retries: int = 0
+    lost: int = 0
+    interrupted: int = 0
+    worker: str | None = None
+    execution: str | None = None
+    group: str | None = None
+    stop: str | None = None
+    requested_by: str | None = None
+    stopped_by: str | None = None
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether it has ended, and neither well nor by a decision about it."""
+        return self.state == "ended" and self.outcome in FAILURES
+
+    @property
+    def seconds(self) -> float | None:
+        """How long its last attempt took, where that is over."""
+        if self.started_at is None or self.ended_at is None or self.state == "running":
+            return None
+        return max(0.0, (self.ended_at - self.started_at).total_seconds())
+
+    @classmethod
+    def from_fields(cls, run: str, told: Fields, next_attempt_at: datetime | None = None) -> "Run | None":
+        """The run of these fields of its hash; None where they are none of ours."""
+        job, status = told.get("job", ""), told.get("status", "")
+        if not job or not status:
+            return None
+        state = _STATES.get(status, "ended")
+        return cls(
+            run=run,
+            job=job,
+            scheduled_at=seconds_as_instant(told.get("at")),
+            is_manual=bool(told.get("manual") or told.get("who")),
+            state=state,
+            outcome=told.get("outcome") or (_other_tools_word(status) if state == "ended" else None),
+            queue=told.get("origin") or "default",
+            queued_at=instant(told.get("enqueued_at")),
+            started_at=instant(told.get("started_at")),
+            ended_at=instant(told.get("ended_at")),
+            next_attempt_at=next_attempt_at if state == "waiting" else None,
+            attempt=number(told.get("attempt")),
+            retries=number(told.get("retried")),
+            lost=number(told.get("lost")),
+            interrupted=number(told.get("interrupted")),
+            worker=told.get("worker_name") or None,
+            execution=told.get("execution") or None,
+            group=told.get("group") or None,
+            stop=told.get("stop") or None,
+            requested_by=told.get("who") or None,
+            stopped_by=told.get("stopped_by") or None,
+        )
+
+
+RUN_FIELDS = (
+    "job", "status", "at", "manual", "outcome", "origin", "enqueued_at", "started_at", "ended_at", "attempt",
+    "retried", "lost", "interrupted", "worker_name", "execution", "group", "stop", "who",
+    "stopped_by",
+)  # fmt: skip
+"""What of a run's hash its record is made from: the payload beside it is many times as long."""
+
+
+def _other_tools_word(status: str) -> str:
+    """How a run went whose end is RQ's own word: another tool has written it."""
+    return {"finished": "success", "canceled": "removed", "stopped": "stopped"}.get(status, "failed")

@@ -1,0 +1,373 @@
+"""The way to Redis: one place that knows redis-py's settings, Sentinel, passwords, and how to say what is wrong.
+
+redis-py 8 by itself re-sends a command up to ten times, with pauses; one call may last a minute, and a command
+that was applied before its answer got lost is applied again. So each connection is made for a purpose:
+
+``deciding``   no retries, answers within 1.5 s: the leader's scripts. What is uncertain is asked again by the
+               next tick, which knows how.
+``claiming``   no retries, patient for as long as the blocking command waits: the worker's claims.
+``general``    up to three retries within about 2 s: whatever may safely be sent twice.
+``looking``    one retry: a person waits for the answer, and would rather read an error after a few seconds.
+``rq``         for RQ's ``BaseWorker``, which raises its pool's timeout to 415 s: a pool that nobody else uses. Answers
+               within 1.5 s, for the heartbeats wait for it.
+
+Each client has a pool of its own. Replies are bytes. RESP2, for its replies have the same shape on every server
+and it needs no HELLO. Maintenance notifications are off: they would stretch the timeouts at the server's word.
+CLIENT SETINFO is not sent: two round trips, and unknown before Redis 7.2; the client's name says who it is. Each password that
+is met here is hidden from the logs.
+"""
+
+import importlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import redis
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.connection import ConnectionPool, SSLConnection, parse_url
+from redis.credentials import CredentialProvider
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    InvalidResponse,
+    MaxConnectionsError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+)
+from redis.maint_notifications import MaintNotificationsConfig
+from redis.retry import Retry
+from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
+
+from kuber_cron.common.errors import KuberCronError, RedisRefusedError, RedisUnreachableError, SettingsError
+from kuber_cron.common.observability import hiding
+from kuber_cron.common.observability.redaction import redacted, redacted_url
+
+if TYPE_CHECKING:
+    from kuber_cron.common.config.settings import (
+        Settings,  # loads pydantic, which who only looks does without
+    )
+
+Purpose = Literal["deciding", "claiming", "general", "looking", "rq"]
+
+DEFAULT_INSTANCE = "kuber-cron"
+DEFAULT_PREFIX = "rq"
+SENTINEL_PORT = 26379
+
+_URL_OPTIONS = {
+    "db", "username", "password",
+    "ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_password",
+    "ssl_cert_reqs", "ssl_check_hostname", "ssl_min_version", "ssl_ciphers",
+}  # fmt: skip
+_MALFORMED = "host, port or an option is malformed (is the password percent-encoded?)"
+_SENTINEL_OPTIONS = {"sentinel_username", "sentinel_password"}
+
+
+class PasswordFile(CredentialProvider):
+    """The password as the file has it now: asked at each connect, so a rotated one needs no restart."""
+
+    def __init__(self, path: Path, username: str | None = None) -> None:
+        self._path = path
+        self._username = username
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        """``(password,)`` or ``(username, password)``, without the file's last line break."""
+        try:
+            password = self._path.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            # redis-py cleans up after its own kind of error only.
+            raise AuthenticationError(f"cannot read the password file {self._path}: {error}") from error
+        hiding.hide(password)
+        return (self._username, password) if self._username else (password,)
+
+
+def connect(
+    settings: "Settings", purpose: Purpose, *, name: str = DEFAULT_INSTANCE, block_seconds: float = 5.0
+) -> redis.Redis:
+    """A client for ``purpose``, by the settings' URL; see :func:`open_client`.
+
+    Raises:
+        SettingsError: No URL is set, or it is malformed.
+    """
+    if settings.redis_url is None:
+        raise SettingsError(
+            "KUBER_CRON_REDIS_URL is not set",
+            hint="give a URL by --redis-url or KUBER_CRON_REDIS_URL, for example redis://localhost:6379/0",
+        )
+    return open_client(
+        settings.redis_url,
+        purpose,
+        name=name,
+        password_file=settings.redis_password_file,
+        ca_file=settings.redis_ca_file,
+        block_seconds=block_seconds,
+    )
+
+
+def open_client(
+    url: str,
+    purpose: Purpose,
+    *,
+    name: str = DEFAULT_INSTANCE,
+    password_file: Path | None = None,
+    ca_file: Path | None = None,
+    block_seconds: float = 5.0,
+) -> redis.Redis:
+    """A client with a pool of its own; nothing is sent yet. The caller closes it.
+
+    Args:
+        url: ``redis://[user[:password]@]host[:port][/db]``, ``rediss://`` the same over TLS, ``unix:///path?db=0``,
+            ``redis+sentinel://[user[:password]@]host[:port][,host[:port]…]/service[/db]`` (``rediss+sentinel://``:
+            TLS to sentinels and server). TLS and Sentinel options in the query: ``ssl_certfile``, ``ssl_keyfile``,
+            ``ssl_check_hostname``, ``sentinel_password`` …
+        purpose: What it is for: retries and timeouts follow, see the module's text.
+        name: How ``CLIENT LIST`` shows it.
+        password_file: Read at each connect; wins over a password in the URL.
+        ca_file: The certificates that the server's is checked against.
+        block_seconds: For ``claiming``: the longest wait of a blocking command.
+
+    Raises:
+        SettingsError: The URL is malformed or has an unknown option.
+    """
+    options = _options(purpose, block_seconds)
+    options["client_name"] = re.sub(r"[^!-~]", "-", name)
+    if re.match(r"rediss?\+sentinel://", url):
+        return _sentinel_client(url, options, password_file, ca_file)
+    address = _parsed(url, _URL_OPTIONS)
+    _authenticate(address, password_file)
+    if ca_file is not None and address.get("connection_class") is SSLConnection:
+        address["ssl_ca_certs"] = str(ca_file)
+    return redis.Redis.from_pool(ConnectionPool(**{**options, **address}))
+
+
+def _options(purpose: Purpose, block_seconds: float) -> dict[str, Any]:
+    """What redis-py is told for a purpose. Timeouts in seconds, for each single write and read."""
+    never = Retry(NoBackoff(), 0)
+    once = Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 1)
+    seldom = Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 3)
+    by_purpose: dict[Purpose, dict[str, Any]] = {
+        "deciding": {"retry": never, "socket_timeout": 1.5, "socket_connect_timeout": 1.0},
+        "claiming": {"retry": never, "socket_timeout": block_seconds + 2.0, "socket_connect_timeout": 2.0},
+        "general": {
+            "retry": seldom,
+            "socket_timeout": 5.0,
+            "socket_connect_timeout": 2.0,
+            "health_check_interval": 15,
+        },
+        "looking": {"retry": once, "socket_timeout": 5.0, "socket_connect_timeout": 2.0},
+        "rq": {
+            "retry": seldom,
+            "socket_timeout": 1.5,
+            "socket_connect_timeout": 1.0,
+            "health_check_interval": 15,
+        },
+    }
+    return {
+        **by_purpose[purpose],
+        "protocol": 2,
+        "decode_responses": False,
+        "driver_info": None,
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+    }
+
+
+def _parsed(url: str, known: set[str]) -> dict[str, Any]:
+    """redis-py's reading of the URL, strict where it is lax: unknown options and a database that is no number."""
+    try:
+        parsed: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call] # redis-py types it not
+        path = urlsplit(url).path.strip("/")
+    except ValueError:  # its text may quote a piece of the password
+        raise _bad_url(url, _MALFORMED) from None
+    if not url.startswith("unix:") and path and not path.isdigit():
+        raise _bad_url(url, "after the host comes the database, a number")
+    if unknown := parsed.keys() - known - {"host", "port", "path", "connection_class"}:
+        raise _bad_url(url, f"unknown option {min(unknown)!r}; known are {', '.join(sorted(known))}")
+    if not url.startswith("unix:"):
+        parsed["socket_keepalive"] = True
+    hiding.hide(
+        *(str(parsed[name]) for name in ("password", "sentinel_password", "ssl_password") if name in parsed)
+    )
+    return parsed
+
+
+def _bad_url(url: str, reason: str) -> SettingsError:
+    return SettingsError(
+        f"Redis URL {redacted_url(url)}: {reason}",
+        hint="for example redis://user@host:6379/0; docs/settings.md has all forms",
+    )
+
+
+def _authenticate(address: dict[str, Any], password_file: Path | None) -> None:
+    if password_file is not None:
+        address.pop("password", None)
+        address["credential_provider"] = PasswordFile(password_file, address.pop("username", None))
+
+
+def _sentinel_client(
+    url: str, options: dict[str, Any], password_file: Path | None, ca_file: Path | None
+) -> redis.Redis:
+    split = urlsplit(url)
+    scheme = split.scheme.removesuffix("+sentinel")
+    service, _, database = split.path.strip("/").partition("/")
+    if not service:
+        raise _bad_url(url, "the service's name is missing: redis+sentinel://host:26379/mymaster/0")
+    userinfo, at, hosts = split.netloc.rpartition("@")
+    # The rest is an ordinary URL: read with a stand-in for the many hosts.
+    plain = f"{scheme}://{userinfo}{at}sentinel/{database}" + (f"?{split.query}" if split.query else "")
+    address = _parsed(plain, _URL_OPTIONS | _SENTINEL_OPTIONS)
+    for stand_in in ("host", "port", "connection_class"):
+        address.pop(stand_in, None)
+    own = {
+        "username": address.pop("sentinel_username", None),
+        "password": address.pop("sentinel_password", None),
+    }
+    _authenticate(address, password_file)
+    if scheme == "rediss":
+        address["ssl"] = True
+        if ca_file is not None:
+            address["ssl_ca_certs"] = str(ca_file)
+    tls = {key: value for key, value in address.items() if key.startswith("ssl")}
+    # Its retries have to be set too: redis-py would ask each dead sentinel eleven times.
+    patience = {
+        key: options[key]
+        for key in ("socket_connect_timeout", "protocol", "driver_info", "maint_notifications_config")
+    }
+    sentinel = Sentinel(  # type: ignore[no-untyped-call] # the same
+        _sentinel_hosts(split, hosts, url),
+        sentinel_kwargs={**patience, **own, **tls, "retry": Retry(NoBackoff(), 0), "socket_timeout": 1.0},
+    )
+    client: redis.Redis = sentinel.master_for(  # type: ignore[no-untyped-call] # the same
+        unquote(service),
+        redis_class=redis.Redis,
+        connection_pool_class=SentinelConnectionPool,
+        **{**options, **address},
+    )
+    return client
+
+
+def _sentinel_hosts(split: SplitResult, hosts: str, url: str) -> list[tuple[str, int]]:
+    found = []
+    for host in hosts.split(","):
+        try:
+            one = urlsplit(f"{split.scheme}://{host}")
+            found.append((one.hostname or "", one.port or SENTINEL_PORT))
+        except ValueError:
+            raise _bad_url(url, _MALFORMED) from None
+    if not all(name for name, _ in found):
+        raise _bad_url(url, "a host is missing")
+    return found
+
+
+def address_of(client: redis.Redis) -> str:
+    """``host:port``, a socket's path, or ``mymaster by host:port, host:port``; never a password."""
+    pool = client.connection_pool
+    if isinstance(pool, SentinelConnectionPool):
+        asked = [sentinel.connection_pool.connection_kwargs for sentinel in pool.sentinel_manager.sentinels]
+        return f"{pool.service_name} by " + ", ".join(sorted(f"{one['host']}:{one['port']}" for one in asked))
+    at = pool.connection_kwargs
+    return str(at["path"]) if "path" in at else f"{at.get('host', 'localhost')}:{at.get('port', 6379)}"
+
+
+@contextmanager
+def translated(client: redis.Redis) -> Iterator[None]:
+    """redis-py's errors leave the block as ours, with the server's address and a remedy."""
+    try:
+        yield
+    except redis.RedisError as error:
+        raise translate(error, address_of(client)) from error
+
+
+def translate(error: redis.RedisError, address: str) -> KuberCronError:
+    """Our error for redis-py's: unreachable (trying again may help) or refused (somebody has to change something)."""
+    said = str(error)
+    if isinstance(error, MasterNotFoundError):
+        said = said.partition(" : ")[0]  # the rest is the whole configuration of each sentinel's client
+    said = redacted(said) or type(error).__name__
+    for kinds, sentence, hint in _REFUSALS:
+        if isinstance(error, kinds):
+            return RedisRefusedError(f"Redis at {address} {sentence}: {said}", hint=hint)
+    for kinds, sentence, hint in _ABSENCES:
+        if isinstance(error, kinds):
+            return RedisUnreachableError(f"Redis at {address} {sentence}: {said}", hint=hint)
+    if isinstance(error, redis.ConnectionError):
+        if "SSL" in said or "certificate" in said:
+            return RedisUnreachableError(
+                f"no TLS with Redis at {address}: {said}",
+                hint="rediss:// needs a TLS port; name the server's CA by KUBER_CRON_REDIS_CA_FILE",
+            )
+        return RedisUnreachableError(
+            f"Redis at {address} is unreachable: {said}",
+            hint="is it running, and is the address right? --redis-url or KUBER_CRON_REDIS_URL",
+        )
+    return RedisRefusedError(f"Redis at {address} refused: {said}")
+
+
+_Translation = tuple[tuple[type[Exception], ...], str, str]
+# Order matters: in redis-py authentication, loading and too many clients are kinds of ConnectionError.
+_REFUSALS: Sequence[_Translation] = (
+    (
+        (AuthenticationError, AuthorizationError),
+        "does not accept the credentials",
+        "set user and password: redis://user@host and KUBER_CRON_REDIS_PASSWORD_FILE",
+    ),
+    (
+        (NoPermissionError,),
+        "does not permit a command",
+        "extend the user's ACL: ~rq:* &rq:* +@all -@dangerous +info +keys (or the instance's name for rq)",
+    ),
+    ((OutOfMemoryError,), "is out of memory", "raise its maxmemory, or let job histories be shorter"),
+    ((ReadOnlyError,), "is a read-only replica", "give the primary's address, or a redis+sentinel:// URL"),
+)
+_ABSENCES: Sequence[_Translation] = (
+    ((BusyLoadingError,), "is loading its data", "it will answer when that is done"),
+    ((MaxConnectionsError,), "was not asked: all connections of the pool are in use", "report this as a bug"),
+    ((redis.TimeoutError,), "did not answer in time", "is the network, or the server's machine, overloaded?"),
+    (
+        (MasterNotFoundError,),
+        "is not known to any sentinel",
+        "are the sentinels running, and is the name right?",
+    ),
+    (
+        (InvalidResponse,),
+        "does not answer as a Redis does",
+        "is this port another server's, or one that expects TLS?",
+    ),
+)
+
+
+def key_prefix(instance: str) -> str:
+    """The prefix of all of an instance's keys: RQ's own for the default one, else its name."""
+    return DEFAULT_PREFIX if instance == DEFAULT_INSTANCE else instance
+
+
+def set_key_prefix(instance: str) -> str:
+    """RQ is imported and puts all its keys under the instance's prefix, which is returned.
+
+    RQ reads the variable ``RQ_KEY_PREFIX`` once, when it is imported. The variable is put back afterwards: the
+    commands of jobs inherit our environment, and one that uses RQ itself means its own keys.
+
+    Raises:
+        RuntimeError: RQ was imported before, with another prefix.
+    """
+    prefix = key_prefix(instance)
+    environ = os.environ  # noqa: TID251 - the only way to tell RQ
+    before = environ.get("RQ_KEY_PREFIX")
+    environ["RQ_KEY_PREFIX"] = prefix
+    try:
+        defaults = importlib.import_module("rq.defaults")
+    finally:
+        if before is None:
+            del environ["RQ_KEY_PREFIX"]
+        else:
+            environ["RQ_KEY_PREFIX"] = before
+    if prefix != defaults.RQ_KEY_PREFIX:
+        raise RuntimeError(
+            f"rq was imported with the key prefix {defaults.RQ_KEY_PREFIX!r} before instance {instance!r} could set "
+            f"{prefix!r}: call set_key_prefix before anything imports rq"
+        )
+    return prefix

@@ -1,0 +1,1 @@
+"""Runs: ids, the signed payload, retries, cursors, manual requests. Pure."""

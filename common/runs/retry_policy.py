@@ -1,0 +1,166 @@
+"""Retries: whether a run is attempted again, when, and on whose account (spec: reliability.md §6, cron.md §3).
+
+There are two budgets. ``retries`` pays for the command's own faults (an exit code, a signal, its timeout);
+``max_lost`` pays for the infrastructure's (a worker that vanished). An orderly interruption (a worker that is
+drained) spends neither, and is bounded only against endless loops. Pure: the caller counts, and brings the
+randomness.
+"""
+
+import math
+import random
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
+
+from kuber_cron.common.jobs.job import Execution, Interrupt, Job
+from kuber_cron.common.runs.payload import Payload
+
+Kind = Literal["success", "failed", "timed_out", "signalled", "lost", "stopped", "interrupted"]
+"""How an attempt may end (spec: interface.md, outcomes)."""
+
+# A job longer than the grace, under a worker that is rolled every hour, is requeued for four days; nobody wants
+# it for ever, and the promise says bounded.
+MAX_INTERRUPTIONS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What of a job decides about its retries; names, units and defaults as in :class:`Job`."""
+
+    retries: int = 0
+    retry_delay: float = 10.0
+    retry_backoff: float = 2.0
+    retry_max_delay: float = 600.0
+    retry_jitter: float = 0.1
+    retry_on: frozenset[int | str] | None = None
+    no_retry_on: frozenset[int | str] = field(default_factory=frozenset)
+    execution: Execution = "at_least_once"
+    max_lost: int = 3
+    on_interrupt: Interrupt = "requeue"
+
+    @classmethod
+    def of(cls, job: Job | Payload) -> Self:
+        """The retry policy of a job, or the one that a run's payload carries."""
+        return cls(
+            retries=job.retries,
+            retry_delay=job.retry_delay,
+            retry_backoff=job.retry_backoff,
+            retry_max_delay=job.retry_max_delay,
+            retry_jitter=job.retry_jitter,
+            retry_on=None if job.retry_on is None else frozenset(job.retry_on),
+            no_retry_on=frozenset(job.no_retry_on),
+            execution=job.execution,
+            max_lost=job.max_lost,
+            on_interrupt=job.on_interrupt,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What a run has used up so far: attempts that were queued again, by the account that paid for them."""
+
+    retries: int = 0
+    lost: int = 0
+    interrupted: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """Attempt the run again after ``delay_seconds``; one retry is spent. Counts in ``retries``."""
+
+    delay_seconds: float
+    cause: Kind
+    spent: Spent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requeue:
+    """Put the run at its queue's front now; no retry is spent. Counts in ``recoveries``."""
+
+    cause: Literal["lost", "interrupted"]
+    spent: Spent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Final:
+    """The run has ended so."""
+
+    kind: Kind
+
+
+Decision = Again | Requeue | Final
+
+
+def decide(
+    policy: Policy, kind: Kind, *, exit_code: int | None = None, spent: Spent, rng: random.Random
+) -> Decision:
+    """What follows an attempt that ended as ``kind``.
+
+    Args:
+        policy: The job's retry policy.
+        kind: How the attempt ended.
+        exit_code: The command's exit code where ``kind`` is ``failed``.
+        spent: What the run's earlier attempts have used up, this one's outcome not yet counted.
+        rng: Where the jitter comes from.
+
+    Returns:
+        ``Again`` or ``Requeue`` with the counts to store, or ``Final``.
+    """
+    if kind in {"success", "stopped"} or policy.execution == "at_most_once":
+        return Final(kind=kind)
+    if kind == "interrupted":
+        if policy.on_interrupt == "fail" or spent.interrupted >= MAX_INTERRUPTIONS:
+            return Final(kind=kind)
+        return Requeue(cause="interrupted", spent=replace(spent, interrupted=spent.interrupted + 1))
+    if kind == "lost":
+        if spent.lost >= policy.max_lost:
+            return Final(kind=kind)
+        return Requeue(cause="lost", spent=replace(spent, lost=spent.lost + 1))
+    if spent.retries >= policy.retries or not is_retryable(policy, kind, exit_code):
+        return Final(kind=kind)
+    return Again(
+        delay_seconds=delay_seconds(policy, spent.retries + 1, rng),
+        cause=kind,
+        spent=replace(spent, retries=spent.retries + 1),
+    )
+
+
+def is_retryable(policy: Policy, kind: Kind, exit_code: int | None) -> bool:
+    """Whether the policy names this failure as one to try again; ``no_retry_on`` beats ``retry_on``."""
+    words: dict[str, str] = {"timed_out": "timeout", "signalled": "signal"}
+    word: int | str | None = words.get(kind, exit_code)
+    if word in policy.no_retry_on:
+        return False
+    return policy.retry_on is None or word in policy.retry_on
+
+
+def delay_seconds(policy: Policy, attempt: int, rng: random.Random) -> float:
+    """How long the ``attempt``-th retry (from 1) waits: min(delay · backoff^(k-1), max), ± jitter.
+
+    The jitter is a share of the wait, either way, so the longest wait is ``retry_max_delay`` · (1 + jitter):
+    a cap that swallowed the jitter would let a herd come back together.
+    """
+    base = min(_power(policy.retry_delay, policy.retry_backoff, attempt - 1), policy.retry_max_delay)
+    return max(0.0, base * (1.0 + policy.retry_jitter * rng.uniform(-1.0, 1.0)))
+
+
+def longest_wait_seconds(policy: Policy, most: float) -> float:
+    """How long all retries of one run together may wait, but no more than ``most``."""
+    if policy.execution == "at_most_once":
+        return 0.0
+    total = 0.0
+    for number in range(policy.retries):
+        base = min(_power(policy.retry_delay, policy.retry_backoff, number), policy.retry_max_delay)
+        if base <= 0.0 or total >= most:
+            break
+        total += base * (1.0 + policy.retry_jitter)
+    return min(total, most)
+
+
+def _power(delay: float, backoff: float, exponent: int) -> float:
+    """``delay`` · ``backoff`` ** ``exponent``, infinite where a float would overflow."""
+    if delay <= 0.0:
+        return 0.0  # and not 0 · infinity, which is no number
+    try:
+        return delay * math.pow(backoff, exponent)
+    except OverflowError:
+        return math.inf

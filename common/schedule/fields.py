@@ -1,0 +1,214 @@
+"""The five fields of a schedule: from text to a set of values, or to an error that says what to write.
+
+The grammar is cron.md §2. Values are ints; what depends on the month is kept as a word: ``"L"`` (last day),
+``"LW"`` (last weekday), ``"15W"`` (the weekday nearest the 15th), ``"5L"`` (last Friday), ``"2#1"`` (first
+Tuesday). Nothing here knows a calendar. Texts are capped before they are expanded.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+
+from kuber_cron.common.errors import ScheduleError
+from kuber_cron.common.schedule import field_hints
+from kuber_cron.common.schedule.field_spec import DAY, HOUR, KINDS, MINUTE, WEEKDAY, Code, Kind
+
+MAX_FIELD_CHARACTERS = 1024
+MAX_LIST_ITEMS = 256
+MAX_DIGITS = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field that was understood.
+
+    Attributes:
+        values: The values and words that match.
+        is_starred: Whether its *text* begins with ``*`` or is ``?``; ``0-59`` is full and not starred.
+    """
+
+    values: frozenset[int | str]
+    is_starred: bool
+
+
+_NUMBER = r"([0-9]+|[A-Za-z]{3})"
+_RANGE = re.compile(rf"(?:\*|{_NUMBER}(?:-{_NUMBER})?)(?:/([0-9]+))?")
+_SPREAD = re.compile(rf"{_NUMBER}?~{_NUMBER}?")
+_HASHED = re.compile(rf"H(?:\({_NUMBER}-{_NUMBER}\))?(?:/([0-9]+))?")
+_NEAREST = re.compile(r"([0-9]+)[Ww]")
+_LAST = re.compile(rf"{_NUMBER}[Ll]")
+_NTH = re.compile(rf"{_NUMBER}#([0-9]+)")
+
+
+def parse(kind: Kind, text: str, job_id: str = "") -> Field:
+    """The field's values, the hashed ones spread by the job's id.
+
+    Raises:
+        ScheduleError: With the offset of the bad item within the field.
+    """
+    # Most fields are the same in thousands of jobs, and only these two signs look at the job.
+    return _parse(kind.index, text, job_id if "H" in text or "~" in text else "")
+
+
+@lru_cache(maxsize=4096)
+def _parse(index: int, text: str, job_id: str) -> Field:
+    kind = KINDS[index]
+    if len(text) > MAX_FIELD_CHARACTERS:
+        raise _error(
+            kind, Code.LIMIT, f"{len(text)} characters, of which a field may have {MAX_FIELD_CHARACTERS}"
+        )
+    if text == "?" and kind in (DAY, WEEKDAY):
+        return Field(frozenset(kind.all_values), is_starred=True)
+    items = text.split(",")
+    if len(items) > MAX_LIST_ITEMS:
+        raise _error(kind, Code.LIMIT, f"a list of {len(items)} items, of which it may have {MAX_LIST_ITEMS}")
+    values: set[int | str] = set()
+    offset = 0
+    for item in items:
+        try:
+            values.update(_item(kind, item, job_id))
+        except ScheduleError as error:
+            error.offset = offset
+            raise
+        offset += len(item) + 1
+    return Field(frozenset(values), is_starred=text.startswith("*"))
+
+
+def _item(kind: Kind, item: str, job_id: str) -> frozenset[int | str] | set[int]:
+    if found := _RANGE.fullmatch(item):
+        return _range(kind, item, found[1], found[2], found[3])
+    if found := _HASHED.fullmatch(item):
+        return _hashed(kind, item, found, job_id)
+    if found := _SPREAD.fullmatch(item):
+        return _spread(kind, item, found, job_id)
+    if (word := _word(kind, item)) is not None:
+        return frozenset((word,))
+    raise _unread(kind, item)
+
+
+def _range(kind: Kind, item: str, first: str | None, last: str | None, step: str | None) -> set[int]:
+    if first is None:
+        low, high = kind.low, kind.top
+    elif last is not None:
+        low, high = _bounds(kind, item, first, last)
+    else:
+        low = value(kind, first)
+        # A step without an end runs to the field's; 7/n is Sunday only.
+        high = max(low, kind.top) if step is not None else low
+    return _folded(kind, range(low, high + 1, _step(kind, item, step)))
+
+
+def _hashed(kind: Kind, item: str, found: re.Match[str], job_id: str) -> set[int]:
+    low, high = kind.low, kind.hash_top
+    if found[1] is not None:
+        low, high = _bounds(kind, item, found[1], found[2])
+    size = high - low + 1
+    if found[3] is None:
+        return _folded(kind, (low + slot(job_id, kind.index) % size,))
+    step = _step(kind, item, found[3])
+    return _folded(kind, range(low + slot(job_id, kind.index) % min(step, size), high + 1, step))
+
+
+def _spread(kind: Kind, item: str, found: re.Match[str], job_id: str) -> set[int]:
+    low, high = kind.low, kind.top
+    if found[1] is not None and found[2] is not None:
+        low, high = _bounds(kind, item, found[1], found[2])
+    elif found[1] is not None:
+        low = value(kind, found[1])
+        high = max(low, high)
+    elif found[2] is not None:
+        high = value(kind, found[2])
+    return _folded(kind, (low + slot(job_id, kind.index) % (high - low + 1),))
+
+
+def _word(kind: Kind, item: str) -> str | None:
+    """What depends on the month, in its canonical spelling; None if the item is nothing of the kind."""
+    if kind is DAY:
+        if item.upper() in ("L", "LW"):
+            return item.upper()
+        if found := _NEAREST.fullmatch(item):
+            return f"{value(kind, found[1])}W"
+    if kind is WEEKDAY:
+        if found := _LAST.fullmatch(item):
+            return f"{value(kind, found[1]) % 7}L"
+        if found := _NTH.fullmatch(item):
+            weekday, nth = value(kind, found[1]) % 7, int(_digits(kind, found[2]))
+            if not 1 <= nth <= 5:
+                raise _error(kind, Code.OUTSIDE, f"{item} asks for week {found[2]}, and a month has 1-5")
+            return f"{weekday}#{nth}"
+    return None
+
+
+def slot(job_id: str, index: int) -> int:
+    """The number that spreads jobs: the same on every replica, moved only by renaming the job."""
+    digest = sha256(job_id.encode("utf-8", "surrogatepass") + b"\0" + str(index).encode()).digest()
+    return int.from_bytes(digest[:8], "big")
+
+
+def value(kind: Kind, text: str) -> int:
+    """The number that digits or a three-letter name stand for.
+
+    Raises:
+        ScheduleError: It is too long, no name of this field, or outside the field's range.
+    """
+    if not text.isdigit():
+        named = kind.names.get(text.lower())
+        if named is None:
+            raise _unread(kind, text)
+        return named
+    number = int(_digits(kind, text))
+    if not kind.low <= number <= kind.high:
+        hint = f"write 0: {kind.about}s count from 0 to {kind.high}" if number == kind.high + 1 else None
+        raise _error(
+            kind,
+            Code.OUTSIDE,
+            f"{text} is not in {kind.low}-{kind.high}",
+            hint if kind in (MINUTE, HOUR) else None,
+        )
+    return number
+
+
+def _bounds(kind: Kind, item: str, first: str, last: str) -> tuple[int, int]:
+    low, high = value(kind, first), value(kind, last)
+    if kind is WEEKDAY and high == 0 and low > 0:
+        high = 7  # fri-sun, 5-0
+    if low > high:
+        hint = field_hints.split_range(kind, item, (first, low), (last, high))
+        raise _error(kind, Code.BACKWARDS, f"range {first}-{last} runs backwards", hint)
+    return low, high
+
+
+def _step(kind: Kind, item: str, step: str | None) -> int:
+    if step is None:
+        return 1
+    number = int(_digits(kind, step))
+    if number < 1:
+        raise _error(kind, Code.STEP, f"{item} has a step of 0", "steps count from 1")
+    return number
+
+
+def _digits(kind: Kind, text: str) -> str:
+    if len(text) > MAX_DIGITS:
+        raise _error(kind, Code.LIMIT, f"a number of {len(text)} digits, of which it may have {MAX_DIGITS}")
+    return text
+
+
+def _folded(kind: Kind, numbers: range | tuple[int, ...]) -> set[int]:
+    return {number % 7 for number in numbers} if kind is WEEKDAY else set(numbers)
+
+
+def _unread(kind: Kind, item: str) -> ScheduleError:
+    return field_hints.explain(kind, item, is_valid=lambda suggestion: _is_valid(kind, suggestion))
+
+
+def _is_valid(kind: Kind, item: str) -> bool:
+    try:
+        parse(kind, item)
+    except ScheduleError:
+        return False
+    return True
+
+
+def _error(kind: Kind, code: Code, detail: str, hint: str | None = None) -> ScheduleError:
+    return ScheduleError(f"bad {kind.about}: {detail}", about=kind.about, code=code.value, hint=hint)

@@ -1,0 +1,185 @@
+"""Answers: what acts by hand came to, for people and programs. Pure.
+
+Each command's JSON document is one of these records; see :mod:`kuber_cron.control.documents`.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from kuber_cron.common.records.parsing import seconds_as_instant
+
+Verdict = Literal["queued", "held", "known", "planned", "succeeded", "live", "refused", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What became of one run that was asked for.
+
+    Attributes:
+        run: Its id.
+        job: Its job.
+        scheduled_at: The instant that it is the run of; of a trigger, when it was asked for.
+        verdict: ``queued`` or ``held`` where it is made, ``known`` where it had been before; ``planned`` in a dry run;
+            ``succeeded`` or ``live`` where its instant has a run that has succeeded, or has not ended; ``refused`` or
+            ``error``.
+        reason: Why it was refused: ``overlap``, ``suspended`` or ``predecessor``; or what the error is; else empty.
+    """
+
+    run: str
+    job: str
+    scheduled_at: datetime | None
+    verdict: Verdict
+    reason: str = ""
+
+    @property
+    def is_made(self) -> bool:
+        """Whether there is a run."""
+        return self.verdict in {"queued", "held", "known"}
+
+    @classmethod
+    def from_text(cls, told: str) -> "Made":
+        """The item of a request's answer (common/redis_store/lua/manual.lua)."""
+        values: Mapping[str, Any] = json.loads(told)
+        return cls(
+            run=str(values["run"]),
+            job=str(values["job"]),
+            scheduled_at=seconds_as_instant(values["at"]),
+            verdict=values["verdict"],
+            reason=str(values["reason"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """How a run that was waited for has ended.
+
+    Attributes:
+        run: Its id.
+        outcome: How the run ended: its last attempt's outcome, or why there was no further attempt.
+        attempt: How many attempts it has had.
+        exit_code: What the last attempt's command returned, or null.
+        signal: The signal that ended it, or null.
+        seconds: How long it took, or null.
+        exit_status: What a shell would say: the command's exit code, 128 and the signal's number, 124 after its time
+            limit; 1 where the run has ended otherwise, or never ran.
+    """
+
+    run: str
+    outcome: str
+    attempt: int
+    exit_code: int | None
+    signal: int | None
+    seconds: float | None
+    exit_status: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Triggered:
+    """What a trigger came to.
+
+    Attributes:
+        runs: The job's run first, then with ``--chain`` those of the jobs that come after it.
+        ends: With ``--wait``, how each that was made has ended.
+        exit_status: The command's own.
+    """
+
+    runs: tuple[Made, ...]
+    ends: tuple[End, ...] = ()
+    exit_status: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backfilled:
+    """What a backfill came to.
+
+    Attributes:
+        job: Its job.
+        from_at: The first instant that may be in it.
+        to_at: The end of its span, which is not in it.
+        dry_run: Whether nothing was made.
+        runs: One for each instant of the schedule in the span.
+    """
+
+    job: str
+    from_at: datetime
+    to_at: datetime
+    dry_run: bool
+    runs: tuple[Made, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """A run that was stopped, or is to be.
+
+    Attributes:
+        run: Its id.
+        state: ``stopped`` where it had not been running, and is over; ``stopping`` where its worker has been told.
+        worker: The worker, or null.
+        end: With ``--wait``, how it has ended; else null.
+    """
+
+    run: str
+    state: Literal["stopped", "stopping"]
+    worker: str | None = None
+    end: End | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllStopped:
+    """All runs of a job that were stopped.
+
+    Attributes:
+        job: The job.
+        runs: Its runs that had not ended.
+    """
+
+    job: str
+    runs: tuple[Stopped, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retried:
+    """A run that is queued again.
+
+    Attributes:
+        run: Its id.
+        verdict: ``queued``, or ``held`` in line behind other runs of its job.
+        end: With ``--wait``, how it has ended; else null.
+    """
+
+    run: str
+    verdict: Literal["queued", "held"]
+    end: End | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paused:
+    """Whether a job is paused now.
+
+    Attributes:
+        job: The job; null for all.
+        paused: Whether it is paused by this name: with all, or by itself.
+        until_at: Until when; null: until it is resumed.
+        changed: Whether that was otherwise before; a pause always counts as a change.
+        all_paused: Whether a pause of all jobs holds it, too.
+    """
+
+    job: str | None
+    paused: bool
+    until_at: datetime | None = None
+    changed: bool = True
+    all_paused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    """A run that was taken off the list of those in quarantine.
+
+    Attributes:
+        run: Its id.
+    """
+
+    run: str

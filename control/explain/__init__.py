@@ -1,0 +1,1 @@
+"""Why an instant ran, or did not: the verdict and its sentences. Pure."""

@@ -1,0 +1,1 @@
+"""The read side: from Redis to records to results."""

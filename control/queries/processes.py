@@ -1,0 +1,142 @@
+"""A look at who is there: the leader, the schedulers, the workers, the queues, Redis itself. From Redis alone."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from kuber_cron.common.records.parsing import instant, number, seconds_as_instant, told
+from kuber_cron.common.records.processes import Queue, Scheduler, Server, Worker
+from kuber_cron.common.redis_store.connections import DEFAULT_INSTANCE, DEFAULT_PREFIX, address_of
+from kuber_cron.common.redis_store.scripts import Store, text
+from kuber_cron.control.explain.verdict import Leader
+
+# A leader's housekeeping has the fence seen each second, its election every few; a standby never.
+_ALIVE_SECONDS = 15.0
+_WORKER_FIELDS = (
+    "hostname", "pid", "queues", "state", "birth", "last_heartbeat", "successful_job_count", "failed_job_count",
+    "total_working_time", "kuber_cron_version", "slots", "draining",
+)  # fmt: skip
+_Answer = Any  # redis-py's types of replies are unions over every command
+
+
+def now(store: Store) -> datetime:
+    """Redis' time."""
+    return _time(store.client.time())
+
+
+def _time(answer: _Answer) -> datetime:
+    seconds, micro = answer
+    return datetime.fromtimestamp(int(seconds) + int(micro) / 1e6, UTC)
+
+
+FENCE_FIELDS = ("holder", "epoch", "seen", "cluster")
+
+
+def leader(store: Store) -> tuple[Leader, datetime]:
+    """Who leads, and Redis' time."""
+    with store.client.pipeline(transaction=False) as pipe:
+        pipe.hmget(store.keys.own("fence"), FENCE_FIELDS)
+        pipe.get(store.keys.own("lease"))
+        pipe.time()
+        fence, lease, at = pipe.execute()
+    return leader_of(store, fence, lease, _time(at)), _time(at)
+
+
+def leader_of(store: Store, fence: _Answer, lease: bytes | None, at: datetime) -> Leader:
+    """Who leads, by the fence's ``FENCE_FIELDS`` and the lease's key."""
+    found = told(FENCE_FIELDS, fence)
+    seen_at = seconds_as_instant(number(found["seen"]) / 1000) if "seen" in found else None
+    prefix = store.keys.prefix
+    # A key in Redis elects for the instance by its name, a Kubernetes Lease for a cluster by a hash.
+    is_by_redis = found.get("cluster") == (DEFAULT_INSTANCE if prefix == DEFAULT_PREFIX else prefix)
+    is_fresh = seen_at is not None and (at - seen_at).total_seconds() < _ALIVE_SECONDS
+    return Leader(
+        holder=found.get("holder", ""),
+        epoch=number(found.get("epoch")),
+        seen_at=seen_at,
+        is_alive=lease is not None if is_by_redis else is_fresh,
+        election="redis" if is_by_redis else "kubernetes",
+    )
+
+
+def schedulers(store: Store) -> list[Scheduler]:
+    """The replicas that have told of themselves within the last hour, the leader first."""
+    found = store.client.hgetall(store.keys.own("schedulers")).values()
+    entries = [entry for entry in (Scheduler.from_text(text(each)) for each in found) if entry is not None]
+    return sorted(entries, key=lambda entry: (entry.epoch is None, -(entry.epoch or 0), entry.holder))
+
+
+def workers(store: Store) -> list[Worker]:
+    """The workers that RQ lists, by name."""
+    client, prefix = store.client, store.keys.prefix
+    names = sorted(
+        text(key).removeprefix(f"{prefix}:worker:") for key in client.smembers(f"{prefix}:workers")
+    )
+    with client.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.hmget(f"{prefix}:worker:{name}", _WORKER_FIELDS)
+            pipe.exists(store.keys.own(f"alive:{name}"))
+            pipe.scard(f"{prefix}:worker:{name}:executions")
+            pipe.llen(store.keys.own(f"claims:{name}"))
+        answers = pipe.execute()
+    return [
+        Worker.from_fields(
+            name, told(_WORKER_FIELDS, fields), is_alive=bool(alive), running=running, claimed=claimed
+        )
+        for name, fields, alive, running, claimed in zip(
+            names, answers[0::4], answers[1::4], answers[2::4], answers[3::4], strict=True
+        )
+    ]
+
+
+def queues(store: Store, names: Sequence[str]) -> list[Queue]:
+    """These queues."""
+    keys, prefix = store.keys, store.keys.prefix
+    with store.client.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.llen(keys.queue(name))
+            pipe.lindex(keys.queue(name), 0)
+            for registry in ("wip", "scheduled", "deferred"):
+                pipe.zcard(f"{prefix}:{registry}:{name}")
+            pipe.scard(f"{prefix}:workers:{name}")
+            for registry in ("failed", "finished", "canceled"):
+                pipe.zcard(f"{prefix}:{registry}:{name}")
+        answers = pipe.execute()
+    rows = [answers[start : start + 9] for start in range(0, len(answers), 9)]
+    with store.client.pipeline(transaction=False) as pipe:
+        for row in rows:
+            pipe.hget(keys.run(text(row[1])), "enqueued_at")
+        heads = pipe.execute()
+    return [
+        Queue(
+            queue=name,
+            queued=queued,
+            oldest_queued_at=instant(text(at)) if queued else None,
+            running=running,
+            waiting=waiting,
+            held=held,
+            workers=serving,
+            kept=failed + finished + canceled,
+            kept_failed=failed,
+        )
+        for name, (queued, _, running, waiting, held, serving, failed, finished, canceled), at in zip(
+            names, rows, heads, strict=True
+        )
+    ]
+
+
+def server(store: Store) -> Server:
+    """Redis itself, as far as this user may ask."""
+    address = address_of(store.client)
+    with store.client.pipeline(transaction=False) as pipe:
+        pipe.info("server")
+        pipe.info("memory")
+        about, memory = pipe.execute(raise_on_error=False)
+    if not isinstance(about, dict) or not isinstance(memory, dict):
+        return Server(address=address)
+    return Server(
+        address=address,
+        version=about.get("valkey_version") or about.get("redis_version"),
+        memory_bytes=memory.get("used_memory"),
+        memory_max_bytes=memory.get("maxmemory"),
+    )

@@ -1,0 +1,1 @@
+"""Decisions: from job files and cursors to the script that decides each occurrence once."""

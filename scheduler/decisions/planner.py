@@ -1,0 +1,382 @@
+"""The planner: which occurrences of a job are due, and what becomes of each (spec: reliability.md §5).
+
+Pure: jobs, cursors and the current instant in, decisions and the next wake-up out. It reads no clock and
+knows no Redis; asking it twice with the same arguments gives the same answer, and the script in Redis refuses
+whatever has been decided in between.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Literal
+
+from kuber_cron.common.jobs.job import Job
+from kuber_cron.common.runs import payload
+from kuber_cron.common.runs.cursor import Cursor
+from kuber_cron.common.schedule import Schedule, ScheduleError
+from kuber_cron.scheduler.decisions.dependencies import Relations
+
+# An instant decided later than this is a matter of the job's catch-up policy; below, it is merely late.
+LATE_SECONDS = 60.0
+# A gap of more instants than this is closed in one step (``@every 1s`` after a month).
+MAX_WALK = 10_000
+
+REBOOT = "@reboot"
+
+Kind = Literal["queue", "skip", "move", "drop"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One entry of the decision log, to be applied if the cursor is still what we believe.
+
+    Attributes:
+        kind: ``queue`` makes a run, ``skip`` records first..last as not queued, ``move`` only sets the cursor,
+            ``drop`` removes it.
+        believed: The cursor's text as known, ``""`` for none.
+        cursor: The cursor's text after it.
+        first: The instant, or the first of several.
+        last: The last of them; equal to ``first`` for a run.
+        count: How many instants; a lower bound where a gap was closed in one step.
+        reason: Why nothing was queued, one of interface.md's reasons; or why the cursor moved.
+        run: The run's id, for ``queue``.
+        due_at: When the instant was due, jitter included; lateness counts from here.
+    """
+
+    kind: Kind
+    job: str
+    believed: str
+    cursor: str
+    first: datetime
+    last: datetime
+    count: int = 1
+    reason: str = ""
+    run: str = ""
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to decide now, in order, and when to ask again (None: never, until the job changes)."""
+
+    decisions: tuple[Decision, ...]
+    wake_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A job made ready for planning: its schedule parsed, its own fixed delay computed.
+
+    Attributes:
+        schedule: For ``@after`` the schedule of the first predecessor.
+        delay: ``jitter`` and ``RANDOM_DELAY`` as this job's own share of them, or a predecessor's where that is
+            longer; due = instant + delay.
+        relations: Its place among the other jobs.
+    """
+
+    job: Job
+    schedule: Schedule
+    delay: timedelta
+    relations: Relations = field(default_factory=Relations)
+
+    @property
+    def cursor_schedule(self) -> tuple[str, str]:
+        """Zone and text that a cursor of this job is made with."""
+        return self.schedule.timezone, self.schedule.text
+
+
+def delay_of(job: Job) -> timedelta:
+    """The job's share of its jitter and random delay: by the hash of its id, so the same on every replica."""
+    number = int.from_bytes(hashlib.sha256(job.id.encode()).digest()[:8], "big")
+    minutes = number % (job.random_delay_minutes + 1)
+    seconds = number % (int(job.jitter) + 1)
+    return timedelta(minutes=minutes, seconds=seconds)
+
+
+def entry(job: Job, schedule: Schedule, relations: Relations | None = None) -> Entry:
+    """The job ready for planning; without ``relations``, as if it were alone."""
+    if relations is None:
+        return Entry(job, schedule, delay_of(job))
+    return Entry(job, schedule, relations.delay, relations)
+
+
+def plan(entry: Entry, stored: str, now: datetime) -> Plan:
+    """What is to be decided for one job at ``now``, given its cursor's text (``""``: never seen).
+
+    A job seen for the first time starts at now. After an edit, what the stored schedule named up to now is
+    decided by it, and the new one counts from now on. A cursor ahead of now (the clock stepped back) decides
+    nothing until now has passed it.
+    """
+    zone, text = entry.cursor_schedule
+    whole_now = now.replace(microsecond=0)
+    if not stored:
+        fresh = Cursor(whole_now, zone, text)
+        move = _move(entry, "", fresh, "first seen")
+        return Plan((move,), _wake(entry, whole_now))
+    cursor = Cursor.from_text(stored)
+    if cursor.at > now:
+        return Plan((), cursor.at)
+    if (cursor.timezone, cursor.schedule) == (zone, text):
+        decisions = _decide(entry, cursor, stored, now)
+        reached = decisions[-1].last if decisions else cursor.at
+        return Plan(tuple(decisions), _wake(entry, reached))
+    # The old schedule's instants are decided without its delay: none of them may be left behind the edit.
+    old = _parsed(cursor, entry.job.id)
+    decisions = _decide(Entry(entry.job, old, timedelta(0)), cursor, stored, now) if old else []
+    believed = decisions[-1].cursor if decisions else stored
+    fresh = Cursor(whole_now, zone, text)
+    return Plan((*decisions, _move(entry, believed, fresh, "edited")), _wake(entry, whole_now))
+
+
+def plan_repair(entry: Entry, stored: str, known: str, now: datetime) -> tuple[Decision, ...]:
+    """What has to be decided first of a job whose decisions Redis has lost (spec: reliability.md §8).
+
+    Args:
+        entry: The job.
+        now: Redis' time.
+        stored: The cursor as Redis has it now, ``""`` for none.
+        known: The cursor as this process knows it from before the loss, ``""`` where it does not.
+
+    Returns:
+        Under ``on_state_loss=skip`` (and for a job that runs at most once) one skip of the instants that may have
+        been run: up to the known cursor, or to now where nobody knows. Under ``replay`` nothing, for they are
+        planned like any missed ones. A cursor that is gone altogether is set to the known one in either case: what
+        came before it cannot be told from what ran.
+    """
+    skips = entry.job.on_state_loss == "skip" or entry.job.execution == "at_most_once"
+    if not stored:
+        if not known:
+            return ()
+        return (_move(entry, "", Cursor.from_text(known), "state lost"),)
+    cursor = Cursor.from_text(stored)
+    until = Cursor.from_text(known).at if known else now
+    schedule = _parsed(cursor, entry.job.id)
+    if not skips or until <= cursor.at or schedule is None:
+        return ()
+    lost = _span(Entry(entry.job, schedule, timedelta(0)), cursor, stored, until, "state_lost")
+    return () if lost is None else (lost,)
+
+
+def plan_removal(job: str, stored: str, removed_at: datetime, now: datetime) -> tuple[Decision, ...]:
+    """What becomes of the cursor of a job that left the files at ``removed_at`` (spec: reliability.md §5).
+
+    Its instants up to then that nobody has decided are recorded as ``removed``; then the cursor is dropped, which says
+    from when to when nothing was decided of it.
+    """
+    whole_now = now.replace(microsecond=0)
+    drop = Decision(
+        kind="drop",
+        job=job,
+        believed=stored,
+        cursor="",
+        first=min(removed_at.replace(microsecond=0), whole_now),
+        last=whole_now,
+        reason="removed",
+        due_at=whole_now,
+    )
+    try:
+        cursor = Cursor.from_text(stored)
+    except (ValueError, OverflowError, OSError):
+        return (drop,)
+    schedule = _parsed(cursor, job)
+    if schedule is None:
+        return (drop,)
+    gone = Entry(Job(id=job, schedule=cursor.schedule, command=""), schedule, timedelta(0))
+    open_ones = _span(gone, cursor, stored, removed_at, "removed")
+    return (drop,) if open_ones is None else (open_ones, replace(drop, believed=open_ones.cursor))
+
+
+def _span(entry: Entry, cursor: Cursor, stored: str, until: datetime, reason: str) -> Decision | None:
+    """One skip over all instants in (cursor, until], counted up to the walk's limit; None where there are none."""
+    found: list[datetime] = []
+    for at in islice(_instants(entry, cursor.at), MAX_WALK):
+        if at > until:
+            break
+        found.append(at)
+    if not found:
+        return None
+    decision = _decision(entry, cursor, stored, (found, reason))
+    if len(found) == MAX_WALK:
+        # The rest is closed unwalked, as any gap of that size.
+        last = until.replace(microsecond=0)
+        decision = replace(decision, last=last, cursor=cursor.moved_to(last).to_text())
+    return decision
+
+
+def _parsed(cursor: Cursor, job_id: str) -> Schedule | None:
+    """The schedule that the cursor was made with; None where it has no instants or its zone is gone."""
+    if cursor.schedule == REBOOT:
+        return None
+    try:
+        return Schedule.parse(cursor.schedule, cursor.timezone, job_id)
+    except ScheduleError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """What ``@reboot`` counts as a boot (spec: cron.md §1.9).
+
+    Attributes:
+        token: Names the boot: constant for an installation, the machine's own boot under ``run``.
+        is_new: Whether no leader has completed this boot yet.
+    """
+
+    token: str
+    is_new: bool
+
+
+def plan_reboot(entry: Entry, stored: str, now: datetime, boot: Boot) -> Plan:
+    """What becomes of an ``@reboot`` job: one run per boot, and none for a job that came later."""
+    cursor = Cursor(now.replace(microsecond=0), boot.token, REBOOT)
+    if stored and Cursor.from_text(stored).timezone == boot.token:
+        return Plan((), None)
+    if not boot.is_new:
+        return Plan((_move(entry, stored, cursor, "first seen"),), None)
+    reason = "suspended" if entry.job.suspend else ""
+    return Plan((_decision(entry, cursor, stored, ([cursor.at], reason)),), None)
+
+
+def _move(entry: Entry, believed: str, cursor: Cursor, reason: str) -> Decision:
+    return Decision(
+        kind="move",
+        job=entry.job.id,
+        believed=believed,
+        cursor=cursor.to_text(),
+        first=cursor.at,
+        last=cursor.at,
+        reason=reason,
+        due_at=cursor.at,
+    )
+
+
+def _wake(entry: Entry, after: datetime) -> datetime | None:
+    following = next(_instants(entry, after), None)
+    return None if following is None else following + entry.delay
+
+
+def timing_job(job: Job, named: Callable[[str], Job | None]) -> Job:
+    """The job whose schedule gives ``job`` its instants: itself, or under ``@after`` its first predecessor's.
+
+    A circle of predecessors, which no parser lets through, ends at the first job seen twice.
+    """
+    seen: set[str] = set()
+    while job.schedule == "@after" and job.after and job.id not in seen:
+        seen.add(job.id)
+        before = named(job.after[0])
+        if before is None:
+            break
+        job = before
+    return job
+
+
+def instants(
+    schedule: Schedule,
+    after: datetime,
+    *,
+    not_before: datetime | None = None,
+    not_after: datetime | None = None,
+) -> Iterator[datetime]:
+    """The schedule's instants later than ``after`` and within a life, both its ends included; without end."""
+    if not_before is not None:
+        after = max(after, not_before - timedelta(microseconds=1))
+    while (at := schedule.next_after(after)) is not None:
+        if not_after is not None and at > not_after:
+            return
+        yield at
+        after = at
+
+
+def _instants(entry: Entry, after: datetime) -> Iterator[datetime]:
+    job = entry.job
+    return instants(entry.schedule, after, not_before=job.not_before, not_after=job.not_after)
+
+
+def _decide(entry: Entry, cursor: Cursor, stored: str, now: datetime) -> list[Decision]:
+    horizon = now - entry.delay
+    due: list[datetime] = []
+    for at in islice(_instants(entry, cursor.at), MAX_WALK + 1):
+        if at > horizon:
+            break
+        due.append(at)
+    closed: list[Decision] = []
+    if len(due) > MAX_WALK:
+        closed, due = _close_gap(entry, cursor, stored, due, horizon)
+        stored = closed[-1].cursor
+    reasons = [(at, reason) for at, reason in zip(due, _reasons(entry, due, now), strict=True)]
+    decisions = closed
+    for group in _grouped(reasons):
+        decision = _decision(entry, cursor, stored, group)
+        stored = decision.cursor
+        decisions.append(decision)
+    return decisions
+
+
+def _close_gap(
+    entry: Entry, cursor: Cursor, stored: str, walked: Sequence[datetime], horizon: datetime
+) -> tuple[list[Decision], list[datetime]]:
+    """One skip over all but the newest instants, and those newest, to be judged one by one."""
+    keep = min(max(entry.job.max_catchup, 1) + int(LATE_SECONDS), MAX_WALK - 1)
+    span = timedelta(hours=1)
+    tail: list[datetime] = []
+    while len(tail) <= keep:
+        start = max(cursor.at, horizon - span)
+        tail = []
+        for at in _instants(entry, start):
+            if at > horizon:
+                break
+            tail.append(at)
+        span *= 2
+    last, newest = tail[-keep - 1], tail[-keep:]
+    reason = "suspended" if entry.job.suspend else "catchup" if entry.job.catchup != "all" else "limit"
+    closed = _decision(entry, cursor, stored, ([walked[0], last], reason))
+    count = len(walked)
+    if entry.schedule.kind == "every":
+        count = int((last - walked[0]) / (walked[1] - walked[0])) + 1
+    return [replace(closed, count=count)], newest
+
+
+def _reasons(entry: Entry, due: Sequence[datetime], now: datetime) -> list[str]:
+    """For each instant why it is not queued, ``""`` for those that are."""
+    job = entry.job
+    if job.suspend:
+        return ["suspended"] * len(due)
+    late = [(now - at - entry.delay).total_seconds() for at in due]
+    reasons = ["deadline" if job.deadline is not None and seconds > job.deadline else "" for seconds in late]
+    overdue = [i for i, seconds in enumerate(late) if seconds > LATE_SECONDS and not reasons[i]]
+    allowed = {"none": 0, "last": 1, "all": job.max_catchup}[job.catchup]
+    for i in overdue[: max(0, len(overdue) - allowed)]:
+        reasons[i] = "limit" if job.catchup == "all" else "catchup"
+    return reasons
+
+
+def _grouped(reasons: Sequence[tuple[datetime, str]]) -> Iterator[tuple[list[datetime], str]]:
+    """Consecutive skips of one reason together; every instant that is queued by itself."""
+    group: list[datetime] = []
+    current = ""
+    for at, reason in reasons:
+        if group and (reason != current or not reason):
+            yield group, current
+            group = []
+        group.append(at)
+        current = reason
+    if group:
+        yield group, current
+
+
+def _decision(entry: Entry, cursor: Cursor, stored: str, group: tuple[Sequence[datetime], str]) -> Decision:
+    instants, reason = group
+    return Decision(
+        kind="skip" if reason else "queue",
+        job=entry.job.id,
+        believed=stored,
+        cursor=cursor.moved_to(instants[-1]).to_text(),
+        first=instants[0],
+        last=instants[-1],
+        count=len(instants),
+        reason=reason,
+        run="" if reason else payload.run_id(entry.job.id, instants[0]),
+        due_at=instants[-1] + entry.delay,
+    )

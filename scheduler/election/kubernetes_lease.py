@@ -1,0 +1,291 @@
+"""The Lease on a Kubernetes API server: the only module that knows the ``kubernetes`` client.
+
+Read and write one object, each as one request: no retries below (urllib3 would send a PUT up to three times
+more) and a time-out on each. Objects are handled as the JSON that the API server sends, not by the client's
+models: those drop a time's fraction where it is 0, and whatever field they do not know. What others have put on
+the object, labels, owners and annotations, is written back as it was.
+
+Credentials are a pod's own or a kubeconfig's. A pod's token is read anew each minute by the client's own hook;
+after a 401 everything is, so a rotated token or certificate costs one attempt.
+
+What it does *not* bound is a name lookup, and an answer that trickles: the elector's terms end by the clock,
+whatever a request does.
+"""
+
+import hashlib
+import json
+import ssl
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import urllib3
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config.incluster_config import InClusterConfigLoader
+
+from kuber_cron.common.errors import SettingsError
+from kuber_cron.scheduler.election.lease_rules import LeaseError, Reason, Record
+
+THROUGH = "kuber-cron.io/through"
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_COLLECTION = "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+_OBJECT = _COLLECTION + "/{name}"
+_REASONS: Mapping[int, Reason] = {
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    409: "conflict",
+    429: "too_many_requests",
+}
+_SAID_LIMIT = 300
+# A holder that did not say for how long is given what Kubernetes' own electors take.
+_NO_DURATION_SECONDS = 15
+# Redis' and Lua's numbers are exact up to here; int() refuses much longer ones.
+_COUNT_DIGITS = 15
+
+Configure = Callable[[], client.Configuration]
+
+
+def find(environ: Mapping[str, str], *, home: Path, service_account: Path = SERVICE_ACCOUNT) -> Configure:
+    """Where the API server is: ``KUBECONFIG``, else the pod's own service account, else ``~/.kube/config``.
+
+    Returns:
+        What reads that place, anew at each call.
+
+    Raises:
+        SettingsError: There is none of them, or it cannot be read.
+    """
+    named = environ.get("KUBECONFIG", "")
+    if named:
+        configure = _kubeconfig(named)
+    elif environ.get("KUBERNETES_SERVICE_HOST") and (service_account / "token").exists():
+        configure = _pod(environ, service_account)
+    elif (home / ".kube" / "config").exists():
+        configure = _kubeconfig(str(home / ".kube" / "config"))
+    else:
+        raise SettingsError(
+            "no Kubernetes API server is known: this is no pod with a service account token, and there is no "
+            "KUBECONFIG and no ~/.kube/config",
+            hint="set KUBER_CRON_ELECTION=redis where there is no Kubernetes; in a pod, "
+            "automountServiceAccountToken has to be on",
+        )
+    configure()  # what is wrong with it is told at the start
+    return configure
+
+
+def _pod(environ: Mapping[str, str], service_account: Path) -> Configure:
+    def configure() -> client.Configuration:
+        made = client.Configuration()
+        try:
+            loader = InClusterConfigLoader(  # type: ignore[no-untyped-call] # the client types it not
+                token_filename=str(service_account / "token"),
+                cert_filename=str(service_account / "ca.crt"),
+                environ=environ,
+            )
+            loader.load_and_set(made)  # type: ignore[no-untyped-call] # the same
+        except (config.ConfigException, OSError) as error:
+            raise SettingsError(
+                f"the pod's service account in {service_account} cannot be used: {error}",
+                hint="the kubelet mounts token and ca.crt there unless automountServiceAccountToken is off",
+            ) from error
+        return made
+
+    return configure
+
+
+def _kubeconfig(path: str) -> Configure:
+    def configure() -> client.Configuration:
+        made = client.Configuration()
+        try:
+            config.load_kube_config(  # type: ignore[no-untyped-call] # the same
+                config_file=path, client_configuration=made, persist_config=False
+            )
+        except Exception as error:
+            # The loader lets YAML's, oauthlib's and its own errors through.
+            raise SettingsError(
+                f"the kubeconfig {path} cannot be used: {error}",
+                hint="does `kubectl get lease` work with it?",
+            ) from error
+        return made
+
+    return configure
+
+
+class KubeLease:
+    """One Lease object. Not for several threads at once."""
+
+    def __init__(self, configure: Configure, *, namespace: str, name: str, request_seconds: float) -> None:
+        self.namespace, self.name = namespace, name
+        self._configure = configure
+        self._request_seconds = request_seconds
+        self._api: client.ApiClient | None = None
+        self._raw: dict[str, Any] = {}
+
+    def cluster(self) -> str:
+        """The same for all who contest this Lease, however often it is deleted and made anew."""
+        configuration = self._configure()
+        bundle = configuration.ca_cert_data or b""
+        if configuration.ssl_ca_cert:
+            bundle = Path(configuration.ssl_ca_cert).read_bytes()
+        if isinstance(bundle, str):
+            bundle = bundle.encode()
+        digest = hashlib.sha256(bundle.strip())
+        digest.update(f"\0{self.namespace}\0{self.name}".encode())
+        return digest.hexdigest()
+
+    def read(self) -> Record | None:
+        """The record, None where there is no Lease.
+
+        Raises:
+            LeaseError: There was no such answer.
+        """
+        try:
+            self._raw = self._ask("GET", _OBJECT, None)
+        except LeaseError as error:
+            if error.reason != "not_found":
+                raise
+            self._raw = {}
+            return None
+        return from_object(self._raw)
+
+    def write(self, record: Record) -> Record:
+        """Put ``record`` in the place of the one that was read, or make the Lease where its version is empty.
+
+        Returns:
+            The record as stored, with its new version.
+
+        Raises:
+            LeaseError: It was not written, or nobody knows whether it was.
+        """
+        meta = self._raw.get("metadata", {})
+        before = self._raw if record.version and meta.get("resourceVersion") == record.version else {}
+        made = to_object(record, before, namespace=self.namespace, name=self.name)
+        self._raw = (
+            self._ask("PUT", _OBJECT, made) if record.version else self._ask("POST", _COLLECTION, made)
+        )
+        return from_object(self._raw)
+
+    def close(self) -> None:
+        """Forget the connection and the credentials; the next request reads them anew."""
+        if self._api is not None:
+            self._api.close()  # type: ignore[no-untyped-call] # the same
+            self._api = None
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+        what = f"{method} of the Lease {self.namespace}/{self.name}"
+        try:
+            api = self._client()
+            request = api.param_serialize(
+                method,
+                path,
+                path_params={"namespace": self.namespace, "name": self.name},
+                header_params={"Accept": "application/json", "Content-Type": "application/json"},
+                body=body,
+                auth_settings=["BearerToken"],
+            )
+            response = api.call_api(*request, _request_timeout=self._request_seconds)
+            data = response.read()  # type: ignore[no-untyped-call] # the same
+        except (
+            urllib3.exceptions.HTTPError,
+            ApiException,
+            OSError,
+            config.ConfigException,
+            SettingsError,
+        ) as error:
+            # ApiException without an answer is how the client tells of TLS; the others speak for themselves.
+            # The connection is not used again, for its answer may yet come.
+            self.close()
+            if _is_timeout(error):
+                raise LeaseError(
+                    f"{what}: no answer within {self._request_seconds:g} s", reason="timeout"
+                ) from error
+            raise LeaseError(f"{what}: {_short(error)}", reason="transport") from error
+        return self._answer(what, response.status, data)
+
+    def _answer(self, what: str, status: int, data: bytes) -> dict[str, Any]:
+        try:
+            document = json.loads(data)
+        except ValueError:
+            document = None
+        if 200 <= status < 300:
+            if isinstance(document, dict) and "metadata" in document:
+                return document
+            raise LeaseError(f"{what}: the answer is no Lease", reason="transport")
+        if status == 401:
+            self.close()
+        reason: Reason = _REASONS.get(status, "server_error" if status >= 500 else "rejected")
+        said = document.get("message", "") if isinstance(document, dict) else ""
+        hint = None
+        if reason == "forbidden":
+            hint = "the service account needs the Role in k8s/base/rbac.yaml: get and update of this Lease, create"
+        raise LeaseError(f"{what}: {status}: {said[:_SAID_LIMIT]}", reason=reason, hint=hint)
+
+    def _client(self) -> client.ApiClient:
+        if self._api is None:
+            configuration = self._configure()
+            configuration.retries = False
+            configuration.connection_pool_maxsize = 1
+            self._api = client.ApiClient(configuration)
+            # The client has no setting for it.
+            self._api.rest_client.pool_manager.connection_pool_kw["ssl_context"] = _tls(configuration)
+        return self._api
+
+
+def _tls(configuration: client.Configuration) -> ssl.SSLContext:
+    """What urllib3 would make, but as strict as Kubernetes is: Python 3.13 refuses a CA without key usage."""
+    requirement = ssl.CERT_REQUIRED if configuration.verify_ssl else ssl.CERT_NONE
+    context = urllib3.util.create_urllib3_context(cert_reqs=requirement)
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if not (configuration.ssl_ca_cert or configuration.ca_cert_data):
+        context.load_default_certs()  # urllib3 does so for contexts of its own only
+    return context
+
+
+def from_object(document: Mapping[str, Any]) -> Record:
+    """The record in a Lease object. What others left out is read as empty."""
+    meta, spec = document["metadata"], document.get("spec") or {}
+    through = str((meta.get("annotations") or {}).get(THROUGH, ""))
+    is_count = through.isascii() and through.isdigit() and len(through) <= _COUNT_DIGITS
+    return Record(
+        holder=spec.get("holderIdentity") or "",
+        duration_seconds=spec.get("leaseDurationSeconds") or _NO_DURATION_SECONDS,
+        acquired_at=spec.get("acquireTime") or "",
+        renewed_at=spec.get("renewTime") or "",
+        transitions=spec.get("leaseTransitions") or 0,
+        through=int(through) if is_count else 0,
+        version=meta.get("resourceVersion") or "",
+    )
+
+
+def to_object(record: Record, before: Mapping[str, Any], *, namespace: str, name: str) -> dict[str, Any]:
+    """The Lease object that holds ``record``, in all else as ``before``."""
+    meta = dict(before.get("metadata") or {"namespace": namespace, "name": name})
+    meta["annotations"] = {**(meta.get("annotations") or {}), THROUGH: str(record.through)}
+    if record.version:
+        meta["resourceVersion"] = record.version
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": meta,
+        "spec": {
+            **(before.get("spec") or {}),
+            "holderIdentity": record.holder,
+            "leaseDurationSeconds": record.duration_seconds,
+            "acquireTime": record.acquired_at,
+            "renewTime": record.renewed_at,
+            "leaseTransitions": record.transitions,
+        },
+    }
+
+
+def _is_timeout(error: Exception) -> bool:
+    # A refused connection and an unknown host are kinds of time-out to urllib3.
+    return isinstance(error, urllib3.exceptions.TimeoutError) and not isinstance(
+        error, urllib3.exceptions.NewConnectionError
+    )
+
+
+def _short(error: Exception) -> str:
+    said = getattr(error, "reason", None) or str(error) or type(error).__name__
+    return " ".join(str(said).split())[:_SAID_LIMIT]

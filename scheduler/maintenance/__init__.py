@@ -1,0 +1,1 @@
+"""Maintenance: lost attempts, due retries, claims of dead workers, what the metrics show."""

@@ -1,0 +1,180 @@
+"""Housekeeping: what the leader puts in order once a second (spec: reliability.md §4, §6).
+
+Due retries are queued, runs of dead workers are given to others, what they had claimed goes back to its
+queue. Every step is a script with the deciding script's own epoch check, so two leaders cannot both do it.
+
+Reaping rests for ttl + 2 s after Redis was away or restarted: meanwhile every execution's key expires, and
+a whole fleet that is alive would be run twice.
+"""
+
+import zlib
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import structlog
+from redis.exceptions import ResponseError
+
+from kuber_cron.common.redis_store.scripts import Bounds, Store, rq_instant, text
+from kuber_cron.scheduler.decisions.dispatcher import refuse
+from kuber_cron.scheduler.election.redis_clock import ServerClock
+from kuber_cron.scheduler.election.term import Term
+
+log = structlog.get_logger(__name__)
+
+ROUND_SECONDS = 1.0
+# Runs moved in one call, so that Redis is not held long by a herd of retries.
+_MOVES = 500
+# Open runs are looked at this many in one call, about 2 ms, and all of them within so many rounds, so that a run
+# that somebody deleted is noticed within 10 s.
+_SWEPT = 1000
+_SWEEP_ROUNDS = 8
+# RQ's lists of workers are tidied every few seconds: they have no expiry of their own.
+_BURY_ROUNDS = 5
+_RQ_FAILED = "2"  # rq.results.Result.Type.FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Tidied:
+    """One thing put in order, and its run.
+
+    ``what`` is ``retried``, ``lost_again``, ``lost_failed``, ``returned``, ``removed``, ``opened`` or ``served``.
+    """
+
+    what: str
+    run: str
+    job: str
+
+
+class Housekeeper:
+    """Does one round when asked. The caller holds the term and handles Redis' errors."""
+
+    def __init__(
+        self, store: Store, clock: ServerClock, worker_ttl_seconds: float, bounds: Bounds | None = None
+    ) -> None:
+        self._store = store
+        self._bounds = bounds or Bounds()
+        self._bounded_in = 0  # the epoch in which the scripts were last told of them
+        self._clock = clock
+        self._rest_seconds = worker_ttl_seconds + 2.0
+        self._reap_from = clock.elapsed() + self._rest_seconds
+        self._run_id = ""
+        self._sweep_at = self._rounds = 0
+
+    def redis_was_away(self) -> None:
+        """Reap nothing until the workers had time to come back."""
+        self._reap_from = self._clock.elapsed() + self._rest_seconds
+
+    def round(self, term: Term) -> Iterator[Tidied]:
+        """Put everything in order once.
+
+        Raises:
+            FencedError, StateLostError: The term is over.
+            redis.RedisError: Redis did not answer; call ``redis_was_away`` and try again.
+        """
+        self._notice_restart()
+        if term.epoch != self._bounded_in:
+            self._tell_bounds(term)
+        reap = self._clock.elapsed() >= self._reap_from
+        for origin in self._queues():
+            try:
+                yield from self._round(term, origin, reap=reap)
+            except ResponseError as error:
+                if not str(error).startswith(("WRONGKIND", "WRONGTYPE")):
+                    raise
+                # One queue whose keys are not ours must not keep the others from being put in order.
+                log.error("a queue cannot be put in order", queue=origin, error=str(error))  # noqa: TRY400 - says it all
+        if reap:
+            yield from self._return_claims(term)
+        yield from self._sweep(term)
+        self._rounds += 1
+        if self._rounds % _BURY_ROUNDS == 0:
+            self._bury(term)
+
+    def _bury(self, term: Term) -> None:
+        """Take dead workers off RQ's lists."""
+        if not _accepted(self._store.call("bury", term.epoch, term.lease), term):
+            return
+        # It was on a list of each queue that it took from, used or not. Its record named them and has expired, so
+        # the lists are looked for among all keys.
+        workers = f"{self._store.keys.prefix}:workers"
+        lists = sorted(
+            text(key) for key in self._store.client.scan_iter(f"{workers}:*", count=1000, _type="set")
+        )
+        for worker in _accepted(self._store.call("bury", term.epoch, term.lease, *lists, workers), term):
+            log.info("a dead worker is off RQ's lists", worker=worker)
+
+    def _notice_restart(self) -> None:
+        run_id = text(self._store.client.info("server").get("run_id"))
+        if self._run_id and run_id != self._run_id:
+            log.warning("redis was restarted", run_id=run_id)
+            self.redis_was_away()
+        self._run_id = run_id
+
+    def _tell_bounds(self, term: Term) -> None:
+        bounds = self._bounds
+        told = self._store.call("bounds", term.epoch, term.lease, bounds.runs, bounds.seconds, bounds.size)
+        _accepted(told, term)
+        self._bounded_in = term.epoch
+
+    def _queues(self) -> list[str]:
+        prefix = f"{self._store.keys.prefix}:queue:"
+        found = self._store.client.smembers(f"{self._store.keys.prefix}:queues")
+        return sorted(text(key).removeprefix(prefix) for key in found)
+
+    def _round(self, term: Term, origin: str, *, reap: bool) -> Iterator[Tidied]:
+        now = self._clock.now()
+        sentence = "the worker was lost: no heartbeat within its ttl"
+        result = ["type", _RQ_FAILED, "exc_string", b64encode(zlib.compress(sentence.encode())).decode()]
+        reply = self._store.call(
+            "housekeep",
+            term.epoch,
+            term.lease,
+            origin,
+            rq_instant(now),
+            now.timestamp(),
+            int(reap),
+            _MOVES,
+            len(result),
+            *result,
+        )
+        rest = _accepted(reply, term)
+        for what, run, job in zip(rest[0::3], rest[1::3], rest[2::3], strict=True):
+            yield Tidied(what, run, job)
+
+    def _sweep(self, term: Term) -> Iterator[Tidied]:
+        """Look at a part of the open runs: all of them within ``_SWEEP_ROUNDS`` rounds, held ones in each."""
+        client, own = self._store.client, self._store.keys.own
+        size = max(_SWEPT, -(-client.hlen(own("open")) // _SWEEP_ROUNDS))
+        self._sweep_at, part = client.hscan(own("open"), self._sweep_at, count=size)
+        held = client.zrange(own("held"), 0, _MOVES - 1)
+        found = [text(run) for run in {*part, *held}]
+        now = self._clock.now()
+        for start in range(0, len(found), _SWEPT):
+            reply = self._store.call(
+                "sweep",
+                term.epoch,
+                term.lease,
+                rq_instant(now),
+                now.timestamp(),
+                *sorted(found[start : start + _SWEPT]),
+            )
+            rest = _accepted(reply, term)
+            for what, run, job in zip(rest[0::3], rest[1::3], rest[2::3], strict=True):
+                if what == "stuck":
+                    log.error("a run cannot be put in order", run=run, error=job)
+                else:
+                    yield Tidied(what, run, job)
+
+    def _return_claims(self, term: Term) -> Iterator[Tidied]:
+        workers = sorted(text(name) for name in self._store.client.smembers(self._store.keys.own("claims")))
+        if workers:
+            reply = self._store.call("return_claims", term.epoch, term.lease, *workers)
+            for run in _accepted(reply, term):
+                yield Tidied("returned", run, "")
+
+
+def _accepted(reply: list[bytes], term: Term) -> list[str]:
+    words = [text(part) for part in reply]
+    refuse(words, term)
+    return words[1:]

@@ -1,0 +1,1 @@
+"""Manual runs: what operators ask the leader for."""

@@ -1,0 +1,143 @@
+"""Asked: which runs a request makes (spec: reliability.md §4). Pure.
+
+A trigger makes one run, due when it was asked for, and with ``chain`` one of each job that comes after it. A backfill
+makes one for each instant of the job's present schedule in its span. What becomes of each is the script's to decide, by
+the same rules as for occurrences (common/redis_store/lua/manual.lua).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from kuber_cron.common.runs import manual_request
+from kuber_cron.common.runs.manual_request import Request, RequestError
+from kuber_cron.common.runs.payload import run_id
+from kuber_cron.control.documents import iso
+from kuber_cron.scheduler.decisions import planner
+from kuber_cron.scheduler.decisions.planner import Entry
+
+MOST_FOLLOWERS = 100
+"""Jobs of one chain: it is made in one call, and Redis is not to be held for long."""
+
+# The clocks of who asks and who leads are both Redis'; what is off by more has been kept, or made up.
+_SLACK = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """One run to be made.
+
+    Attributes:
+        instant: Of a backfill, the id of the run of the occurrence at that instant; else empty.
+        after: Runs of the same request that it waits for.
+    """
+
+    entry: Entry
+    at: datetime
+    run: str
+    instant: str = ""
+    after: tuple[str, ...] = ()
+
+
+def heard(
+    request_id: str, body: bytes, signature: str, keys: Sequence[bytes], now: datetime, *, is_begun: bool
+) -> Request:
+    """The request in ``body``, which the leader may act on.
+
+    Args:
+        request_id: What it was found under.
+        body: Its bytes.
+        signature: In hexadecimal, or empty.
+        keys: Those that may have signed it; none where nothing is signed.
+        now: Redis' time.
+        is_begun: Whether an earlier leader has made a part of it, so that its time may be over.
+
+    Raises:
+        RequestError: It may not; with what whoever asked is to be told.
+    """
+    found = Request.from_bytes(body)
+    if found.id != request_id:
+        raise RequestError("bad-request", "the request cannot be read: it has another id than its key")
+    if not is_begun and not found.asked_at - _SLACK <= now <= found.until_at:
+        raise RequestError(
+            "request-expired",
+            f"the request counted until {iso(found.until_at)}, and it is {iso(now)}",
+            hint="ask again",
+        )
+    if found.env and keys and not manual_request.is_signed(body, signature, keys):
+        raise RequestError(
+            "unsigned-variables",
+            "variables could run anything on the workers, so the scheduler takes them only signed with its own key",
+            hint="name the key by KUBER_CRON_SIGNING_KEY_FILE, where a scheduler is: kubectl exec, docker compose exec",
+        )
+    return found
+
+
+def wanted(asked: Request, entries: Mapping[str, Entry], now: datetime) -> list[Wanted]:
+    """The runs of the request, in the order in which they are to be made.
+
+    Raises:
+        RequestError: ``unknown-job``, ``no-instants``, or ``too-many`` of them.
+    """
+    if asked.job not in entries:
+        raise RequestError("unknown-job", f'the scheduler has no job "{asked.job}"')
+    if asked.action == "backfill":
+        return _of_span(asked, entries[asked.job], now)
+    return _of_trigger(asked, entries)
+
+
+def _of_trigger(asked: Request, entries: Mapping[str, Entry]) -> list[Wanted]:
+    at = asked.asked_at.replace(microsecond=0)
+    jobs = _followers(asked.job, entries) if asked.chain else [asked.job]
+    if len(jobs) > MOST_FOLLOWERS:
+        raise RequestError(
+            "too-many",
+            f"{len(jobs) - 1} jobs come after {asked.job}, directly or not: --chain takes {MOST_FOLLOWERS - 1}",
+            hint="trigger it without --chain, and the others as they are wanted",
+        )
+    made = {job: asked.run_id(job, at) for job in jobs}
+    return [
+        Wanted(
+            entry=entries[job],
+            at=at,
+            run=run,
+            after=tuple(made[other] for other in entries[job].job.after if other in made),
+        )
+        for job, run in made.items()
+    ]
+
+
+def _followers(first: str, entries: Mapping[str, Entry]) -> list[str]:
+    """The job and all that come after it, directly or not, each after those that it comes after."""
+    found = {first}
+    for job in sorted(entries, key=lambda name: entries[name].relations.rank):
+        if not found.isdisjoint(entries[job].job.after):
+            found.add(job)
+    return [first, *sorted(found - {first}, key=lambda name: (entries[name].relations.rank, name))]
+
+
+def _of_span(asked: Request, entry: Entry, now: datetime) -> list[Wanted]:
+    if asked.from_at is None or asked.to_at is None:
+        raise RequestError("bad-request", "the request cannot be read: its span is none")
+    job = entry.job
+    if entry.schedule.kind == "reboot":
+        raise RequestError("no-instants", f"{job.id} runs at reboot: its schedule names no instants")
+    found: list[Wanted] = []
+    start = asked.from_at - timedelta(microseconds=1)
+    for at in planner.instants(entry.schedule, start, not_before=job.not_before, not_after=job.not_after):
+        if at >= asked.to_at or at > now:
+            break
+        if len(found) == asked.most:
+            raise RequestError(
+                "too-many",
+                f"{job.id} has more than {asked.most} instants from {iso(asked.from_at)} to {iso(asked.to_at)}",
+                hint=f"ask for a shorter span, or for more with --max (at most {manual_request.MOST_RUNS})",
+            )
+        found.append(Wanted(entry=entry, at=at, run=asked.run_id(job.id, at), instant=run_id(job.id, at)))
+    if not found:
+        raise RequestError(
+            "no-instants",
+            f"{job.id} has no instant from {iso(asked.from_at)} to {iso(min(asked.to_at, now.replace(microsecond=0)))}",
+            hint="kuber-cron next shows when it runs; the schedule as it is now is what counts",
+        )
+    return found

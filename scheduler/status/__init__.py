@@ -1,0 +1,1 @@
+"""Status: what a scheduler publishes of itself and of its jobs."""

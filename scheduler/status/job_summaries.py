@@ -1,0 +1,110 @@
+"""The register: the jobs' cards in Redis, kept as the files have them by the leader's housekeeping, a slice a round.
+
+It is told anew in each term, and of what has changed after each change of the files. A job that has left the files keeps its card until its
+cursor is dropped, for until then it can come back, and people ask about it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from kuber_cron.common.jobs.job import Job
+from kuber_cron.common.records.job_summary import Card
+from kuber_cron.common.redis_store.scripts import Store, text
+from kuber_cron.common.runs.payload import origin_of
+from kuber_cron.scheduler.decisions.catalog import Catalog
+from kuber_cron.scheduler.decisions.dispatcher import refuse
+from kuber_cron.scheduler.decisions.planner import Entry, timing_job
+from kuber_cron.scheduler.election.term import Term
+
+_SLICE = 1000  # cards in one round, about 2 ms of Redis, so that ten thousand are there within ten seconds
+_AGAIN_ROUNDS = 30  # jobs that have left the files but not yet their cursors are looked at again so often
+
+
+class Register:
+    """What this replica has told of the jobs in this term. Owned by the housekeeping's thread."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._epoch = 0
+        self._entries: Mapping[str, Entry] = {}
+        self._left: list[str] = []  # jobs of ``_entries`` whose cards are still to be laid
+        self._gone: list[str] = []
+        self._rounds = 0
+
+    def after_a_slice(self, term: Term, catalog: Catalog) -> bool:
+        """Whether all cards are as the catalog has its jobs; the next thousand are laid first.
+
+        Raises:
+            FencedError, StateLostError: The term is over.
+            redis.RedisError: Redis did not answer, or refused; the same slice is next.
+        """
+        if term.epoch != self._epoch or catalog.entries is not self._entries:
+            self._compare(term, catalog)
+        if self._left:
+            self._send(term, list(cards_of(catalog, self._left[-_SLICE:])), ())
+            del self._left[-_SLICE:]
+            return False
+        if self._gone and self._rounds % _AGAIN_ROUNDS == 0:
+            self._gone = self._send(term, (), self._gone)
+        self._rounds += 1
+        return True
+
+    def _compare(self, term: Term, catalog: Catalog) -> None:
+        """Which cards have to be laid or taken away: all in a new term, else those of jobs that are not as they were."""
+        if term.epoch != self._epoch:
+            known = self._store.client.hkeys(self._store.keys.own("jobs"))
+            self._entries, self._left = {}, []
+            self._gone = [text(job) for job in known]
+        before, left = self._entries, set(self._left)
+        gone = {*self._gone, *before} - catalog.entries.keys()
+        # By which job's times a dependent runs may have changed though the job itself has not.
+        self._left = [
+            job
+            for job, entry in catalog.entries.items()
+            if before.get(job) is not entry or entry.job.after or job in left
+        ]
+        self._left.reverse()
+        self._gone, self._rounds = sorted(gone), 0
+        self._epoch, self._entries = term.epoch, catalog.entries
+
+    def _send(self, term: Term, cards: Sequence[tuple[str, Card]], gone: Sequence[str]) -> list[str]:
+        """Lay these cards and take those away; which of the latter have to stay for now."""
+        told = [part for job, card in cards for part in (job, card.to_text())]
+        reply = self._store.call("register", term.epoch, term.lease, len(cards), *told, *gone)
+        words = [text(part) for part in reply]
+        refuse(words, term)
+        return words[1:]
+
+
+def cards_of(catalog: Catalog, names: Iterable[str]) -> Iterator[tuple[str, Card]]:
+    """The cards of these jobs."""
+
+    def named(name: str) -> Job | None:
+        entry = catalog.entries.get(name)
+        return None if entry is None else entry.job
+
+    for name in names:
+        entry = catalog.entries[name]
+        job = entry.job
+        timed = timing_job(job, named)
+        yield (
+            name,
+            Card(
+                schedule=job.schedule,
+                timezone=entry.schedule.timezone,
+                timed_by="" if timed.id == name else timed.id,
+                delay=entry.delay.total_seconds(),
+                queue=origin_of(job),
+                team=job.team,
+                description=job.description,
+                suspend=job.suspend,
+                concurrency=job.concurrency,
+                max_running=job.max_running,
+                group=job.group,
+                after=tuple(job.after),
+                deadline=job.deadline,
+                catchup=job.catchup,
+                not_before=job.not_before,
+                not_after=job.not_after,
+                source=f"{job.source}:{job.line}",
+            ),
+        )

@@ -1,0 +1,70 @@
+"""Presence: one replica's own entry among the schedulers in Redis, standbys included.
+
+Told every few seconds by housekeeping's thread, for ``kuber-cron status``. What it does *not* say: who may decide.
+"""
+
+from datetime import datetime, timedelta
+
+from redis.exceptions import RedisError
+
+from kuber_cron.common.records import processes
+from kuber_cron.common.redis_store.scripts import Store, text
+
+TELL_SECONDS = 5.0
+_FORGOTTEN = timedelta(hours=1)  # a replica that was killed stays on the list for as long
+_TTL_SECONDS = 86400  # of the list, where nobody tells any more
+
+
+class Lateness:
+    """The largest lateness of the last one to two minutes. One thread notes, any may ask."""
+
+    def __init__(self) -> None:
+        self._minutes: tuple[tuple[int, float], ...] = ()
+
+    def note(self, at: datetime, seconds: float) -> None:
+        """A decision was so late."""
+        minute = int(at.timestamp()) // 60
+        before = dict(self._minutes)
+        before[minute] = max(seconds, before.get(minute, 0.0))
+        self._minutes = tuple(sorted(before.items()))[-2:]
+
+    def largest(self, now: datetime) -> float | None:
+        """In this minute and the one before; None where nothing was decided."""
+        since = int(now.timestamp()) // 60 - 1
+        return max((seconds for minute, seconds in self._minutes if minute >= since), default=None)
+
+
+class Presence:
+    """The entries of the replicas, of which one is ours."""
+
+    def __init__(self, store: Store, holder: str) -> None:
+        self._store = store
+        self._key = store.keys.own("schedulers")
+        self._holder = holder
+
+    def tell(self, entry: processes.Scheduler) -> None:
+        """Others read this of us; entries of replicas that are long gone are taken away.
+
+        Raises:
+            redis.RedisError: Redis did not answer, or refused.
+        """
+        with self._store.client.pipeline(transaction=False) as pipe:
+            pipe.hset(self._key, self._holder, entry.to_text())
+            pipe.expire(self._key, _TTL_SECONDS)
+            pipe.hgetall(self._key)
+            *_, found = pipe.execute()
+        gone = [holder for holder, told in found.items() if _is_gone(text(told), entry.seen_at)]
+        if gone:
+            self._store.client.hdel(self._key, *gone)
+
+    def leave(self) -> None:
+        """Nobody reads of us any more, if Redis takes it."""
+        try:
+            self._store.client.hdel(self._key, self._holder)
+        except RedisError:
+            return  # the entry ages, and is taken away by others
+
+
+def _is_gone(told: str, now: datetime) -> bool:
+    entry = processes.Scheduler.from_text(told)
+    return entry is None or now - entry.seen_at > _FORGOTTEN

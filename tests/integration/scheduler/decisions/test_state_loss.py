@@ -1,0 +1,332 @@
+"""Redis has lost acknowledged writes: noticed, counted, repaired by each job's policy (spec: reliability.md §8)."""
+
+import os
+import shutil
+import signal
+from contextlib import closing
+
+import pytest
+import redis
+from tests.support.leader import KEYS, Desk, Hand, assert_sound, desks, job, minute
+
+from kuber_cron.common.errors import RedisUnreachableError, StateLostError, TermOverError
+
+SKIPPING = [{"on_state_loss": "skip"}, {"execution": "at_most_once"}]
+POLICIES = [{}, *SKIPPING]
+
+
+@pytest.fixture
+def desk(redis_client):
+    with desks(redis_client, counted=False) as make:
+        yield make
+
+
+class Snapshot:
+    """What Redis held, to be put back."""
+
+    def __init__(self, client):
+        self._client = client
+        self._kept = {key: client.dump(key) for key in client.scan_iter("*")}
+
+    def restore(self):
+        self._client.flushall()
+        for key, value in self._kept.items():
+            self._client.restore(key, 0, value)
+
+
+def ten_minutes(desk, *jobs):
+    """Ten minutes decided and run, and what Redis held after five of them."""
+    made = desk(*jobs)
+    made.minutes(0, 5)
+    Hand(made.client).work()
+    kept = Snapshot(made.client)
+    made.minutes(6, 10)
+    Hand(made.client).work()
+    return made, kept
+
+
+def after_the_loss(made, at):
+    """The leader notices, and leads again."""
+    with pytest.raises(StateLostError):
+        made.decide(minute(at))
+    made.lead(int(made.client.hget(KEYS.own("fence"), "epoch") or made.term.epoch) + 1)
+    made.decide(minute(at))
+
+
+def test_a_restored_snapshot_is_noticed_counted_once_and_replayed(desk):
+    made, kept = ten_minutes(desk, job())
+    kept.restore()
+    after_the_loss(made, 11)
+    made.decide(minute(12))
+    assert made.state_lost == 1
+    assert made.words() == ["moved first seen", *["queued"] * 12]
+    assert_sound(made.client)
+
+
+@pytest.mark.parametrize("policy", SKIPPING)
+def test_a_restored_snapshot_is_skipped_up_to_what_this_process_knows(desk, policy):
+    made, kept = ten_minutes(desk, job(**policy))
+    kept.restore()
+    after_the_loss(made, 11)
+    made.decide(minute(12))
+    assert made.state_lost == 1
+    assert made.words()[6:] == ["skipped state_lost", "queued", "queued"]
+    skip = made.log()[6]
+    assert (skip.first, skip.last, skip.count) == (minute(6), minute(10), 5)
+    assert made.missed() == {"job|state_lost": 5}
+    assert_sound(made.client)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_new_process_knows_of_the_loss_by_the_leases_record(desk, policy):
+    made, kept = ten_minutes(desk, job(**policy))
+    kept.restore()
+    new = desk(job(**policy), holder="new")
+    new.lead(2, through=10)
+    new.decide(minute(10.5))
+    new.decide(minute(11))
+    assert new.state_lost == 1
+    lost = ["skipped state_lost"] if policy else ["queued"] * 5
+    assert new.words()[6:] == [*lost, "queued"]
+    assert_sound(made.client)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_loss_that_nobody_can_know_of_is_repaired_as_any_gap(desk, policy):
+    _, kept = ten_minutes(desk, job(**policy))
+    kept.restore()
+    new = desk(job(**policy), holder="new")
+    new.lead(2)
+    new.decide(minute(11))
+    assert new.state_lost == 0
+    assert new.words()[6:] == ["queued"] * 6
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_an_emptied_redis_is_noticed_and_nothing_that_ran_runs_again(desk, policy):
+    made, _ = ten_minutes(desk, job(**policy))
+    made.client.flushall()
+    after_the_loss(made, 11)
+    made.decide(minute(12))
+    assert made.state_lost == 1
+    assert made.words() == ["moved state lost", "queued", "queued"]
+    assert made.log()[0].first == minute(10)
+
+
+def test_an_emptied_redis_is_noticed_by_a_new_process_too(desk):
+    made, _ = ten_minutes(desk, job())
+    made.client.flushall()
+    new = desk(job(), holder="new")
+    new.lead(2, through=10)
+    new.decide(minute(11))
+    new.decide(minute(12))
+    assert new.state_lost == 1
+    assert new.words() == ["moved first seen", "queued"]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_deleted_fence_is_noticed_and_no_instant_is_decided_twice(desk, policy):
+    made, _ = ten_minutes(desk, job(**policy))
+    made.client.delete(KEYS.own("fence"))
+    after_the_loss(made, 11)
+    assert made.state_lost == 1
+    assert made.words() == ["moved first seen", *["queued"] * 11]
+
+
+def test_an_epoch_put_back_by_hand_is_counted(desk):
+    made, _ = ten_minutes(desk, job())
+    made.client.hset(KEYS.own("fence"), "epoch", 0)
+    after_the_loss(made, 11)
+    assert made.state_lost == 1
+    assert made.words() == ["moved first seen", *["queued"] * 11]
+
+
+def test_a_count_of_decisions_put_back_by_hand_is_counted(desk):
+    made, _ = ten_minutes(desk, job())
+    made.client.hset(KEYS.own("fence"), "through", 3)
+    after_the_loss(made, 11)
+    assert made.state_lost == 1
+    assert made.words() == ["moved first seen", *["queued"] * 11]
+
+
+def test_a_cursor_put_back_by_hand_runs_nothing_twice(desk):
+    made, _ = ten_minutes(desk, job())
+    made.client.hset(KEYS.own("cursor"), "job", f"{int(minute(7).timestamp())}|UTC|* * * * *")
+    after_the_loss(made, 11)
+    assert made.state_lost == 1
+    assert made.words()[11:] == ["known the run exists"] * 3 + ["queued"]
+    assert made.queued() == [made.run(11)]
+
+
+@pytest.mark.parametrize("policy", SKIPPING)
+def test_a_cursor_put_back_by_hand_is_skipped_where_the_job_says_so(desk, policy):
+    made, _ = ten_minutes(desk, job(**policy))
+    made.client.hset(KEYS.own("cursor"), "job", f"{int(minute(7).timestamp())}|UTC|* * * * *")
+    after_the_loss(made, 11)
+    assert made.words()[11:] == ["skipped state_lost", "queued"]
+
+
+def test_a_deleted_cursor_is_set_again_to_where_it_was(desk):
+    made, _ = ten_minutes(desk, job())
+    made.client.hdel(KEYS.own("cursor"), "job")
+    after_the_loss(made, 11)
+    assert made.state_lost == 1
+    assert made.words()[11:] == ["moved state lost", "queued"]
+
+
+def test_a_loss_while_this_process_did_not_look_is_noticed_when_it_leads_again(desk):
+    made, kept = ten_minutes(desk, job(on_state_loss="skip"))
+    made.decider.forget()  # Redis went away ...
+    kept.restore()  # ... and came back older; the term is the same
+    made.decide(minute(11))
+    assert made.state_lost == 1
+    assert made.words()[6:] == ["skipped state_lost", "queued"]
+
+
+@pytest.mark.parametrize("error", [TermOverError("over"), RedisUnreachableError("gone")])
+def test_a_repair_that_could_not_be_sent_is_made_all_the_same(desk, error):
+    made, kept = ten_minutes(desk, job(on_state_loss="skip"))
+    kept.restore()
+    made.decider.forget()
+
+    def raises():
+        raise error
+
+    made.leads = raises
+    with pytest.raises(type(error)):
+        made.decide(minute(11))
+    made.leads = lambda: True
+    made.decide(minute(11))
+    assert made.state_lost == 1
+    assert made.words()[6:] == ["skipped state_lost", "queued"]
+
+
+def test_a_repair_that_failed_is_made_all_the_same(desk):
+    made, kept = ten_minutes(desk, job(on_state_loss="skip"))
+    kept.restore()
+    made.client.rename(KEYS.own("log:job"), "aside")
+    made.client.set(KEYS.own("log:job"), "not a stream")
+    made.decider.forget()
+    made.decide(minute(11))
+    made.client.rename("aside", KEYS.own("log:job"))
+    made.decide(minute(11.01))
+    assert made.words()[6:] == ["skipped state_lost", "queued"]
+
+
+@pytest.mark.parametrize("lookup", ["boot", "server"])
+def test_a_loss_is_counted_also_where_redis_goes_away_before_all_has_been_read(desk, monkeypatch, lookup):
+    made, kept = ten_minutes(desk, job())
+    kept.restore()
+    made.decider.forget()
+    away = [redis.ConnectionError("away")]
+
+    def once_away(usual):
+        def ask(*key):
+            if key[-1].endswith(lookup) and away:
+                raise away.pop()
+            return usual(*key)
+
+        return ask
+
+    for name in ("get", "hget"):
+        monkeypatch.setattr(made.client, name, once_away(getattr(made.client, name)))
+    with pytest.raises(redis.ConnectionError):
+        made.decide(minute(11))
+    made.decide(minute(11))
+    assert made.state_lost == 1
+
+
+def test_a_run_that_stood_in_its_queue_then_comes_back_with_it_as_documented(desk):
+    made = desk(job(execution="at_most_once"))
+    hand = Hand(made.client)
+    made.minutes(0, 1)
+    kept = Snapshot(made.client)
+    made.minutes(2, 3)
+    assert hand.work() == [made.run(1), made.run(2), made.run(3)]
+    kept.restore()
+    after_the_loss(made, 4)
+    assert hand.work() == [made.run(1), made.run(4)]
+    assert made.words()[2:] == ["skipped state_lost", "queued"]
+
+
+def test_a_repaired_loss_is_not_found_again_in_the_same_term(desk):
+    made, _ = ten_minutes(desk, job(on_state_loss="skip"))
+    made.client.flushall()
+    made.lead(2, through=10)
+    made.decide(minute(11))
+    for number in (12, 13):
+        made.decider.forget()  # Redis hiccups
+        made.decide(minute(number))
+    assert made.state_lost == 1
+    assert made.words() == ["moved state lost", *["queued"] * 3]
+
+
+def test_a_loss_that_another_leader_has_dealt_with_is_not_counted_again(desk):
+    made, _ = ten_minutes(desk, job(on_state_loss="skip"))
+    made.client.flushall()
+    with pytest.raises(StateLostError):
+        made.decide(minute(11))
+    other = desk(job(on_state_loss="skip"), holder="other")
+    other.lead(2, through=10)
+    other.decide(minute(11))
+    other.decide(minute(12))
+    assert other.state_lost == 1
+    made.lead(3, through=int(made.client.hget(KEYS.own("fence"), "through")))
+    made.decide(minute(14))
+    assert made.state_lost == 0
+    assert made.words() == ["moved first seen", *["queued"] * 3]
+
+
+def decided(made, name):
+    return [word for word in made.words(name) if not word.startswith(("released", "moved"))]
+
+
+def test_chains_are_repaired_in_their_order(desk):
+    jobs = [job("b", after=["a"]), job("a", on_state_loss="skip")]
+    made, kept = ten_minutes(desk, *jobs)
+    kept.restore()
+    made.decider.forget()
+    made.decide(minute(11))
+    made.decide(minute(11.01))
+    assert made.words("a")[6:] == ["skipped state_lost", "queued"]
+    assert decided(made, "b")[5:] == [*["skipped predecessor"] * 5, "held"]
+    assert_sound(made.client)
+
+
+def test_a_dependent_is_not_decided_before_its_predecessor_is_repaired_and_caught_up(desk):
+    jobs = [job("b", after=["a"]), job("a", on_state_loss="skip")]
+    made, kept = ten_minutes(desk, *jobs)
+    kept.restore()
+    made.decider.forget()
+    made.decide(minute(13))
+    made.decide(minute(13.01))
+    assert decided(made, "b")[5:] == [*["skipped predecessor"] * 5, *["held"] * 3]
+    for number in (11, 12, 13):
+        gates = made.client.hkeys(KEYS.own(f"gates:{made.run(number, 'b')}"))
+        assert gates == [made.run(number, "a").encode()]
+
+
+@pytest.mark.parametrize("policy", [{}, {"on_state_loss": "skip"}])
+def test_an_older_append_only_file_put_back_under_a_killed_server(tmp_path, redis_server, policy):
+    place, backup = tmp_path / "redis", tmp_path / "backup"
+    server = redis_server(place, appendfsync="always")
+    with closing(redis.Redis.from_url(server.url, protocol=2)) as client:
+        made = Desk(client, job(**policy))
+        made.minutes(0, 5)
+        shutil.copytree(place, backup, ignore=shutil.ignore_patterns("*.sock", "*.lock"))
+        made.minutes(6, 10)
+        os.kill(server.pid, signal.SIGKILL)
+        assert server.wait(10) is not None
+        server.stop()
+        shutil.rmtree(place)
+        shutil.copytree(backup, place)
+        again = redis_server(place, appendfsync="always")
+        assert again.url == server.url
+        with pytest.raises((StateLostError, RedisUnreachableError)):
+            made.decide(minute(11))
+        made.lead(2, through=10)
+        made.decide(minute(11))
+        assert made.state_lost == 1
+        lost = ["skipped state_lost"] if policy else ["queued"] * 5
+        assert made.words()[6:] == [*lost, "queued"]
+        assert_sound(client)

@@ -1,0 +1,183 @@
+"""What a scheduler leaves in Redis for people to read: its jobs' cards, and itself."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from structlog.testing import capture_logs
+from tests.support.leader import KEYS, DeskClock, job, minute
+
+from kuber_cron.common.errors import FencedError
+from kuber_cron.common.records import processes
+from kuber_cron.common.records.job_summary import Card
+from kuber_cron.common.redis_store.scripts import Store
+from kuber_cron.scheduler.status import job_summaries
+from kuber_cron.scheduler.status.job_summaries import Register
+from kuber_cron.scheduler.status.publisher import Bulletin
+
+CARDS = KEYS.own("jobs")
+
+
+def cards(client):
+    return {name.decode(): Card.from_text(text.decode()) for name, text in client.hgetall(CARDS).items()}
+
+
+def entries(client):
+    found = client.hgetall(KEYS.own("schedulers")).values()
+    return {entry.holder: entry for entry in (processes.Scheduler.from_text(text.decode()) for text in found)}
+
+
+def lay_all(made, desk):
+    while not made.after_a_slice(desk.term, desk.catalog):
+        pass
+
+
+def test_each_job_has_a_card_that_says_what_people_ask(desk, redis_client):
+    leader = desk(
+        job("extract", "H 2 * * *", queue="night", jitter=60.0, group="db:2", deadline=90.0),
+        job("report", "@after", after=["extract"], timezone="Europe/Berlin", priority="low"),
+    )
+    lay_all(Register(Store(redis_client, KEYS)), leader)
+    found = cards(redis_client)
+    assert found["extract"].queue == "night"
+    assert found["extract"].delay == leader.catalog.entries["extract"].delay.total_seconds() > 0
+    assert (found["extract"].group, found["extract"].deadline) == ("db:2", 90.0)
+    assert found["report"].schedule == "@after"
+    assert (found["report"].timed_by, found["report"].after) == ("extract", ("extract",))
+    assert found["report"].delay == found["extract"].delay  # due no earlier than its predecessor
+    assert found["report"].queue == "default-low"
+    assert b"true" not in b"".join(redis_client.hvals(CARDS)), "a card holds no command"
+
+
+def test_a_job_that_left_the_files_keeps_its_card_until_its_cursor_is_dropped(desk, redis_client):
+    leader = desk(job("stays"), job("goes"))
+    leader.decide(minute(1))
+    made = Register(Store(redis_client, KEYS))
+    lay_all(made, leader)
+    leader.edit(job("stays"))
+    lay_all(made, leader)
+    assert cards(redis_client).keys() == {"stays", "goes"}
+    leader.edit(job("stays"), settled_seconds=999.0)
+    leader.decide(minute(2))
+    for _ in range(job_summaries._AGAIN_ROUNDS + 2):
+        made.after_a_slice(leader.term, leader.catalog)
+    assert cards(redis_client).keys() == {"stays"}
+
+
+def test_ten_thousand_cards_come_in_slices_and_an_edit_lays_them_anew(desk, redis_client, monkeypatch):
+    monkeypatch.setattr(job_summaries, "_SLICE", 2)
+    leader = desk(*(job(f"job-{number}") for number in range(5)))
+    made = Register(Store(redis_client, KEYS))
+    laid = []
+    while not made.after_a_slice(leader.term, leader.catalog):
+        laid.append(redis_client.hlen(CARDS))
+    assert laid == [2, 4, 5]
+    leader.edit(*(job(f"job-{number}", description="edited") for number in range(5)))
+    lay_all(made, leader)
+    assert {card.description for card in cards(redis_client).values()} == {"edited"}
+
+
+def test_an_edit_lays_the_cards_of_what_it_changed_and_of_what_was_still_to_be_laid(
+    desk, redis_client, monkeypatch
+):
+    monkeypatch.setattr(job_summaries, "_SLICE", 2)
+    jobs = [job(f"job-{number}") for number in range(6)]
+    leader = desk(*jobs)
+    made, sent = Register(Store(redis_client, KEYS)), []
+    send = made._send
+    monkeypatch.setattr(
+        made,
+        "_send",
+        lambda term, told, gone: sent.extend(name for name, _ in told) or send(term, told, gone),
+    )
+    lay_all(made, leader)
+    sent.clear()
+    jobs[4] = job("job-4", description="edited")
+    leader.edit(*jobs)
+    lay_all(made, leader)
+    assert sent == ["job-4"]
+    sent.clear()
+    jobs[:4] = [job(f"job-{number}", description="edited") for number in range(4)]
+    leader.edit(*jobs)
+    made.after_a_slice(leader.term, leader.catalog)
+    leader.edit(*jobs[:5])
+    lay_all(made, leader)
+    assert sorted(sent) == ["job-0", "job-1", "job-2", "job-3"]
+    assert {card.description for name, card in cards(redis_client).items() if name != "job-5"} == {"edited"}
+    sent.clear()
+    leader.lead(9)
+    lay_all(made, leader)
+    assert len(sent) == 5
+
+
+def test_a_leader_that_was_fenced_lays_no_card(desk, redis_client):
+    leader = desk(job())
+    redis_client.hincrby(KEYS.own("fence"), "epoch", 1)
+    with pytest.raises(FencedError):
+        Register(Store(redis_client, KEYS)).after_a_slice(leader.term, leader.catalog)
+    assert cards(redis_client) == {}
+
+
+@pytest.fixture
+def bulletin(redis_client):
+    clock = DeskClock(datetime(2026, 3, 1, tzinfo=UTC))
+
+    def make(holder):
+        made = Bulletin(Store(redis_client, KEYS), holder, clock=clock, server_now=clock.now)
+        made.clock = clock
+        return made
+
+    return make
+
+
+def test_leader_and_standby_tell_of_themselves_and_leave(desk, redis_client, bulletin):
+    leader = desk(job())
+    one, two = bulletin("one"), bulletin("two")
+    one.decided(one.clock.now(), 0.25)
+    one.tell(leader.term, leader.catalog)
+    two.tell(None, leader.catalog)
+    found = entries(redis_client)
+    assert (found["one"].epoch, found["two"].epoch) == (1, None)
+    assert (found["one"].late_seconds, found["two"].late_seconds) == (0.25, None)
+    assert found["one"].jobs == 1
+    one.leave()
+    assert entries(redis_client).keys() == {"two"}
+
+
+def test_a_change_is_told_at_once_and_the_rest_every_few_seconds(desk, redis_client, bulletin):
+    leader = desk(job())
+    made = bulletin("one")
+    made.tell(None, leader.catalog)
+    made.clock.at += timedelta(seconds=1)
+    made.tell(None, leader.catalog)
+    assert entries(redis_client)["one"].seen_at == datetime(2026, 3, 1, tzinfo=UTC)
+    made.tell(leader.term, leader.catalog)
+    assert entries(redis_client)["one"].epoch == 1
+    made.clock.at += timedelta(seconds=6)
+    made.tell(leader.term, leader.catalog)
+    assert entries(redis_client)["one"].seen_at == made.clock.at
+
+
+def test_a_killed_replica_is_off_the_list_an_hour_later(desk, redis_client, bulletin):
+    leader = desk(job())
+    bulletin("killed").tell(None, leader.catalog)
+    redis_client.hset(KEYS.own("schedulers"), "strange", "no entry")
+    other = bulletin("other")
+    other.clock.at += timedelta(minutes=59)
+    other.tell(None, leader.catalog)
+    assert entries(redis_client).keys() == {"killed", "other"}
+    other.clock.at += timedelta(minutes=2)
+    other.tell(None, leader.catalog)
+    assert entries(redis_client).keys() == {"other"}
+
+
+def test_what_redis_refuses_to_take_is_said_once_and_holds_up_nothing(desk, redis_client, bulletin):
+    leader = desk(job())
+    redis_client.set(CARDS, "not ours")
+    redis_client.set(KEYS.own("schedulers"), "not ours")
+    made = bulletin("one")
+    with capture_logs() as said:
+        for _ in range(3):
+            made.clock.at += timedelta(seconds=9)
+            made.tell(leader.term, leader.catalog)
+            made.lay_cards(leader.term, leader.catalog)
+    assert [line["what"] for line in said] == ["a scheduler's entry", "the jobs' cards"]

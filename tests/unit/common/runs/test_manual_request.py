@@ -1,0 +1,139 @@
+"""Requests: what is sent is what is read, signed or not, and nothing else is."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kuber_cron.common.runs import manual_request, payload
+from kuber_cron.common.runs.manual_request import MAX_BYTES, MOST_RUNS, Request, RequestError
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
+ASKED = Request(
+    id="0123456789abcdef" * 2,
+    action="trigger",
+    job="backup",
+    asked_at=NOW,
+    until_at=NOW + timedelta(seconds=10),
+    who="ada@desk",
+)
+NAIVE = NOW.replace(tzinfo=None)  # hypothesis wants its bounds so
+instants = st.datetimes(
+    min_value=NAIVE.replace(year=1971), max_value=NAIVE.replace(year=2100), timezones=st.just(UTC)
+)
+variables = st.dictionaries(
+    st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,20}", fullmatch=True).filter(
+        lambda name: not name.startswith("KUBER_CRON_")
+    ),
+    st.text().filter(lambda text: "\0" not in text and text.isprintable()),
+    max_size=5,
+)
+
+
+@st.composite
+def requests(draw):
+    action = draw(st.sampled_from(["trigger", "backfill"]))
+    span = {"from_at": draw(instants), "to_at": draw(instants)} if action == "backfill" else {}
+    return Request(
+        id=draw(st.from_regex(r"[0-9a-f]{32}", fullmatch=True)),
+        action=action,
+        job=draw(st.from_regex(r"[A-Za-z0-9_-]{1,62}", fullmatch=True)),
+        asked_at=draw(instants),
+        until_at=draw(instants),
+        who=draw(st.text(max_size=128).filter(str.isprintable)),
+        env=draw(variables),
+        force=draw(st.booleans()),
+        chain=draw(st.booleans()),
+        most=draw(st.integers(1, MOST_RUNS)),
+        dry=draw(st.booleans()),
+        **span,
+    )
+
+
+@given(requests())
+def test_what_is_sent_is_what_is_read(asked):
+    assert Request.from_bytes(asked.to_bytes()) == asked
+
+
+@given(requests(), st.binary(min_size=1), st.integers(0, 10**6), st.integers(1, 255))
+def test_one_changed_byte_breaks_the_signature(asked, key, place, change):
+    body = asked.to_bytes()
+    signature = manual_request.sign(body, key)
+    assert manual_request.is_signed(body, signature, [b"another", key])
+    place %= len(body)
+    changed = body[:place] + bytes([body[place] ^ change]) + body[place + 1 :]
+    assert not manual_request.is_signed(changed, signature, [key])
+
+
+@given(requests(), st.binary(min_size=1))
+def test_a_signature_of_a_request_is_none_of_a_run_and_the_other_way_round(asked, key):
+    body = asked.to_bytes()
+    assert not payload.is_signed(body, manual_request.sign(body, key), [key])
+    assert not manual_request.is_signed(body, payload.sign(body, key), [key])
+
+
+@given(st.binary(max_size=200))
+def test_whatever_bytes_there_are_a_request_comes_of_them_or_an_error_of_ours(raw):
+    with pytest.raises(RequestError):
+        Request.from_bytes(raw)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from(sorted(json.loads(ASKED.to_bytes()))), json_values)
+def test_whatever_value_an_attribute_has_a_request_of_the_right_kinds_comes_of_it_or_an_error_of_ours(
+    name, value
+):
+    raw = json.dumps({**json.loads(ASKED.to_bytes()), name: value}).encode()
+    try:
+        read = Request.from_bytes(raw)
+    except RequestError:
+        return
+    assert Request.from_bytes(read.to_bytes()) == read
+    assert isinstance(read.env, dict)
+    assert all(isinstance(text, str) for pair in read.env.items() for text in pair)
+    assert isinstance(read.job, str)
+    assert isinstance(read.who, str)
+
+
+def test_too_many_bytes_are_not_read():
+    with pytest.raises(RequestError, match="larger than"):
+        Request.from_bytes(b" " * (MAX_BYTES + 1))
+
+
+def test_a_newer_form_says_who_is_to_be_updated():
+    raw = json.dumps({**json.loads(ASKED.to_bytes()), "version": 2}).encode()
+    with pytest.raises(RequestError) as error:
+        Request.from_bytes(raw)
+    assert (error.value.code, error.value.hint) == (
+        "newer-request",
+        "update the schedulers, or use their version of kuber-cron",
+    )
+
+
+@pytest.mark.parametrize("name", ["", "A B", "1A", "A=", "KUBER_CRON_JOB", "A\n", "é", "x" * 300])
+def test_names_that_no_variable_may_have_are_refused(name):
+    with pytest.raises(RequestError) as error:
+        replace(ASKED, env={name: "1"}).check()
+    assert error.value.code == "bad-variable"
+
+
+@given(
+    st.from_regex(r"[0-9a-f]{32}", fullmatch=True),
+    st.from_regex(r"[A-Za-z0-9_-]{1,62}", fullmatch=True),
+    instants,
+)
+def test_the_id_of_a_run_by_hand_tells_its_job_and_that_it_is_one(nonce, job, at):
+    run = replace(ASKED, id=nonce).run_id(job, at)
+    assert payload.job_of(run) == job
+    assert payload.is_by_hand(run)
+    assert not payload.is_by_hand(payload.run_id(job, at))
+    assert run == replace(ASKED, id=nonce).run_id(job, at)

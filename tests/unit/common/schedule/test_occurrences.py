@@ -1,0 +1,82 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kuber_cron.common.records.job_summary import Card
+from kuber_cron.common.runs.cursor import Cursor
+from kuber_cron.common.schedule import Schedule
+from kuber_cron.common.schedule.occurrences import Timetable
+
+TEXTS = st.sampled_from(
+    [
+        "* * * * *",
+        "*/7 * * * *",
+        "30 2 * * *",
+        "0 9 * * 1-5",
+        "0 0 29 2 *",
+        "@every 90s",
+        "@every 1s",
+        "0 0 L * *",
+    ]
+)
+ZONES = st.sampled_from(["UTC", "Europe/Berlin", "Australia/Lord_Howe"])
+MOMENTS = st.integers(946_684_800_0, 2_840_140_800_0).map(
+    lambda tenths: datetime.fromtimestamp(tenths / 10, UTC)
+)
+
+
+def tables(**life):
+    return st.builds(lambda text, zone: Timetable(schedule=Schedule.parse(text, zone), **life), TEXTS, ZONES)
+
+
+@given(tables(), MOMENTS)
+def test_the_run_before_an_instant_is_the_last_one_before_it(table, at):
+    before = table.before(at)
+    assert before is not None
+    assert before < at
+    assert table.after(before) >= at
+    assert table.has(before)
+
+
+@given(tables(), MOMENTS)
+def test_of_the_runs_around_an_instant_none_is_passed_over(table, at):
+    before, after = table.before(at), table.after(at)
+    if after is not None:
+        assert table.before(after) == (at if table.has(at) else before)
+    whole = at.replace(microsecond=0)
+    assert table.has(whole) == (table.after(whole - timedelta(seconds=1)) == whole)
+
+
+@given(
+    tables(not_before=datetime(2020, 1, 1, tzinfo=UTC), not_after=datetime(2030, 1, 1, tzinfo=UTC)), MOMENTS
+)
+def test_no_run_lies_outside_of_a_jobs_life(table, at):
+    for found in (table.before(at), table.after(at)):
+        assert found is None or table.is_alive(found)
+
+
+def test_an_instant_with_a_fraction_is_none_of_the_schedules():
+    table = Timetable(schedule=Schedule.parse("* * * * *"))
+    assert table.has(datetime(2026, 3, 1, 0, 1, tzinfo=UTC))
+    assert not table.has(datetime(2026, 3, 1, 0, 1, 0, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("text", ["@reboot", "@after", "61 * * * *", ""])
+def test_what_names_no_instants_has_no_timetable(text):
+    assert Timetable.of("job", Cursor(datetime(2026, 3, 1, tzinfo=UTC), "UTC", text), None) is None
+
+
+def test_a_zone_that_is_gone_has_no_timetable():
+    assert (
+        Timetable.of("job", Cursor(datetime(2026, 3, 1, tzinfo=UTC), "Mars/Base", "* * * * *"), None) is None
+    )
+
+
+def test_h_is_spread_by_the_job_that_gives_the_instants():
+    cursor = Cursor(datetime(2026, 3, 1, tzinfo=UTC), "UTC", "H H * * *")
+    own = Timetable.of("report", cursor, Card(schedule="@after"))
+    theirs = Timetable.of("report", cursor, Card(schedule="@after", timed_by="extract"))
+    assert theirs.after(cursor.at) == Schedule.parse("H H * * *", "UTC", "extract").next_after(cursor.at)
+    assert own.after(cursor.at) != theirs.after(cursor.at)

@@ -1,0 +1,275 @@
+"""The planner's laws and its table of what becomes of a missed instant."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kuber_cron.common.jobs.job import Job
+from kuber_cron.common.runs.cursor import Cursor
+from kuber_cron.common.schedule import Schedule
+from kuber_cron.scheduler.decisions import planner
+from kuber_cron.scheduler.decisions.planner import Boot
+
+T0 = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def made(schedule="* * * * *", **policy):
+    job = Job(id="job", schedule=schedule, command="true", **policy)
+    return planner.entry(job, Schedule.parse(schedule, job.timezone, job.id))
+
+
+def cursor(entry, at=T0):
+    zone, text = entry.cursor_schedule
+    return Cursor(at, zone, text).to_text()
+
+
+def outcome(plan):
+    return [(d.kind, d.reason, d.count) for d in plan.decisions]
+
+
+def instants(plan):
+    """Every instant that the plan decides, by the schedule of one minute."""
+    found = []
+    for decision in plan.decisions:
+        at = decision.first
+        while at <= decision.last:
+            found.append(at)
+            at += timedelta(minutes=1)
+    return found
+
+
+def test_a_job_seen_for_the_first_time_starts_at_now():
+    plan = planner.plan(made(), "", T0 + timedelta(seconds=10.5))
+    assert outcome(plan) == [("move", "first seen", 1)]
+    assert plan.wake_at == T0 + timedelta(minutes=1)
+
+
+def test_an_instant_is_queued_when_it_is_due_and_not_before():
+    entry = made()
+    minute = T0 + timedelta(minutes=1)
+    assert planner.plan(entry, cursor(entry), minute - timedelta(milliseconds=1)).decisions == ()
+    (decision,) = planner.plan(entry, cursor(entry), minute).decisions
+    assert (decision.kind, decision.run, decision.first) == ("queue", "job-20260301T000100Z", minute)
+
+
+def test_instants_at_most_a_minute_late_are_queued_whatever_the_catch_up_policy():
+    entry = made(catchup="none")
+    plan = planner.plan(entry, cursor(entry), T0 + timedelta(minutes=2))
+    assert outcome(plan) == [("queue", "", 1), ("queue", "", 1)]
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ({"catchup": "none"}, [("skip", "catchup", 8), ("queue", "", 1), ("queue", "", 1)]),
+        ({"catchup": "last"}, [("skip", "catchup", 7)] + [("queue", "", 1)] * 3),
+        ({"catchup": "all"}, [("queue", "", 1)] * 10),
+        ({"catchup": "all", "max_catchup": 3}, [("skip", "limit", 5)] + [("queue", "", 1)] * 5),
+        ({"catchup": "all", "deadline": 270.0}, [("skip", "deadline", 5)] + [("queue", "", 1)] * 5),
+        ({"suspend": True}, [("skip", "suspended", 10)]),
+    ],
+)
+def test_ten_missed_minutes_come_to_what_the_policy_says(policy, expected):
+    entry = made(**policy)
+    assert outcome(planner.plan(entry, cursor(entry), T0 + timedelta(minutes=10))) == expected
+
+
+def test_a_cursor_ahead_of_now_decides_nothing():
+    entry = made()
+    plan = planner.plan(entry, cursor(entry, T0 + timedelta(hours=1)), T0)
+    assert plan.decisions == ()
+    assert plan.wake_at == T0 + timedelta(hours=1)
+
+
+def test_an_edit_decides_the_past_by_the_stored_schedule_and_never_fires_retroactively():
+    entry = made("* * * * *", catchup="all")
+    stored = Cursor(T0, "UTC", "*/5 * * * *").to_text()
+    plan = planner.plan(entry, stored, T0 + timedelta(minutes=7, seconds=30))
+    assert [(d.kind, d.first) for d in plan.decisions] == [
+        ("queue", T0 + timedelta(minutes=5)),
+        ("move", T0 + timedelta(minutes=7, seconds=30)),
+    ]
+    assert plan.wake_at == T0 + timedelta(minutes=8)
+
+
+def test_decisions_of_one_plan_believe_each_other():
+    entry = made(catchup="last")
+    plan = planner.plan(entry, cursor(entry), T0 + timedelta(minutes=10))
+    assert plan.decisions[0].believed == cursor(entry)
+    for before, after in zip(plan.decisions, plan.decisions[1:], strict=False):
+        assert after.believed == before.cursor
+
+
+def test_jitter_delays_the_run_and_not_its_identity():
+    entry = made(jitter=30.0)
+    seconds = entry.delay.total_seconds()
+    assert 0 < seconds <= 30
+    minute = T0 + timedelta(minutes=1)
+    assert planner.plan(entry, cursor(entry), minute + entry.delay - timedelta(seconds=1)).decisions == ()
+    (decision,) = planner.plan(entry, cursor(entry), minute + entry.delay).decisions
+    assert decision.first == minute
+    assert decision.due_at == minute + entry.delay
+
+
+def test_a_life_bounds_the_instants():
+    entry = made(catchup="all", not_before=T0 + timedelta(minutes=3), not_after=T0 + timedelta(minutes=5))
+    plan = planner.plan(entry, cursor(entry), T0 + timedelta(minutes=9))
+    assert instants(plan) == [T0 + timedelta(minutes=m) for m in (3, 4, 5)]
+    assert plan.wake_at is None
+
+
+def test_a_month_of_missed_seconds_is_closed_in_one_step_with_its_count():
+    entry = made("@every 1s")
+    now = T0 + timedelta(days=30)
+    plan = planner.plan(entry, cursor(entry), now)
+    first, *rest = plan.decisions
+    assert (first.kind, first.reason) == ("skip", "catchup")
+    assert sum(d.count for d in plan.decisions) == 30 * 86400
+    assert plan.decisions[-1].last == now
+    assert len(rest) < 200
+
+
+def test_reboot_jobs_run_once_a_boot_and_not_when_they_come_later():
+    entry = made("@reboot")
+    boot = Boot("boot-1", is_new=True)
+    (decision,) = planner.plan_reboot(entry, "", T0, boot).decisions
+    assert decision.kind == "queue"
+    assert planner.plan_reboot(entry, decision.cursor, T0, boot).decisions == ()
+    (late,) = planner.plan_reboot(entry, "", T0, Boot("boot-1", is_new=False)).decisions
+    assert late.kind == "move"
+    (again,) = planner.plan_reboot(entry, decision.cursor, T0, Boot("boot-2", is_new=True)).decisions
+    assert again.kind == "queue"
+
+
+@given(st.integers(0, 4000), st.integers(0, 4000), st.sampled_from(["none", "last", "all"]))
+def test_every_minute_between_cursor_and_now_is_decided_exactly_once(gap, more, catchup):
+    entry = made(catchup=catchup)
+    first_now = T0 + timedelta(seconds=gap)
+    plan = planner.plan(entry, cursor(entry), first_now)
+    assert plan == planner.plan(entry, cursor(entry), first_now), "planning is not pure"
+    reached = plan.decisions[-1].cursor if plan.decisions else cursor(entry)
+    following = planner.plan(entry, reached, first_now + timedelta(seconds=more))
+    decided = instants(plan) + instants(following)
+    assert decided == [T0 + timedelta(minutes=m) for m in range(1, (gap + more) // 60 + 1)]
+
+
+@given(st.datetimes(timezones=st.just(UTC)), st.text("abc/|*, ", min_size=1))
+def test_a_cursor_survives_its_text(at, schedule):
+    made = Cursor(at.replace(microsecond=0), "Europe/Berlin", schedule)
+    assert Cursor.from_text(made.to_text()) == made
+
+
+# --- edits, removals, repairs ------------------------------------------------------------------------
+
+FEW = st.sampled_from(["* * * * *", "*/2 * * * *", "*/7 * * * *", "3-50/5 * * * *"])
+
+
+def named(schedule, after, until):
+    """The instants of a schedule in (after, until], by the schedule alone."""
+    found, parsed = [], Schedule.parse(schedule, "UTC", "job")
+    while (at := parsed.next_after(after)) is not None and at <= until:
+        found.append(at)
+        after = at
+    return found
+
+
+def covered(decisions, schedule):
+    """Every instant that the decisions decide, by the schedule they were made with."""
+    found = []
+    for decision in decisions:
+        if decision.kind in {"queue", "skip"}:
+            spans = named(schedule, decision.first - timedelta(seconds=1), decision.last)
+            assert len(spans) == decision.count
+            found.extend(spans)
+    return found
+
+
+@given(FEW, FEW, st.integers(0, 20_000), st.integers(0, 20_000))
+def test_over_an_edit_each_schedule_decides_its_own_time_exactly_once(old, new, until_edit, after_edit):
+    edited_at = T0 + timedelta(seconds=until_edit)
+    entry = made(new, catchup="all", max_catchup=10_000)
+    stored = Cursor(T0, "UTC", old).to_text()
+    plan = planner.plan(entry, stored, edited_at)
+    assert covered(plan.decisions, old) == named(old, T0, edited_at)
+    reached = plan.decisions[-1].cursor if plan.decisions else stored
+    later = planner.plan(entry, reached, edited_at + timedelta(seconds=after_edit))
+    start = T0 if old == new else edited_at
+    expected = named(new, start, edited_at + timedelta(seconds=after_edit))
+    if old == new:
+        expected = [at for at in expected if at > edited_at]
+    assert covered(later.decisions, new) == expected
+
+
+@given(FEW, st.integers(0, 20_000), st.integers(-5_000, 20_000))
+def test_a_repair_skips_exactly_what_may_have_run_and_the_rest_is_planned(schedule, lost, more):
+    entry = made(schedule, on_state_loss="skip", catchup="all", max_catchup=10_000)
+    stored, known = cursor(entry), cursor(entry, T0 + timedelta(seconds=lost))
+    now = T0 + timedelta(seconds=lost + more)
+    repair = planner.plan_repair(entry, stored, known, now)
+    assert covered(repair, schedule) == named(schedule, T0, T0 + timedelta(seconds=lost))
+    assert {(decision.kind, decision.reason) for decision in repair} <= {("skip", "state_lost")}
+    assert len(repair) <= 1
+    reached = repair[-1].cursor if repair else stored
+    assert planner.plan_repair(entry, reached, known, now) == (), "a repair needs no repair"
+    after = planner.plan(entry, reached, now).decisions
+    until = max(
+        now, T0 + timedelta(seconds=lost)
+    )  # where the known cursor is ahead of now, nothing more is due
+    assert covered((*repair, *after), schedule) == named(schedule, T0, until)
+
+
+@pytest.mark.parametrize("policy", [{"on_state_loss": "skip"}, {"execution": "at_most_once"}])
+def test_where_nobody_knows_how_far_it_went_everything_up_to_now_may_have_run(policy):
+    entry = made(**policy)
+    (skip,) = planner.plan_repair(entry, cursor(entry), "", T0 + timedelta(minutes=5, seconds=10))
+    assert (skip.kind, skip.reason, skip.count, skip.last) == (
+        "skip",
+        "state_lost",
+        5,
+        T0 + timedelta(minutes=5),
+    )
+
+
+def test_under_replay_a_repair_decides_nothing_by_itself():
+    entry = made()
+    assert planner.plan_repair(entry, cursor(entry), cursor(entry, T0 + timedelta(hours=1)), T0) == ()
+
+
+@pytest.mark.parametrize("policy", [{}, {"on_state_loss": "skip"}])
+def test_a_cursor_that_is_gone_is_set_to_the_one_that_is_known(policy):
+    entry = made(**policy)
+    known = cursor(entry, T0 + timedelta(hours=1))
+    (move,) = planner.plan_repair(entry, "", known, T0 + timedelta(hours=2))
+    assert (move.kind, move.believed, move.cursor, move.reason) == ("move", "", known, "state lost")
+    assert planner.plan_repair(entry, "", "", T0) == ()
+
+
+@given(FEW, st.integers(0, 20_000), st.integers(0, 20_000))
+def test_a_removal_accounts_for_every_open_instant_and_then_drops_the_cursor(schedule, until, more):
+    stored = Cursor(T0, "UTC", schedule).to_text()
+    removed_at = T0 + timedelta(seconds=until)
+    *skips, drop = planner.plan_removal("job", stored, removed_at, removed_at + timedelta(seconds=more))
+    assert covered(skips, schedule) == named(schedule, T0, removed_at)
+    assert len(skips) <= 1
+    assert (drop.kind, drop.cursor) == ("drop", "")
+    assert drop.believed == (skips[0].cursor if skips else stored)
+    assert (drop.first, drop.last) == (removed_at, removed_at + timedelta(seconds=more))
+
+
+@pytest.mark.parametrize(
+    "stored", ["", "nonsense", "1772323200|Mars/Olympus|* * * * *", "1772323200|boot|@reboot"]
+)
+def test_a_cursor_that_says_nothing_is_only_dropped(stored):
+    (drop,) = planner.plan_removal("job", stored, T0, T0)
+    assert (drop.kind, drop.believed) == ("drop", stored)
+
+
+def test_after_takes_its_instants_from_the_first_predecessor_through_any_number_of_them():
+    jobs = {
+        "a": Job(id="a", schedule="30 2 * * *", command="true"),
+        "b": Job(id="b", schedule="@after", command="true", after=["a"]),
+        "c": Job(id="c", schedule="@after", command="true", after=["b", "a"]),
+    }
+    assert planner.timing_job(jobs["c"], jobs.get) is jobs["a"]

@@ -1,0 +1,81 @@
+"""When the worker's heart beats."""
+
+from datetime import UTC, datetime
+
+import pytest
+from prometheus_client import CollectorRegistry
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from kuber_cron.worker.coordination.heartbeat import Pulse
+from kuber_cron.worker.coordination.run_store import Ledger
+from kuber_cron.worker.coordination.slots import Slots
+from kuber_cron.worker.metrics import WorkerMetrics
+
+TTL = 15.0
+
+
+class HandClock:
+    def __init__(self):
+        self.seconds = 100.0
+
+    def now(self):
+        return datetime(2026, 1, 1, tzinfo=UTC)
+
+    def elapsed(self):
+        return self.seconds
+
+
+class Heart(Ledger):
+    """Redis as it answers heartbeats: after so many seconds, or with an error."""
+
+    def __init__(self, clock, seconds=0.0, error=None):
+        self.clock, self.seconds, self.error = clock, seconds, error
+
+    def beat(self, _running, _now):
+        self.clock.seconds += self.seconds
+        if self.error is not None:
+            raise self.error
+        return []
+
+
+class Once:
+    """An event that is set after the first wait, and tells how long that was to be."""
+
+    waited = None
+
+    def is_set(self):
+        return self.waited is not None
+
+    def wait(self, seconds):
+        self.waited = seconds
+
+
+def pause(clock, heart, rq_seconds=0.0):
+    """How long the pulse waits after one turn."""
+
+    def tell_rq():
+        clock.seconds += rq_seconds
+
+    made = Pulse(
+        heart,
+        Slots(1),
+        clock=clock,
+        ttl_seconds=TTL,
+        stop=lambda *_, **__: None,
+        tell_rq=tell_rq,
+        metrics=WorkerMetrics(CollectorRegistry(), slots=1, alone=True),
+    )
+    done = Once()
+    made.run(done)
+    return done.waited
+
+
+@pytest.mark.parametrize(("rq_seconds", "waits"), [(0.0, 5.0), (4.0, 1.0), (11.0, 0.0)])
+def test_what_rq_is_told_does_not_delay_the_next_heartbeat(rq_seconds, waits):
+    clock = HandClock()
+    assert pause(clock, Heart(clock), rq_seconds) == pytest.approx(waits)
+
+
+def test_a_heartbeat_without_an_answer_is_tried_again_a_second_after_it():
+    clock = HandClock()
+    assert pause(clock, Heart(clock, 1.5, RedisTimeoutError("it hangs"))) == pytest.approx(1.0)

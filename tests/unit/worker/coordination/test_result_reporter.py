@@ -1,0 +1,130 @@
+"""What becomes of ends while Redis takes none, and of attempts that never ran."""
+
+import random
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+import redis
+from prometheus_client import CollectorRegistry
+from tests.support.workers import job
+
+from kuber_cron.common.clock import SystemClock
+from kuber_cron.common.observability.job_metrics import JobMeasures
+from kuber_cron.common.runs import payload
+from kuber_cron.common.runs.retry_policy import Spent
+from kuber_cron.worker.coordination import result_reporter
+from kuber_cron.worker.coordination.command_listener import Ear
+from kuber_cron.worker.coordination.notifications import Teller
+from kuber_cron.worker.coordination.result_reporter import Reporter
+from kuber_cron.worker.coordination.run_store import Ledger, Started
+from kuber_cron.worker.coordination.slots import Held, Slots
+from kuber_cron.worker.execution import launching
+from kuber_cron.worker.execution.launch import Ended
+from kuber_cron.worker.execution.outcome import Outcome
+from kuber_cron.worker.metrics import WorkerMetrics
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+STARTED = Started(attempt=1, recovered=False, data=b"", spent=Spent(), queued_at=None)
+
+
+class Book(Ledger):
+    """A ledger that Redis does not answer, or always with DONE."""
+
+    def __init__(self, error=None):
+        self.error = error
+        self.endings = []
+
+    def end(self, _run, _execution, ending, **_):
+        self.endings.append(ending)
+        if self.error is not None:
+            raise self.error
+        return "DONE"
+
+
+@pytest.fixture
+def registry():
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def report(registry, monkeypatch):
+    """Tell so many ends of so many commands, and wait until the reporter is done with them."""
+    monkeypatch.setattr(result_reporter, "_FLUSH_SECONDS", 0.2)
+    monkeypatch.setattr(result_reporter, "_AFTER_ERROR_SECONDS", 0.02)
+
+    def run(book, *ends, **policy):
+        slots = Slots(len(ends))
+        reporter = Reporter(
+            book,
+            worker="w",
+            slots=slots,
+            clock=SystemClock(),
+            metrics=WorkerMetrics(registry, slots=1, alone=True),
+            measures=JobMeasures(registry),
+            rng=random.Random(1),
+            may_give_up=lambda: True,
+            teller=Teller(None, book, worker="w"),
+        )
+        for number, ended in enumerate(ends):
+            execution = f"e{number}"
+            slots.put(Held("run", execution, STARTED, payload.payload_for(job(**policy), NOW)))
+            reporter.tell(replace(ended, launch=launching.unreadable("run", execution, 1)))
+        reporter.finish()
+        thread = threading.Thread(target=reporter.run, daemon=True)
+        thread.start()
+        thread.join(5)
+        assert not thread.is_alive()
+        assert len(slots) == 0
+        return book.endings
+
+    return run
+
+
+def an_end(kind="success", pid=1):
+    return Ended(launch=launching.unreadable("", "", 1), outcome=Outcome(kind=kind), pid=pid, ended_at=NOW)
+
+
+def test_all_outcomes_that_redis_does_not_take_are_given_up_together(report):
+    tried = report(Book(redis.TimeoutError("it hangs")), *[an_end()] * 64)
+    assert len(tried) < 20  # as often as fits into the time, and not once for each of them
+
+
+def test_an_outcome_that_redis_refuses_is_given_up_alone(report):
+    book = Book(redis.ResponseError("WRONGTYPE"))
+    report(book, *[an_end()] * 3)
+    assert len(book.endings) >= 6
+
+
+@pytest.mark.parametrize(
+    "policy", [{}, {"on_interrupt": "fail"}, {"execution": "at_most_once"}, {"on_interrupt": "requeue"}]
+)
+def test_an_attempt_that_a_drain_kept_from_running_was_none(report, registry, policy):
+    (ending,) = report(Book(), an_end("interrupted", pid=None), **policy)
+    assert ending.action == "return"
+    labels = {"job": "job", "outcome": "interrupted"}
+    assert registry.get_sample_value("cron_job_executions_total", labels) is None
+
+
+def test_an_attempt_that_a_drain_ended_was_one(report, registry):
+    (ending,) = report(Book(), an_end("interrupted"))
+    assert ending.action == "requeue"
+    labels = {"job": "job", "outcome": "interrupted"}
+    assert registry.get_sample_value("cron_job_executions_total", labels) == 1
+
+
+def test_no_error_makes_the_worker_deaf_for_commands(monkeypatch):
+    monkeypatch.setattr("kuber_cron.worker.coordination.command_listener._AFTER_ERROR_SECONDS", 0.01)
+    done = threading.Event()
+
+    class Client:
+        tries = 0
+
+        def pubsub(self, **_):
+            self.tries += 1
+            if self.tries == 3:
+                done.set()
+            raise RuntimeError("pubsub connection not set")
+
+    Ear(Client(), "channel", obey=lambda _: None).run(done)

@@ -1,0 +1,1 @@
+"""Everything of a worker that speaks to Redis or RQ."""

@@ -1,0 +1,1 @@
+"""Everything of a worker that touches processes; knows no Redis."""

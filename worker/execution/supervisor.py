@@ -1,0 +1,350 @@
+"""Supervisor: N commands at once from one loop in one thread, no process and no thread for each.
+
+The loop waits on the ends of processes, on their pipes, on the next timer and on a wake-up descriptor. Every other
+thread talks to it by :meth:`Supervisor.start`, :meth:`~Supervisor.stop`, :meth:`~Supervisor.drain` and
+:meth:`~Supervisor.close`, which only leave a request; it answers through two callbacks. It knows nothing of Redis.
+
+What it does not guarantee: starting a process holds the loop for as long as the kernel takes to execute it, so a
+working directory on a file system that hangs holds up all commands. A start that was accepted is answered by
+exactly one ``on_ended``; one that was not (``start`` returned False) by none.
+"""
+
+import os
+import selectors
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import structlog
+
+from kuber_cron.common.clock import Clock, SystemClock
+from kuber_cron.worker.execution import exit_watch, leftover_processes
+from kuber_cron.worker.execution.launch import Ended, Launch, Running
+from kuber_cron.worker.execution.outcome import Cause, Outcome
+from kuber_cron.worker.execution.process_attempt import Attempt, Phase
+from kuber_cron.worker.execution.spawn import CannotStartError, signal_group, spawn
+from kuber_cron.worker.output.capture import Output, Sink
+from kuber_cron.worker.output.log_file import LogFile
+
+Request = Callable[[float], object]
+
+# The interval clock counts through a suspended machine and the selector's does not, so a timer may be late by this.
+_LONGEST_WAIT_SECONDS = 30.0
+_DRAIN_RESERVE_SECONDS = 1.0  # of a drain's time, what is kept for KILL, sweeping and telling
+
+log = structlog.get_logger(__name__)
+
+
+def no_sinks(_launch: Launch) -> Sequence[Sink]:
+    """Nothing beside the log file, head and tail."""
+    return ()
+
+
+class Supervisor:
+    """Runs commands. Make it, run :meth:`run` in a thread, and start commands from any other.
+
+    Attributes:
+        errors: Errors of our own, each logged: callbacks that raised, commands that had to be abandoned.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_started: Callable[[Launch, int], None],
+        on_ended: Callable[[Ended], None],
+        sinks: Callable[[Launch], Sequence[Sink]] = no_sinks,
+        clock: Clock | None = None,
+    ) -> None:
+        """Both callbacks run in the loop's thread and must be quick, or every command waits for them.
+
+        Args:
+            on_started: Told the launch and the pid; not called where nothing could be started.
+            on_ended: Told once for each accepted start.
+            sinks: Where else an attempt's output goes.
+            clock: For timers and for what is told to people.
+        """
+        self._on_started = on_started
+        self._on_ended = on_ended
+        self._sinks = sinks
+        self._clock = clock or SystemClock()
+        self._lock = threading.Lock()  # for the five that follow
+        self._requests: deque[Request] = deque()
+        self._known: set[str] = set()
+        self._accepting = True
+        self._woken = False
+        self._over = False
+        self._attempts: dict[str, Attempt] = {}
+        self._drain_until: tuple[float, float] | None = None  # term and kill, for what starts while we drain
+        self._detach = _has_terminal()
+        self._selector = selectors.DefaultSelector()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._selector.register(self._wake_read, selectors.EVENT_READ, self._clear_wake)
+        self._exits = exit_watch.choose(self._selector, self._post)
+        self.errors = 0
+
+    # For every thread -------------------------------------------------------------------------------------------
+
+    def start(self, launch: Launch) -> bool:
+        """The command is about to start; False, and nothing will be told, once we drain or close.
+
+        Raises:
+            ValueError: An attempt of this execution id runs already.
+        """
+        with self._lock:
+            if not self._accepting:
+                return False
+            if launch.execution_id in self._known:
+                raise ValueError(f"execution {launch.execution_id!r} of run {launch.run_id!r} runs already")
+            self._known.add(launch.execution_id)
+        self._post(partial(self._start, launch))
+        return True
+
+    def stop(self, execution_id: str, cause: Cause, *, grace_seconds: float | None = None) -> None:
+        """The command is about to be ended: TERM, its own grace or the one given (0: at once), KILL.
+
+        One that is just being started is ended as soon as it runs; one that is not known has ended.
+        """
+        self._post(partial(self._stop, execution_id, cause, grace_seconds))
+
+    def stop_all(self, cause: Cause, *, grace_seconds: float | None = None) -> None:
+        """As :meth:`stop`, for all that run now."""
+        self._post(partial(self._stop_all, cause, grace_seconds))
+
+    def kill_all(self, cause: Cause = "interrupted") -> None:
+        """All that run now are about to be killed, without a grace."""
+        self.stop_all(cause, grace_seconds=0.0)
+
+    def drain(self, seconds: float) -> None:
+        """Nothing starts any more, and :meth:`run` returns within about ``seconds``.
+
+        Commands may finish until there is only their ``kill_grace`` left (at most half of the time), then TERM,
+        then KILL with a second to spare; what had to be ended is ``interrupted``.
+        """
+        with self._lock:
+            self._accepting = False
+        self._post(partial(self._drain, seconds))
+
+    def close(self) -> None:
+        """Nothing starts any more, all that runs is killed, and :meth:`run` returns."""
+        with self._lock:
+            self._accepting = False
+        self.kill_all()
+
+    def running(self) -> list[Running]:
+        """What runs now, longest first."""
+        now = self._clock.elapsed()
+        return [attempt.running(now) for attempt in tuple(self._attempts.values())]
+
+    def wake(self) -> None:
+        """The loop looks at its clock again."""
+        self._post(_nothing)
+
+    # The loop ---------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Runs commands until it was asked to drain or close and nothing runs any more. Call it once."""
+        try:
+            while not self._is_over():
+                self._turn()
+        finally:
+            self._release()
+
+    def _turn(self) -> None:
+        events = self._selector.select(self._wait_seconds())
+        now = self._clock.elapsed()
+        for key, _ in events:
+            self._guard(key.data, now)
+        for request in self._take():
+            self._guard(request, now)
+        for attempt in [attempt for attempt in self._attempts.values() if attempt.wake_at <= now]:
+            self._guard(attempt.tick, now)
+        self._sweep(now)
+
+    def _wait_seconds(self) -> float:
+        if not self._attempts:
+            return _LONGEST_WAIT_SECONDS
+        wake_at = min(attempt.wake_at for attempt in self._attempts.values())
+        return min(_LONGEST_WAIT_SECONDS, max(0.0, wake_at - self._clock.elapsed()))
+
+    def _guard(self, callback: Request, now: float) -> None:
+        """Call it; an error of ours costs the attempt that it belongs to, and never the loop."""
+        try:
+            callback(now)
+        except Exception:  # the loop's top: every other command goes on
+            self.errors += 1
+            log.exception("supervisor failed")
+            owner = getattr(getattr(callback, "func", callback), "__self__", None)
+            if isinstance(owner, Attempt) and owner.phase is not Phase.DONE:
+                owner.abandon()
+
+    def _sweep(self, now: float) -> None:
+        """One look at the machine's processes for all attempts that wait for it."""
+        waiting = [
+            attempt
+            for attempt in self._attempts.values()
+            if attempt.phase is Phase.SWEEPING and attempt.wake_at <= now
+        ]
+        if not waiting:
+            return
+        try:
+            found = leftover_processes.find({attempt.launch.execution_id for attempt in waiting})
+        except OSError as error:  # no descriptor left to look at processes with
+            self.errors += 1
+            log.warning("stragglers cannot be looked for", error=str(error))
+            for attempt in waiting:
+                self._guard(attempt.unseen, now)
+            return
+        for attempt in waiting:
+            mine = [pid for pid, owner in found.items() if owner == attempt.launch.execution_id]
+            self._guard(partial(attempt.swept, mine), now)
+
+    # Requests ---------------------------------------------------------------------------------------------------
+
+    def _post(self, request: Request) -> None:
+        with self._lock:
+            if self._over:
+                return
+            self._requests.append(request)
+            if self._woken:
+                return
+            self._woken = True
+            os.write(self._wake_write, b"!")
+
+    def _clear_wake(self, _now: float) -> None:
+        os.read(self._wake_read, 64)
+
+    def _take(self) -> list[Request]:
+        if not self._requests:
+            return []
+        with self._lock:
+            requests = list(self._requests)
+            self._requests.clear()
+            self._woken = False
+        return requests
+
+    def _start(self, launch: Launch, _now: float) -> None:
+        output = Output(self._log_file(launch), self._sinks_of(launch), launch.hidden)
+        try:
+            attempt = self._begin(launch, output)
+        except CannotStartError as error:
+            self._refuse(launch, output, error)
+            return
+        except Exception as error:  # it was accepted, so it must be answered, whatever is wrong with us
+            self.errors += 1
+            log.exception("start failed", run=launch.run_id)
+            self._refuse(launch, output, CannotStartError(f"error in the worker: {error!r}"))
+            return
+        if self._drain_until is not None:
+            attempt.drain(term_at=self._drain_until[0], kill_at=self._drain_until[1])
+        try:
+            self._on_started(launch, attempt.pid)
+        except Exception:  # the owner's callback; the command runs all the same
+            self.errors += 1
+            log.exception("on_started failed", run=launch.run_id)
+
+    def _begin(self, launch: Launch, output: Output) -> Attempt:
+        """It runs, and the loop hears of it.
+
+        Raises:
+            CannotStartError: It does not run.
+        """
+        child = spawn(launch, new_session=self._detach)
+        try:
+            attempt = Attempt(
+                launch,
+                child,
+                output,
+                wall=self._clock.now(),
+                now=self._clock.elapsed(),  # not the turn's: sixty starts in one turn take a while
+                selector=self._selector,
+                on_done=self._done,
+            )
+            self._exits.add(attempt.pid, attempt.exited)
+        except BaseException:
+            signal_group(child.process.pid, signal.SIGKILL)
+            raise
+        self._attempts[launch.execution_id] = attempt
+        return attempt
+
+    def _stop(self, execution_id: str, cause: Cause, grace_seconds: float | None, now: float) -> None:
+        attempt = self._attempts.get(execution_id)
+        if attempt is not None:
+            attempt.end(cause, now, grace_seconds=grace_seconds)
+
+    def _stop_all(self, cause: Cause, grace_seconds: float | None, now: float) -> None:
+        for attempt in tuple(self._attempts.values()):
+            attempt.end(cause, now, grace_seconds=grace_seconds)
+
+    def _drain(self, seconds: float, now: float) -> None:
+        kill_at = now + seconds - min(_DRAIN_RESERVE_SECONDS, seconds / 4)
+        for attempt in tuple(self._attempts.values()):
+            grace = min(attempt.launch.kill_grace_seconds, seconds / 2)
+            attempt.drain(term_at=kill_at - grace, kill_at=kill_at)
+        self._drain_until = (kill_at - seconds / 2, kill_at)
+
+    # Ends -------------------------------------------------------------------------------------------------------
+
+    def _done(self, attempt: Attempt) -> None:
+        self._exits.remove(attempt.pid)
+        del self._attempts[attempt.launch.execution_id]
+        self._tell(attempt.ended(self._clock.now()))
+
+    def _refuse(self, launch: Launch, output: Output, error: CannotStartError) -> None:
+        output.write("stderr", f"kuber-cron: cannot start: {error.message}\n".encode("utf-8", "replace"))
+        outcome = Outcome(kind="failed", exit_code=error.exit_code)
+        self._tell(Ended(launch=launch, outcome=outcome, ended_at=self._clock.now(), captured=output.close()))
+
+    def _tell(self, ended: Ended) -> None:
+        with self._lock:
+            self._known.discard(ended.launch.execution_id)
+        try:
+            self._on_ended(ended)
+        except Exception:  # the owner's callback; the loop goes on
+            self.errors += 1
+            log.exception("on_ended failed", run=ended.launch.run_id)
+
+    def _log_file(self, launch: Launch) -> LogFile | None:
+        return None if launch.log_path is None else LogFile(launch.log_path, launch.log_limit_bytes)
+
+    def _sinks_of(self, launch: Launch) -> Sequence[Sink]:
+        try:
+            return self._sinks(launch)
+        except Exception:  # a foreign sink must not cost the run
+            self.errors += 1
+            log.exception("output sinks failed", run=launch.run_id)
+            return ()
+
+    # The loop's end ---------------------------------------------------------------------------------------------
+
+    def _is_over(self) -> bool:
+        if self._accepting or self._attempts:
+            return False
+        with self._lock:
+            self._over = not self._known and not self._requests
+            return self._over
+
+    def _release(self) -> None:
+        with self._lock:
+            self._over = True
+            self._accepting = False
+        self._exits.close()
+        self._selector.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+
+def _nothing(_now: float) -> None:
+    pass
+
+
+def _has_terminal() -> bool:
+    """Whether we have a controlling terminal, as ``run`` and ``exec`` may; workers have none."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

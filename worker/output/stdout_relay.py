@@ -1,0 +1,182 @@
+"""Output of commands on its way to our own stdout, without ever holding up the loop that runs them.
+
+A collector that stalls must not stall every command's time limit, so a thread encodes and writes, and what waits
+for it is bounded, for all commands and for each: one that floods loses its own lines and nobody else's. What is
+dropped is counted, and said in the place where it is missing. Each command's output keeps its order; between
+commands none is promised, they take turns.
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol
+
+from kuber_cron.worker.execution.launch import Launch
+from kuber_cron.worker.output.capture import JsonLines, Sink
+from kuber_cron.worker.output.excerpt import Stream
+
+_LIMIT_BYTES = 4 * 1024 * 1024  # some seconds of a chatty command; log files have all of it
+_SHARE = 2  # so much of it is one command's at most, divided by this
+
+
+class _Form(Protocol):
+    """How output looks on our stdout. Called from the relay's thread."""
+
+    def write(self, stream: Stream, data: bytes) -> None:
+        """Write this piece."""
+
+    def gap(self, missed_bytes: int) -> None:
+        """Say that something is missing."""
+
+    def close(self) -> None:
+        """Nothing follows."""
+
+
+class _Raw:
+    """Output as it is; commands that write at once interleave."""
+
+    def __init__(self, write: Callable[[bytes], None]) -> None:
+        self._write = write
+
+    def write(self, _stream: Stream, data: bytes) -> None:
+        """Write it."""
+        self._write(data)
+
+    def gap(self, missed_bytes: int) -> None:
+        """Say it in a line."""
+        self._write(b"kuber-cron: %d bytes not shown\n" % missed_bytes)
+
+    def close(self) -> None:
+        """Nothing is left."""
+
+
+class Lane:
+    """One command's way through the relay: a sink that never blocks."""
+
+    def __init__(self, relay: "Relay", form: _Form) -> None:
+        self.form = form
+        self.pieces: deque[tuple[int, Callable[[], None]]] = deque()  # of how many bytes; what writes it
+        self.waiting_bytes = 0
+        self.missed_bytes = 0
+        self._relay = relay
+
+    def write(self, stream: Stream, data: bytes) -> None:
+        """The piece is written soon, or dropped and counted where the reader is too slow."""
+        self._relay.put(self, stream, data)
+
+    def close(self) -> None:
+        """What has been put is all there is."""
+        self._relay.end(self)
+
+
+class Relay:
+    """Writes to a descriptor from a thread of its own."""
+
+    def __init__(
+        self,
+        descriptor: int,
+        *,
+        limit_bytes: int = _LIMIT_BYTES,
+        on_dropped: Callable[[int], None] | None = None,
+    ) -> None:
+        """``on_dropped`` is told how many bytes were dropped, from the thread that put them: quick."""
+        self._descriptor = descriptor
+        self._limit = limit_bytes
+        self._on_dropped = on_dropped
+        self._ready: deque[Lane] = deque()  # those with pieces, each once
+        self._bytes = 0
+        self._closed = False
+        self._reader_gone = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._write_all, name="relay", daemon=True)
+        self._thread.start()
+
+    def lane(self, form: str, launch: Launch) -> Lane:
+        """A way for this command's output: as ``json`` lines, or ``raw``."""
+        if form == "raw":
+            return Lane(self, _Raw(self._write))
+        lines = JsonLines(self._write_text, job=launch.job, run_id=launch.run_id, attempt=launch.attempt)
+        return Lane(self, lines)
+
+    def put(self, lane: Lane, stream: Stream, data: bytes) -> None:
+        """The piece waits in its lane, or is dropped. Never blocks."""
+        with self._changed:
+            size = len(data)
+            room = min(self._limit - self._bytes, self._limit // _SHARE - lane.waiting_bytes)
+            if size <= room and not self._reader_gone:
+                self._say_what_is_missing(lane)
+                self._append(lane, partial(lane.form.write, stream, data), size)
+                return
+            lane.missed_bytes += size
+        if self._on_dropped is not None:
+            self._on_dropped(size)
+
+    def end(self, lane: Lane) -> None:
+        """Nothing more comes through this lane."""
+        with self._changed:
+            self._say_what_is_missing(lane)
+            self._append(lane, lane.form.close)
+
+    def close(self, timeout_seconds: float = 2.0) -> None:
+        """What was put is written, as far as the reader takes it within the time."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join(timeout_seconds)
+
+    def _say_what_is_missing(self, lane: Lane) -> None:
+        if lane.missed_bytes:
+            self._append(lane, partial(lane.form.gap, lane.missed_bytes))
+            lane.missed_bytes = 0
+
+    def _append(self, lane: Lane, write: Callable[[], None], size: int = 0) -> None:
+        if self._reader_gone:
+            return
+        if not lane.pieces:
+            self._ready.append(lane)
+            self._changed.notify()
+        lane.pieces.append((size, write))
+        lane.waiting_bytes += size
+        self._bytes += size
+
+    def _write_all(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._ready or self._closed)
+                if not self._ready:
+                    return
+                lane = self._ready.popleft()
+                size, write = lane.pieces.popleft()
+                if lane.pieces:
+                    self._ready.append(lane)
+            try:
+                write()
+            except OSError:
+                self._give_up()
+                return
+            with self._changed:
+                self._bytes -= size
+                lane.waiting_bytes -= size
+
+    def _give_up(self) -> None:
+        """Nobody reads any more."""
+        with self._changed:
+            self._reader_gone = True
+            for lane in self._ready:
+                lane.pieces.clear()
+            self._ready.clear()
+
+    def _write_text(self, documents: str) -> None:
+        self._write(documents.encode("utf-8", "replace"))
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+
+
+def sinks_for(relay: Relay, form: str, launch: Launch) -> Sequence[Sink]:
+    """Return where an attempt's output goes beside its log file: ``json`` lines, or ``raw``."""
+    return [relay.lane(form, launch)]

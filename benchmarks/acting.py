@@ -23,8 +23,8 @@ import redis
 
 from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
 from kuber_cron.common.redis_store.scripts import Keys, Store
-from kuber_cron.common.runs.manual_request import Request
-from kuber_cron.control.actions.operations import Acts
+from kuber_cron.common.runs.manual_request import ManualRequest
+from kuber_cron.control.actions.operations import OperatorActions
 
 KEYS = Keys("rq")
 JOBS = 1000
@@ -82,12 +82,12 @@ def main() -> None:
             tiers(directory, server.url) as environment,
         ):
             until(lambda: client.hlen(KEYS.own("cursor")) > JOBS and client.scard("rq:workers"))
-            acts = Acts(Store(client, KEYS), "bench@desk")
+            acts = OperatorActions(Store(client, KEYS), "bench@desk")
 
             def hash_of(run: str, field: str) -> str:
                 return (client.hget(KEYS.run(run), field) or b"").decode()
 
-            def trigger(job: str) -> tuple[Request, str]:
+            def trigger(job: str) -> tuple[ManualRequest, str]:
                 asked = acts.new(action="trigger", job=job)
                 (made,) = acts.ask(asked, signing_key=None, wait=threading.Event().wait)
                 return asked, made.run

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from kuber_cron.worker.execution.launch import Ended, Launch, argv, environment
+from kuber_cron.worker.execution.launch import AttemptResult, Launch, argv, environment
 from kuber_cron.worker.execution.supervisor import Supervisor
 
 COMMANDS = 1_000
@@ -54,7 +54,7 @@ class Runner:
         env = environment(os.environ, {}, job="bench", run_id=name, execution_id=name)
         return Launch(run_id=name, job="bench", execution_id=name, argv=argv(command), env=env)
 
-    def _ended(self, _ended: Ended) -> None:
+    def _ended(self, _ended: AttemptResult) -> None:
         self._left -= 1
         self._free.release()
         if not self._left:

@@ -28,7 +28,7 @@ import redis
 from kuber_cron.common.jobs.job import Job
 from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
 from kuber_cron.common.redis_store.scripts import Keys
-from kuber_cron.scheduler.decisions.run_hash import Builder
+from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
 
 KEYS = Keys("rq")
 LINES = {"y": "yes", "100 bytes": f"yes {'x' * 99}"}
@@ -36,7 +36,7 @@ _number = iter(range(10**9))
 
 
 def push(client: redis.Redis, name: str, command: str) -> str:
-    record = Builder(client, None).record(
+    record = RunHashBuilder(client, None).record(
         Job(id=name, schedule="@every 1s", command=command),
         datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=next(_number)),
         datetime.now(UTC),

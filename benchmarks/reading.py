@@ -22,7 +22,7 @@ from typing import Any
 
 import redis
 
-from kuber_cron.common.records.job_summary import Card
+from kuber_cron.common.records.job_summary import JobSummary
 from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
 from kuber_cron.common.redis_store.scripts import Keys
 from kuber_cron.common.runs.payload import run_id
@@ -121,7 +121,7 @@ def kept(model: Model, now: datetime, jobs: int, decisions: int, runs: int) -> I
         at = last - timedelta(minutes=number % 10)
         minute = at.minute % 10
         schedule = f"{minute}-59/10 * * * *"
-        card = Card(schedule=schedule, timezone="Europe/Berlin", team=TEAMS[number % 4], source=f"jobs.yaml:{number}",
+        card = JobSummary(schedule=schedule, timezone="Europe/Berlin", team=TEAMS[number % 4], source=f"jobs.yaml:{number}",
                     description="what this job is for, in a few words", queue="batch" if number % 5 == 0 else "default")  # fmt: skip
         yield "HSET", KEYS.own("cursor"), name, f"{int(at.timestamp())}|Europe/Berlin|{schedule}"
         yield "HSET", KEYS.own("jobs"), name, card.to_text()

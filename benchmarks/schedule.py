@@ -35,7 +35,7 @@ from kuber_cron.common.clock import SystemClock
 from kuber_cron.common.observability import logging_setup
 from kuber_cron.common.schedule import Schedule
 from kuber_cron.common.schedule import schedule as schedules
-from kuber_cron.scheduler.decisions.catalog import Watcher
+from kuber_cron.scheduler.decisions.catalog import CatalogWatcher
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 END = datetime(2028, 1, 1, tzinfo=UTC)
@@ -269,7 +269,7 @@ def load(folder: str) -> float:
     with Path(os.devnull).open("w") as nowhere:
         logging_setup.configure("json", "warning", nowhere)
         begun = time.perf_counter()
-        loaded = Watcher([folder], clock=SystemClock(), timezone=ZONE).load()
+        loaded = CatalogWatcher([folder], clock=SystemClock(), timezone=ZONE).load()
         spent = time.perf_counter() - begun
     if len(loaded.entries) != MANY:
         raise SystemExit(f"{len(loaded.entries):,} jobs of {MANY:,} were loaded")

@@ -38,7 +38,7 @@ from rq import Queue
 from kuber_cron.common.jobs.job import Job
 from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
 from kuber_cron.common.redis_store.scripts import text
-from kuber_cron.scheduler.decisions.run_hash import Builder
+from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
 
 ROUNDS = 5
 WARM_UP = 50
@@ -53,7 +53,7 @@ Push = Callable[[redis.Redis, str, str, int], tuple[Pipeline, list[str]]]
 
 def of_ours(client: redis.Redis, queue: str, command: str, count: int) -> tuple[Pipeline, list[str]]:
     """A pipeline that queues so many runs, as the deciding script would, and their names."""
-    builder, start, names = Builder(client, None), datetime(2026, 1, 1, tzinfo=UTC), []
+    builder, start, names = RunHashBuilder(client, None), datetime(2026, 1, 1, tzinfo=UTC), []
     pipe = client.pipeline(transaction=False)
     for number in range(count):
         job = Job(id=f"bench-{number % JOBS}", schedule="@every 1s", command=command, queue=queue)

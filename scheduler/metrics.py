@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from kuber_cron.common.observability.job_metrics import OTHER, JobMeasures
+from kuber_cron.common.observability.job_metrics import OTHER, JobMetrics
 from kuber_cron.scheduler.decisions.catalog import Catalog
 from kuber_cron.scheduler.maintenance.redis_observer import Observation
 
@@ -21,7 +21,7 @@ ACTIONS = ("trigger", "backfill", "stop", "retry", "pause", "resume", "release",
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class SchedulerState:
     """What the scheduler knows of itself, replaced as a whole.
 
     Attributes:
@@ -47,13 +47,13 @@ class State:
 
 
 class SchedulerMetrics(Collector):
-    """Exports the newest ``State`` and counts what happens once."""
+    """Exports the newest ``SchedulerState`` and counts what happens once."""
 
-    def __init__(self, registry: CollectorRegistry, measures: JobMeasures) -> None:
-        self._state = State()
+    def __init__(self, registry: CollectorRegistry, measures: JobMetrics) -> None:
+        self._state = SchedulerState()
         self._lock = threading.Lock()
         self._measures = measures
-        self._refresh: Callable[[State], State] = lambda state: state
+        self._refresh: Callable[[SchedulerState], SchedulerState] = lambda state: state
         self.fenced = Counter("cron_fenced", "Batches refused for a larger epoch", registry=registry)
         self.state_lost = Counter(
             "cron_state_lost", "Times that Redis was found to have lost writes", registry=registry
@@ -65,7 +65,7 @@ class SchedulerMetrics(Collector):
         )
         registry.register(self)
 
-    def on_scrape(self, refresh: Callable[[State], State]) -> None:
+    def on_scrape(self, refresh: Callable[[SchedulerState], SchedulerState]) -> None:
         """Let ``refresh`` fill in at each scrape what costs nothing to know (no Redis, no locks held long)."""
         self._refresh = refresh
 
@@ -101,7 +101,7 @@ class SchedulerMetrics(Collector):
         if leads:
             yield from self._leader_metrics(state)
 
-    def _leader_metrics(self, state: State) -> Iterator[Metric]:
+    def _leader_metrics(self, state: SchedulerState) -> Iterator[Metric]:
         entries = state.catalog.entries if state.catalog else {}
         yield self._per_job("cron_job_next_run_timestamp_seconds", "The job's next instant", state.next_runs)
         yield self._per_job(
@@ -118,7 +118,7 @@ class SchedulerMetrics(Collector):
             yield from self._jobs_as_observed(state)
             yield from _redis_as_observed(state)
 
-    def _jobs_as_observed(self, state: State) -> Iterator[Metric]:
+    def _jobs_as_observed(self, state: SchedulerState) -> Iterator[Metric]:
         seen = state.observation
         ended = {job: run.ended_at for job, run in seen.jobs.items() if run.ended_at is not None}
         succeeded = {job: run.success_at for job, run in seen.jobs.items() if run.success_at is not None}
@@ -175,7 +175,7 @@ class SchedulerMetrics(Collector):
         return family
 
 
-def _redis_as_observed(state: State) -> Iterator[Metric]:
+def _redis_as_observed(state: SchedulerState) -> Iterator[Metric]:
     seen = state.observation
     depth = GaugeMetricFamily("cron_queue_depth", "Runs that wait in the queue", labels=["queue"])
     oldest = GaugeMetricFamily(
@@ -213,7 +213,7 @@ def _gauge(name: str, text: str, value: float) -> Metric:
     return family
 
 
-def _collapsed(counts: Mapping[tuple[str, str], int], measures: JobMeasures) -> dict[tuple[str, str], int]:
+def _collapsed(counts: Mapping[tuple[str, str], int], measures: JobMetrics) -> dict[tuple[str, str], int]:
     """The counts by job and word, those of jobs above the limit together."""
     out: dict[tuple[str, str], int] = {}
     for (job, reason), count in counts.items():

@@ -18,10 +18,10 @@ from redis.exceptions import RedisError
 from kuber_cron.common.jobs.job import Job
 from kuber_cron.common.notifications import events
 from kuber_cron.common.notifications.events import Missed, Ping, RunEnded
-from kuber_cron.common.notifications.sender import Messenger
+from kuber_cron.common.notifications.sender import NotificationSender
 from kuber_cron.common.redis_store.scripts import Store, text
 from kuber_cron.common.runs.payload import is_by_hand
-from kuber_cron.scheduler.decisions.planner import Entry
+from kuber_cron.scheduler.decisions.planner import CatalogEntry
 from kuber_cron.scheduler.election.term import Term
 
 log = structlog.get_logger(__name__)
@@ -34,10 +34,10 @@ _QUEUED = frozenset({"queued", "released"})
 _FACTS = ("attempt", "at", "started_at", "worker_name", "stop")
 
 
-class Teller:
+class SchedulerNotifications:
     """Tells what one replica finds while it leads. Without a messenger nothing is told."""
 
-    def __init__(self, messenger: Messenger | None, store: Store) -> None:
+    def __init__(self, messenger: NotificationSender | None, store: Store) -> None:
         self._messenger = messenger
         self._store = store
         self._seen: Mapping[tuple[str, str], int] = {}
@@ -74,7 +74,7 @@ class Teller:
             messenger.ping(Ping(url=job.ping, job=job.id, run=run, sign=sign))
 
     def observed(
-        self, missed: Mapping[tuple[str, str], int], term: Term, entries: Mapping[str, Entry]
+        self, missed: Mapping[tuple[str, str], int], term: Term, entries: Mapping[str, CatalogEntry]
     ) -> None:
         """So many instants have been missed, by job and reason: those that are new are told.
 

@@ -24,25 +24,25 @@ from kuber_cron.common.errors import (
     StateLostError,
     TermOverError,
 )
-from kuber_cron.common.notifications.sender import Messenger
-from kuber_cron.common.observability.job_metrics import JobMeasures
-from kuber_cron.common.redis_store.scripts import Bounds, Keys, Store
-from kuber_cron.scheduler.decisions.catalog import Catalog, Watcher
+from kuber_cron.common.notifications.sender import NotificationSender
+from kuber_cron.common.observability.job_metrics import JobMetrics
+from kuber_cron.common.redis_store.scripts import HistoryLimits, Keys, Store
+from kuber_cron.scheduler.decisions.catalog import Catalog, CatalogWatcher
 from kuber_cron.scheduler.decisions.decider import REMOVAL_SECONDS, SOON_SECONDS, Decider
-from kuber_cron.scheduler.decisions.dispatcher import Dispatcher, Verdict
-from kuber_cron.scheduler.decisions.planner import Entry
-from kuber_cron.scheduler.decisions.run_hash import Builder
-from kuber_cron.scheduler.election.redis_clock import ServerClock
+from kuber_cron.scheduler.decisions.dispatcher import DecisionResult, Dispatcher
+from kuber_cron.scheduler.decisions.planner import CatalogEntry
+from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
+from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Election, Term
 from kuber_cron.scheduler.maintenance import redis_observer
-from kuber_cron.scheduler.maintenance.housekeeping import ROUND_SECONDS, Housekeeper, Tidied
-from kuber_cron.scheduler.maintenance.redis_observer import Observation, Observer
-from kuber_cron.scheduler.maintenance.schedule_gaps import Gaps
-from kuber_cron.scheduler.maintenance.success_deadlines import Expectations
-from kuber_cron.scheduler.manual_runs.request_loop import Inbox, Rights
-from kuber_cron.scheduler.metrics import SchedulerMetrics, State
-from kuber_cron.scheduler.notifications import Teller
-from kuber_cron.scheduler.status.publisher import Bulletin
+from kuber_cron.scheduler.maintenance.housekeeping import ROUND_SECONDS, Housekeeper, MaintenanceEvent
+from kuber_cron.scheduler.maintenance.redis_observer import Observation, RedisObserver
+from kuber_cron.scheduler.maintenance.schedule_gaps import ScheduleGaps
+from kuber_cron.scheduler.maintenance.success_deadlines import SuccessDeadlines
+from kuber_cron.scheduler.manual_runs.request_loop import RequestKeys, RequestLoop
+from kuber_cron.scheduler.metrics import SchedulerMetrics, SchedulerState
+from kuber_cron.scheduler.notifications import SchedulerNotifications
+from kuber_cron.scheduler.status.publisher import StatusPublisher
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +64,7 @@ STALLED_SECONDS = 40.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class SchedulerOptions:
     """What one scheduler needs to know.
 
     Attributes:
@@ -82,7 +82,7 @@ class Options:
     worker_ttl_seconds: float = 15.0
     removal_seconds: float = REMOVAL_SECONDS
     signing_key: bytes | None = None
-    bounds: Bounds = field(default_factory=Bounds)
+    bounds: HistoryLimits = field(default_factory=HistoryLimits)
     accepted_keys: Sequence[bytes] = ()
 
 
@@ -91,16 +91,16 @@ class Scheduler:
 
     def __init__(
         self,
-        options: Options,
+        options: SchedulerOptions,
         *,
         connect: Callable[[], "Redis"],
         election: Election,
-        server_clock: ServerClock,
-        watcher: Watcher,
+        server_clock: RedisClock,
+        watcher: CatalogWatcher,
         clock: Clock,
         metrics: SchedulerMetrics,
-        measures: JobMeasures,
-        messenger: Messenger | None = None,
+        measures: JobMetrics,
+        messenger: NotificationSender | None = None,
     ) -> None:
         """``connect`` gives a client without retries of its own and with short time-outs."""
         self._options = options
@@ -113,7 +113,7 @@ class Scheduler:
         self._server_clock = server_clock
         self._lease = election
         deciding = Store(connect(), options.keys)
-        self._dispatcher = Dispatcher(deciding, Builder(deciding.client, options.signing_key))
+        self._dispatcher = Dispatcher(deciding, RunHashBuilder(deciding.client, options.signing_key))
         self._decider = Decider(
             deciding,
             self._dispatcher,
@@ -126,18 +126,20 @@ class Scheduler:
         self._housekeeper = Housekeeper(
             self._tidy_store, self._server_clock, options.worker_ttl_seconds, options.bounds
         )
-        self._observer = Observer(self._tidy_store)
-        self._teller = Teller(messenger, self._tidy_store)
-        self._inbox = Inbox(
+        self._observer = RedisObserver(self._tidy_store)
+        self._teller = SchedulerNotifications(messenger, self._tidy_store)
+        self._inbox = RequestLoop(
             connect,
             options.keys,
-            Rights(signing_key=options.signing_key, accepted_keys=options.accepted_keys),
+            RequestKeys(signing_key=options.signing_key, accepted_keys=options.accepted_keys),
             clock=server_clock,
             token=election.token,
             catalog=lambda: watcher.current,
             failed=metrics.loop_errors.inc,
         )
-        self._bulletin = Bulletin(self._tidy_store, options.holder, clock=clock, server_now=server_clock.now)
+        self._bulletin = StatusPublisher(
+            self._tidy_store, options.holder, clock=clock, server_now=server_clock.now
+        )
         self._turned_at = clock.elapsed()
         self._is_refused = False  # the last turn of the deciding loop failed by Redis
         self._threads = [_daemon(self._decide_loop), _daemon(self._tidy_loop)]
@@ -246,7 +248,7 @@ class Scheduler:
         token = self._lease.token()
         return token is not None and token.epoch == term.epoch
 
-    def _announce(self, verdict: Verdict, catalog: Catalog) -> None:
+    def _announce(self, verdict: DecisionResult, catalog: Catalog) -> None:
         decision = verdict.decision
         if verdict.word in {"QUEUED", "HELD"}:
             job = catalog.entries[decision.job].job
@@ -278,7 +280,7 @@ class Scheduler:
 
     def _tidy_loop(self) -> None:
         observe_from, observed_in = 0.0, 0
-        gaps, observation, expectations = Gaps(), Observation(), Expectations()
+        gaps, observation, expectations = ScheduleGaps(), Observation(), SuccessDeadlines()
         while not self._stop.wait(ROUND_SECONDS):
             term = self._lease.token()
             self._bulletin.tell(term, self._watcher.current)
@@ -286,7 +288,7 @@ class Scheduler:
                 continue
             if term.epoch != observed_in:
                 observe_from, observed_in = 0.0, term.epoch
-                observation, expectations = Observation(), Expectations()
+                observation, expectations = Observation(), SuccessDeadlines()
                 self._observer.forget()
             try:
                 for tidied in self._housekeeper.round(term):
@@ -309,7 +311,7 @@ class Scheduler:
                 log.exception("a round of housekeeping failed")
                 self._metrics.loop_errors.inc()
 
-    def _observe(self, term: Term, entries: Mapping[str, Entry]) -> Observation | None:
+    def _observe(self, term: Term, entries: Mapping[str, CatalogEntry]) -> Observation | None:
         try:
             seen = self._observer.look(entries)
         except ResponseError as error:
@@ -321,7 +323,7 @@ class Scheduler:
         self._teller.observed(observation.missed, term, entries)
         return observation
 
-    def _tell(self, tidied: Tidied, term: Term) -> None:
+    def _tell(self, tidied: MaintenanceEvent, term: Term) -> None:
         if tidied.what in {"retried", "opened", "served"}:
             log.info(_TIDIED[tidied.what], job=tidied.job, run=tidied.run)
             return
@@ -331,7 +333,7 @@ class Scheduler:
             self._teller.lost(tidied.run, entry.job, term, self._clock.now())
         log.warning(_TIDIED[tidied.what], job=tidied.job, run=tidied.run)
 
-    def _fresh_state(self, state: State) -> State:
+    def _fresh_state(self, state: SchedulerState) -> SchedulerState:
         term = self._lease.token()
         return replace(
             state,

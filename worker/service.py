@@ -25,25 +25,25 @@ from redis.exceptions import RedisError
 
 from kuber_cron import __version__
 from kuber_cron.common.clock import Clock
-from kuber_cron.common.notifications.sender import Messenger
-from kuber_cron.common.observability.job_metrics import JobMeasures
+from kuber_cron.common.notifications.sender import NotificationSender
+from kuber_cron.common.observability.job_metrics import JobMetrics
 from kuber_cron.common.redis_store.scripts import Keys, Store
 from kuber_cron.worker.coordination import rq_registration
 from kuber_cron.worker.coordination.claimer import Claimer, Conditions
-from kuber_cron.worker.coordination.command_listener import Ear
-from kuber_cron.worker.coordination.heartbeat import Pulse
-from kuber_cron.worker.coordination.leftover_cleanup import Clearer
-from kuber_cron.worker.coordination.live_output import Follower
-from kuber_cron.worker.coordination.notifications import Teller
-from kuber_cron.worker.coordination.queue_rotation import Turns
-from kuber_cron.worker.coordination.result_reporter import Recent, Reporter
-from kuber_cron.worker.coordination.run_store import Ledger
+from kuber_cron.worker.coordination.command_listener import CommandListener
+from kuber_cron.worker.coordination.heartbeat import Heartbeat
+from kuber_cron.worker.coordination.leftover_cleanup import LeftoverCleanup
+from kuber_cron.worker.coordination.live_output import LiveOutput
+from kuber_cron.worker.coordination.notifications import WorkerNotifications
+from kuber_cron.worker.coordination.queue_rotation import QueueRotation
+from kuber_cron.worker.coordination.result_reporter import FinishedAttempt, ResultReporter
+from kuber_cron.worker.coordination.run_store import RunStore
 from kuber_cron.worker.coordination.slots import Slots
-from kuber_cron.worker.execution.launch import Ended, Launch, Running
+from kuber_cron.worker.execution.launch import AttemptResult, Launch, RunningCommand
 from kuber_cron.worker.execution.supervisor import Supervisor, no_sinks
 from kuber_cron.worker.metrics import WorkerMetrics
 from kuber_cron.worker.output.capture import Sink
-from kuber_cron.worker.output.log_retention import Retention, Trimmer
+from kuber_cron.worker.output.log_retention import LogRetention, Trimmer
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +52,7 @@ _JOIN_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class WorkerOptions:
     """What one worker needs to know.
 
     Attributes:
@@ -73,7 +73,7 @@ class Options:
     keys_for_signatures: Sequence[bytes] = ()
     user_required: bool = False
     redact: Sequence[str] = ()
-    retention: Retention = field(default_factory=Retention)
+    retention: LogRetention = field(default_factory=LogRetention)
 
 
 class Worker:
@@ -81,21 +81,21 @@ class Worker:
 
     def __init__(
         self,
-        options: Options,
+        options: WorkerOptions,
         *,
         connect: Callable[[str], "Redis"],
         clock: Clock,
         metrics: WorkerMetrics,
-        measures: JobMeasures,
+        measures: JobMetrics,
         sinks: Callable[[Launch], Sequence[Sink]] = no_sinks,
         rng: random.Random | None = None,
-        messenger: Messenger | None = None,
+        messenger: NotificationSender | None = None,
     ) -> None:
         """``connect`` takes a purpose: ``claiming``, ``general`` or ``rq`` (spec: reliability.md §4, §6)."""
         self._options = options
         self._clock = clock
         self.name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
-        turns = Turns(options.queues)
+        turns = QueueRotation(options.queues)
         self._queues = turns.queues
         self._ends = self._ledger(connect("deciding"))
         self._beats = self._ledger(connect("deciding"))
@@ -110,8 +110,8 @@ class Worker:
         self._reported = threading.Event()
         self._done = threading.Event()
         self._slots = Slots(options.slots)
-        teller = Teller(messenger, self._ends, worker=self.name)
-        self._reporter = Reporter(
+        teller = WorkerNotifications(messenger, self._ends, worker=self.name)
+        self._reporter = ResultReporter(
             self._ends,
             worker=self.name,
             slots=self._slots,
@@ -128,7 +128,7 @@ class Worker:
         self._trimmer = Trimmer(
             options.retention, options.log_dir, clock=clock, metrics=metrics, in_use=self._files_in_use
         )
-        self._follower = Follower(
+        self._follower = LiveOutput(
             connect("general"),
             options.keys,
             running=self._supervisor.running,
@@ -156,7 +156,7 @@ class Worker:
             started=teller.started,
             ended=self._reporter.tell,
         )
-        self._pulse = Pulse(
+        self._pulse = Heartbeat(
             self._beats,
             self._slots,
             clock=clock,
@@ -165,14 +165,16 @@ class Worker:
             tell_rq=self._tell_rq,
             metrics=metrics,
         )
-        self._clearer = Clearer(self._beats, clock=clock, ttl_seconds=options.ttl_seconds, metrics=metrics)
-        self._ear = Ear(connect("general"), self._registration.channel, self._obey)
+        self._clearer = LeftoverCleanup(
+            self._beats, clock=clock, ttl_seconds=options.ttl_seconds, metrics=metrics
+        )
+        self._ear = CommandListener(connect("general"), self._registration.channel, self._obey)
         self._threads: dict[str, threading.Thread] = {}
         metrics.busy_from(lambda: len(self._slots))
         measures.expect_starts_from(self._queues)
 
-    def _ledger(self, client: "Redis") -> Ledger:
-        return Ledger(
+    def _ledger(self, client: "Redis") -> RunStore:
+        return RunStore(
             Store(client, self._options.keys), worker=self.name, ttl_seconds=self._options.ttl_seconds
         )
 
@@ -228,11 +230,11 @@ class Worker:
             self._threads[name].join(_JOIN_SECONDS)
         return True
 
-    def running(self) -> list[Running]:
+    def running(self) -> list[RunningCommand]:
         """The commands that run now."""
         return self._supervisor.running()
 
-    def recent(self) -> list[Recent]:
+    def recent(self) -> list[FinishedAttempt]:
         """The attempts that ended last, newest first."""
         return self._reporter.recent()
 
@@ -253,7 +255,7 @@ class Worker:
         say = log.debug if held is not None and held.is_quiet else log.info
         say("run started", job=launch.job, run=launch.run_id, attempt=launch.attempt, pid=pid)
 
-    def _on_ended(self, ended: Ended) -> None:
+    def _on_ended(self, ended: AttemptResult) -> None:
         """As above."""
         self._trimmer.ended(ended.captured)
         self._reporter.tell(ended)
@@ -278,7 +280,7 @@ class Worker:
             draining=self._draining.is_set(),
         )
 
-    def _obey(self, asked: rq_registration.Command) -> None:
+    def _obey(self, asked: rq_registration.WorkerCommand) -> None:
         if asked.word == "shutdown":
             self.drain(self._options.ttl_seconds)
             return

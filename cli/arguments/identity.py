@@ -16,7 +16,7 @@ from kuber_cron.common.errors import KuberCronError, SettingsError
 
 if TYPE_CHECKING:
     from kuber_cron.common.redis_store.scripts import Store
-    from kuber_cron.control.actions.operations import Acts
+    from kuber_cron.control.actions.operations import OperatorActions
 
 _LONGEST = 120
 
@@ -37,12 +37,12 @@ def who() -> str:
 
 
 @contextmanager
-def acting(redis_url: str | None) -> "Iterator[tuple[Store, Acts]]":
+def acting(redis_url: str | None) -> "Iterator[tuple[Store, OperatorActions]]":
     """Yield the installation's Redis, and what this person may do there."""
     with redis_target.store(redis_target.place(redis_url)) as store:
-        from kuber_cron.control.actions.operations import Acts
+        from kuber_cron.control.actions.operations import OperatorActions
 
-        yield store, Acts(store, who())
+        yield store, OperatorActions(store, who())
 
 
 def signing_key() -> bytes | None:

@@ -16,7 +16,7 @@ _HINT = "write 2026-03-29T01:00:00Z, or a local time of the job's zone: 2026-03-
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class InstantReading:
     """What an instant's text means in a zone.
 
     Attributes:
@@ -29,7 +29,7 @@ class Reading:
     note: str | None = None
 
 
-def parse(text: str, zone: ZoneInfo) -> Reading:
+def parse(text: str, zone: ZoneInfo) -> InstantReading:
     """Return what `text` means; without an offset it is local time in `zone`. A date alone is its midnight.
 
     Raises:
@@ -42,7 +42,7 @@ def parse(text: str, zone: ZoneInfo) -> Reading:
     if not 1 < instant.year < 9999:
         raise UsageError(f'"{text}" lies outside the years 2 to 9998', hint=_HINT)
     if instant.tzinfo is not None:
-        return Reading(instants=(instant.astimezone(UTC),))
+        return InstantReading(instants=(instant.astimezone(UTC),))
     return _local(instant, zone)
 
 
@@ -59,17 +59,17 @@ def of_day(text: str, now: datetime, zone: ZoneInfo) -> str:
     return f"{day.isoformat()}T{hour:02d}:{minute:02d}:{second:02d}"
 
 
-def _local(naive: datetime, zone: ZoneInfo) -> Reading:
+def _local(naive: datetime, zone: ZoneInfo) -> InstantReading:
     first, second = (naive.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
     if first == second:
-        return Reading(instants=(first,))
+        return InstantReading(instants=(first,))
     place = f"{naive.isoformat(' ')} in {zone.key}"
     if first < second:
         both = f"{iso(first)} and {iso(second)}"
-        return Reading(instants=(first, second), note=f"{place} happens twice: {both}")
+        return InstantReading(instants=(first, second), note=f"{place} happens twice: {both}")
     jump = _jump(second, first, zone)
     moved = f"{(jump - _SECOND).astimezone(zone):%H:%M:%S} is followed by {jump.astimezone(zone):%H:%M:%S}"
-    return Reading(instants=(jump - _SECOND,), note=f"{place} does not exist: {moved}")
+    return InstantReading(instants=(jump - _SECOND,), note=f"{place} does not exist: {moved}")
 
 
 _SECOND = timedelta(seconds=1)

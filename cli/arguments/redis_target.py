@@ -27,7 +27,7 @@ _INSTANCE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class RedisTarget:
     """Where an installation's Redis and log files are. ``is_local``: that of ``kuber-cron run`` here."""
 
     url: str
@@ -38,7 +38,7 @@ class Place:
     is_local: bool = False
 
 
-def place(redis_url: str | None = None, environ: Mapping[str, str] | None = None) -> Place:
+def place(redis_url: str | None = None, environ: Mapping[str, str] | None = None) -> RedisTarget:
     """Where to look: the flag, else ``KUBER_CRON_REDIS_URL``, else the Redis of ``kuber-cron run`` in this directory.
 
     Raises:
@@ -67,7 +67,7 @@ def place(redis_url: str | None = None, environ: Mapping[str, str] | None = None
     log_dir = given("LOG_DIR")
     password_file = given("REDIS_PASSWORD_FILE")
     ca_file = given("REDIS_CA_FILE")
-    return Place(
+    return RedisTarget(
         url=url,
         password_file=Path(password_file) if password_file and not is_local else None,
         ca_file=Path(ca_file) if ca_file else None,
@@ -78,7 +78,7 @@ def place(redis_url: str | None = None, environ: Mapping[str, str] | None = None
 
 
 @contextmanager
-def store(where: Place, purpose: "Purpose" = "looking") -> "Iterator[Store]":
+def store(where: RedisTarget, purpose: "Purpose" = "looking") -> "Iterator[Store]":
     """The installation's keys on a connection of our own; what Redis refuses leaves the block as one of our errors.
 
     Raises:

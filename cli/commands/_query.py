@@ -10,7 +10,7 @@ import typer
 
 from kuber_cron.cli.arguments import completions, redis_target
 from kuber_cron.cli.terminal import errors, output
-from kuber_cron.cli.terminal.table import Paper
+from kuber_cron.cli.terminal.table import Terminal
 from kuber_cron.common.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ RunArgument = Annotated[
 
 def answer(
     fetch: "Callable[[Store], T]",
-    render: Callable[[T, Paper], Sequence[str]],
+    render: Callable[[T, Terminal], Sequence[str]],
     *,
     redis_url: str | None,
     format_: output.Format,
@@ -61,7 +61,7 @@ def answer(
 def _watch(
     store: "Store",
     fetch: "Callable[[Store], T]",
-    render: Callable[[T, Paper], Sequence[str]],
+    render: Callable[[T, Terminal], Sequence[str]],
     *,
     absolute: bool,
 ) -> NoReturn:
@@ -69,7 +69,7 @@ def _watch(
     from kuber_cron.common.observability import redaction
     from kuber_cron.common.redis_store import connections
 
-    def draw(paper: Paper) -> Sequence[str]:
+    def draw(paper: Terminal) -> Sequence[str]:
         with connections.translated(store.client):
             return render(fetch(store), paper)
 
@@ -92,7 +92,7 @@ def _without_collecting() -> Iterator[None]:
 
 def write(
     seen: Any,
-    render: Callable[[Any, Paper], Sequence[str]],
+    render: Callable[[Any, Terminal], Sequence[str]],
     *,
     format_: output.Format,
     absolute: bool = False,
@@ -103,5 +103,5 @@ def write(
 
         output.write_document(documents.document(seen))
         return
-    lines = render(seen, Paper.of(sys.stdout, absolute=absolute))
+    lines = render(seen, Terminal.of(sys.stdout, absolute=absolute))
     sys.stdout.write("".join(f"{line}\n" for line in lines))

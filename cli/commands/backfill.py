@@ -18,8 +18,8 @@ from kuber_cron.cli.terminal import errors, output
 from kuber_cron.common.errors import UsageError
 
 if TYPE_CHECKING:
-    from kuber_cron.control.actions.operations import Acts
-    from kuber_cron.control.actions.results import Made
+    from kuber_cron.control.actions.operations import OperatorActions
+    from kuber_cron.control.actions.results import CreatedRun
 
 _USUAL, _MOST = 100, 1000  # the second is request.MOST_RUNS, which would be imported for --help
 _SECONDS = 10.0
@@ -113,7 +113,7 @@ def span(first: str, end: str, zone: ZoneInfo) -> tuple[datetime, datetime]:
 class _Asking:
     """The same question, first what would be made and then to make it."""
 
-    acts: "Acts"
+    acts: "OperatorActions"
     job: str
     first: datetime
     end: datetime
@@ -122,7 +122,7 @@ class _Asking:
     seconds: float
     key: bytes | None
 
-    def __call__(self, *, dry: bool) -> "list[Made]":
+    def __call__(self, *, dry: bool) -> "list[CreatedRun]":
         asked = self.acts.new(
             action="backfill",
             job=self.job,
@@ -136,13 +136,13 @@ class _Asking:
         return self.acts.ask(asked, signing_key=self.key, wait=threading.Event().wait)
 
 
-def _ends(made: "Sequence[Made]") -> str:
+def _ends(made: "Sequence[CreatedRun]") -> str:
     """Return the first and the last instant of these."""
     ends = [instants.iso(each.scheduled_at) for each in (made[0], made[-1]) if each.scheduled_at is not None]
     return " to ".join(dict.fromkeys(ends))
 
 
-def _show(made: "Sequence[Made]", zone: ZoneInfo) -> None:
+def _show(made: "Sequence[CreatedRun]", zone: ZoneInfo) -> None:
     if len(made) > _SHOWN:
         counts = Counter(trigger.words_of(each) for each in made)
         output.write_table(["RUNS", "VERDICT"], [[str(count), words] for words, count in counts.items()])

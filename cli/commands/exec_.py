@@ -31,7 +31,7 @@ from kuber_cron.common.errors import UsageError
 from kuber_cron.common.jobs.job import Job
 
 if TYPE_CHECKING:
-    from kuber_cron.worker.execution.launch import Ended, Launch
+    from kuber_cron.worker.execution.launch import AttemptResult, Launch
     from kuber_cron.worker.execution.supervisor import Supervisor
     from kuber_cron.worker.output.excerpt import Stream
 
@@ -128,7 +128,7 @@ def launch_of(job: Job, extra: dict[str, str], base: Mapping[str, str], now: dat
     )
 
 
-class Terminal:
+class ForegroundTerminal:
     """A sink that passes output on as it comes, each stream to its descriptor.
 
     It blocks where the reader is slow, which slows the command down as a pipe between the two would; the time
@@ -153,21 +153,21 @@ class Terminal:
         """Nothing: the descriptors are the process's own."""
 
 
-def _run(launch: "Launch", descriptors: "dict[Stream, int]") -> "tuple[Ended, signal.Signals | None]":
+def _run(launch: "Launch", descriptors: "dict[Stream, int]") -> "tuple[AttemptResult, signal.Signals | None]":
     """Run it to its end; return that, and the signal that asked for it (SIGPIPE for a broken pipe), if any."""
     from kuber_cron.common.observability import logging_setup
-    from kuber_cron.worker.execution.launch import Ended
+    from kuber_cron.worker.execution.launch import AttemptResult
     from kuber_cron.worker.execution.supervisor import Supervisor
 
     logging_setup.configure("text", "error", sys.stderr)
     clock, asked_at = SystemClock(), 0.0
     asked: signal.Signals | None = None
-    with Events[Ended | Literal["reader gone"]]() as events:
-        terminal = Terminal(descriptors, lambda: events.put("reader gone"))
+    with Events[AttemptResult | Literal["reader gone"]]() as events:
+        terminal = ForegroundTerminal(descriptors, lambda: events.put("reader gone"))
         supervisor = Supervisor(on_started=_ignore, on_ended=events.put, sinks=lambda _: [terminal])
         with _in_a_thread(supervisor):
             supervisor.start(launch)
-            while not isinstance(event := events.get(), Ended):
+            while not isinstance(event := events.get(), AttemptResult):
                 if event == "reader gone":
                     asked = asked or signal.SIGPIPE
                     supervisor.stop(launch.execution_id, "stopped")
@@ -195,7 +195,7 @@ def _ignore(_launch: "Launch", _pid: int) -> None:
     """Its output says that it runs."""
 
 
-def exit_status(ended: "Ended", asked: signal.Signals | None = None) -> int:
+def exit_status(ended: "AttemptResult", asked: signal.Signals | None = None) -> int:
     """Return what a shell would say: the command's code, 128 and the signal, 124 after its time limit.
 
     Where a signal to us (or a reader that went away) was what ended it, that signal's number counts.
@@ -210,18 +210,18 @@ def exit_status(ended: "Ended", asked: signal.Signals | None = None) -> int:
     return errors.PROBLEM if outcome.exit_code is None else outcome.exit_code
 
 
-def verdict(job: Job, ended: "Ended") -> str:
+def verdict(job: Job, ended: "AttemptResult") -> str:
     """Return a sentence on how the run ended, and on what a worker would have done next."""
     from kuber_cron.common.runs import retry_policy
 
     outcome = ended.outcome
-    policy = dataclasses.replace(retry_policy.Policy.of(job), retry_jitter=0.0)
+    policy = dataclasses.replace(retry_policy.RetryPolicy.of(job), retry_jitter=0.0)
     rng = random.Random(0)  # noqa: S311 -- without jitter it decides nothing
     decision = retry_policy.decide(
-        policy, outcome.kind, exit_code=outcome.exit_code, spent=retry_policy.Spent(), rng=rng
+        policy, outcome.kind, exit_code=outcome.exit_code, spent=retry_policy.SpentBudgets(), rng=rng
     )
     how = f"{job.id}: {outcome} after {time_format.duration(ended.elapsed_seconds)}"
-    if isinstance(decision, retry_policy.Again):
+    if isinstance(decision, retry_policy.Retry):
         wait = time_format.duration(decision.delay_seconds)
         return f"{how}; a worker would try it again in about {wait} (retry 1 of {job.retries})"
     if isinstance(decision, retry_policy.Requeue):
@@ -229,7 +229,7 @@ def verdict(job: Job, ended: "Ended") -> str:
     return how if outcome.is_success else f"{how}; a worker would not try it again"
 
 
-def _document(ended: "Ended", sentence: str, status: int) -> dict[str, Any]:
+def _document(ended: "AttemptResult", sentence: str, status: int) -> dict[str, Any]:
     outcome = ended.outcome
     return {
         "version": 1,

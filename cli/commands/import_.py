@@ -18,20 +18,20 @@ from kuber_cron.cli.terminal import output
 from kuber_cron.common.errors import KuberCronError, ScheduleError, UsageError
 
 if TYPE_CHECKING:
-    from kuber_cron.common.formats.cronjob.importer import Report
+    from kuber_cron.common.formats.cronjob.importer import ImportResult
 
 _STDIN = "-"
 _SUFFIXES = (".yaml", ".yml", ".json")
 
 
-class Form(StrEnum):
+class FormOption(StrEnum):
     """What CronJobs can become."""
 
     YAML = "yaml"
     CRONTAB = "crontab"
 
 
-class QueueBy(StrEnum):
+class QueueByOption(StrEnum):
     """What gives a job its queue."""
 
     NONE = "none"
@@ -53,15 +53,15 @@ def import_(
         ),
     ],
     *,
-    to: Annotated[Form, typer.Option("--to", help="The form to write.")] = Form.YAML,
+    to: Annotated[FormOption, typer.Option("--to", help="The form to write.")] = FormOption.YAML,
     out: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Where to; default: stdout.", show_default=False),
     ] = None,
     queue_by: Annotated[
-        QueueBy,
+        QueueByOption,
         typer.Option("--queue-by", help="Give jobs of one image, or namespace, a queue of their own."),
-    ] = QueueBy.NONE,
+    ] = QueueByOption.NONE,
     timezone: Annotated[
         str,
         typer.Option(
@@ -97,12 +97,12 @@ def import_(
     """Write the jobs that Kubernetes CronJobs become, and say on standard error what differs, line by line."""
     from kuber_cron.common.formats.cronjob import importer, pod_reader
 
-    wishes = importer.Wishes(
+    wishes = importer.ImportOptions(
         form=to.value,
         timezone=_zone(timezone),
         queue_by=queue_by.value,
         with_namespace=with_namespace,
-        choices=pod_reader.Choices(
+        choices=pod_reader.ContainerChoice(
             containers=frozenset(container or ()), entrypoints=dict(map(_entrypoint, entrypoint or ()))
         ),
     )
@@ -159,11 +159,13 @@ def _contents(manifests: Sequence[str], *, recursive: bool) -> Iterator[tuple[st
             yield from loader.contents([each], suffixes=_SUFFIXES, recursive=recursive)
 
 
-def _errors(report: "Report") -> int:
+def _errors(report: "ImportResult") -> int:
     return sum(each.severity == "error" for each in report.diagnostics)
 
 
-def _document(report: "Report", names: Sequence[str], to: Form, out: Path | None) -> dict[str, Any]:
+def _document(
+    report: "ImportResult", names: Sequence[str], to: FormOption, out: Path | None
+) -> dict[str, Any]:
     """Return what was done as JSON shows it; the text itself only where it went to no file."""
     errors = _errors(report)
     return {
@@ -185,7 +187,7 @@ def _document(report: "Report", names: Sequence[str], to: Form, out: Path | None
     }
 
 
-def _show(report: "Report") -> None:
+def _show(report: "ImportResult") -> None:
     from kuber_cron.common.formats.cronjob.difference_codes import DIFFERENCES
 
     _show_diagnostics(report)
@@ -211,7 +213,7 @@ def _show(report: "Report") -> None:
     )
 
 
-def _show_diagnostics(report: "Report") -> None:
+def _show_diagnostics(report: "ImportResult") -> None:
     """Stderr holds each: an error with its line and what to do, a warning on one line."""
     from kuber_cron.common.diagnostics import render
 

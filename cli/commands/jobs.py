@@ -11,7 +11,7 @@ from kuber_cron.cli.arguments import completions
 from kuber_cron.cli.command import Command
 from kuber_cron.cli.commands import _query
 from kuber_cron.cli.terminal import errors, output
-from kuber_cron.cli.terminal.table import Column, Paper, Style, style_of
+from kuber_cron.cli.terminal.table import Column, Style, Terminal, style_of
 from kuber_cron.common import time_format
 from kuber_cron.common.errors import UnknownJobError
 
@@ -93,7 +93,7 @@ _COLUMNS = (
 )
 
 
-def render(seen: "JobsView", paper: Paper) -> list[str]:
+def render(seen: "JobsView", paper: Terminal) -> list[str]:
     """Return the jobs as a table; columns that say nothing of any of them are left out."""
     if not seen.jobs:
         errors.complain("no jobs")
@@ -103,7 +103,7 @@ def render(seen: "JobsView", paper: Paper) -> list[str]:
     return paper.table([_COLUMNS[i] for i in used], [[row[i] or "-" for i in used] for row in rows])
 
 
-def _row(job: "JobState", seen: "JobsView", paper: Paper) -> list[str]:
+def _row(job: "JobState", seen: "JobsView", paper: Terminal) -> list[str]:
     return [
         job.job,
         job.schedule,
@@ -117,7 +117,7 @@ def _row(job: "JobState", seen: "JobsView", paper: Paper) -> list[str]:
     ]
 
 
-def _next(job: "JobState", seen: "JobsView", paper: Paper) -> str:
+def _next(job: "JobState", seen: "JobsView", paper: Terminal) -> str:
     if job.is_paused:
         return (
             "paused"

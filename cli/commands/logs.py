@@ -15,7 +15,7 @@ from kuber_cron.cli.terminal import errors, output
 from kuber_cron.common.errors import KuberCronError, UsageError
 
 if TYPE_CHECKING:
-    from kuber_cron.common.records.attempt import Attempt
+    from kuber_cron.common.records.attempt import AttemptRecord
     from kuber_cron.common.redis_store.scripts import Store
     from kuber_cron.control.queries.results import LogView, RunView
 
@@ -86,7 +86,7 @@ def _beginning(seen: "RunView") -> list[str]:
     return [] if seen.run.state == "running" else [f"{seen.run.run} is {run_table.state(seen.run, seen.now)}"]
 
 
-def _chosen(seen: "RunView", number: int | None) -> "Attempt":
+def _chosen(seen: "RunView", number: int | None) -> "AttemptRecord":
     known = {each.attempt: each for each in seen.attempts}
     if not known:
         raise NoSuchAttemptError(
@@ -103,7 +103,7 @@ def _chosen(seen: "RunView", number: int | None) -> "Attempt":
     return known[number]
 
 
-def _read(chosen: "Attempt", seen: "RunView", log_dir: Path) -> "LogView":
+def _read(chosen: "AttemptRecord", seen: "RunView", log_dir: Path) -> "LogView":
     from kuber_cron.control.queries.results import LogView
     from kuber_cron.worker.output.excerpt import Excerpt
 
@@ -125,7 +125,7 @@ def _read(chosen: "Attempt", seen: "RunView", log_dir: Path) -> "LogView":
     )
 
 
-def _file(chosen: "Attempt", seen: "RunView", log_dir: Path) -> str | None:
+def _file(chosen: "AttemptRecord", seen: "RunView", log_dir: Path) -> str | None:
     """Return what the attempt's log file holds, None where it cannot be read here, or has been trimmed."""
     from kuber_cron.worker.output import log_file
 

@@ -6,7 +6,7 @@ from kuber_cron.cli import options
 from kuber_cron.cli.command import Command
 from kuber_cron.cli.commands import _query
 from kuber_cron.cli.terminal import errors, output
-from kuber_cron.cli.terminal.table import Column, Paper, style_of
+from kuber_cron.cli.terminal.table import Column, Terminal, style_of
 
 if TYPE_CHECKING:
     from kuber_cron.common.redis_store.scripts import Store
@@ -34,7 +34,7 @@ def _queues(store: "Store") -> "QueuesView":
     return QueuesView(now=processes.now(store), queues=tuple(found))
 
 
-def render_queues(seen: "QueuesView", paper: Paper) -> list[str]:
+def render_queues(seen: "QueuesView", paper: Terminal) -> list[str]:
     """Return the queues as a table."""
     if not seen.queues:
         errors.complain("no queues")
@@ -92,7 +92,7 @@ def _workers(store: "Store") -> "WorkersView":
     )
 
 
-def render_workers(seen: "WorkersView", paper: Paper) -> list[str]:
+def render_workers(seen: "WorkersView", paper: Terminal) -> list[str]:
     """Return the workers as a table, and what is amiss with them."""
     if not seen.workers:
         errors.complain("no workers")

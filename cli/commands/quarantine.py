@@ -11,7 +11,7 @@ from kuber_cron.cli.arguments import completions, job_files
 from kuber_cron.cli.command import Command
 from kuber_cron.cli.commands import _query, releasing
 from kuber_cron.cli.terminal import errors, output, run_table
-from kuber_cron.cli.terminal.table import Column, Paper
+from kuber_cron.cli.terminal.table import Column, Terminal
 from kuber_cron.common.errors import UnknownRunError, UsageError
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _one(run: str) -> "Callable[[Store], QuarantineView]":
     return fetch
 
 
-def _table(seen: "QuarantineView", paper: Paper) -> list[str]:
+def _table(seen: "QuarantineView", paper: Terminal) -> list[str]:
     if not seen.runs:
         errors.complain("nothing is in quarantine")
         return []
@@ -120,7 +120,7 @@ def _table(seen: "QuarantineView", paper: Paper) -> list[str]:
     return paper.table(columns, rows)
 
 
-def _sheet(seen: "QuarantineView", paper: Paper) -> list[str]:
+def _sheet(seen: "QuarantineView", paper: Terminal) -> list[str]:
     each = seen.runs[0]
     return paper.pairs(
         [

@@ -11,12 +11,12 @@ from kuber_cron.cli.arguments import completions, instants
 from kuber_cron.cli.command import Command
 from kuber_cron.cli.commands import _query
 from kuber_cron.cli.terminal import errors, output, run_table
-from kuber_cron.cli.terminal.table import Paper
+from kuber_cron.cli.terminal.table import Terminal
 
 if TYPE_CHECKING:
     from kuber_cron.common.redis_store.scripts import Store
     from kuber_cron.control.queries.results import RunsView
-    from kuber_cron.control.queries.runs import Kind
+    from kuber_cron.control.queries.runs import RunKind
 
 _MOST = 10_000
 
@@ -56,7 +56,7 @@ def runs(
     format_: options.FormatOption = output.Format.TABLE,
 ) -> int:
     """Show runs, those that have not ended first, then the newest ends. Several kinds may be asked for at once."""
-    asked: dict[Kind, bool] = {
+    asked: dict[RunKind, bool] = {
         "running": running,
         "queued": queued,
         "waiting": waiting,
@@ -92,7 +92,7 @@ def _since(text: str, now: datetime) -> datetime:
         return instants.parse(text, ZoneInfo("UTC")).instants[0]
 
 
-def render(seen: "RunsView", paper: Paper) -> list[str]:
+def render(seen: "RunsView", paper: Terminal) -> list[str]:
     """Return the runs as a table."""
     if not seen.runs:
         errors.complain("no runs")

@@ -7,11 +7,11 @@ from kuber_cron.cli import options
 from kuber_cron.cli.command import Command
 from kuber_cron.cli.commands import _query
 from kuber_cron.cli.terminal import output, run_table
-from kuber_cron.cli.terminal.table import Column, Paper, style_of
+from kuber_cron.cli.terminal.table import Column, Terminal, style_of
 from kuber_cron.common import time_format
 
 if TYPE_CHECKING:
-    from kuber_cron.common.records.attempt import Attempt
+    from kuber_cron.common.records.attempt import AttemptRecord
     from kuber_cron.common.redis_store.scripts import Store
     from kuber_cron.control.queries.results import RunView
 
@@ -62,7 +62,7 @@ def view(store: "Store", word: str, *, started: bool = False) -> "RunView":
     )
 
 
-def render(seen: "RunView", paper: Paper) -> list[str]:
+def render(seen: "RunView", paper: Terminal) -> list[str]:
     """Return the run as a sheet."""
     run, now = seen.run, seen.now
     state = run_table.state(run, now)
@@ -92,7 +92,7 @@ def render(seen: "RunView", paper: Paper) -> list[str]:
     return lines
 
 
-def _instant(seen: "RunView", paper: Paper) -> str:
+def _instant(seen: "RunView", paper: Terminal) -> str:
     at = seen.run.scheduled_at
     if at is None:
         return ""
@@ -137,11 +137,11 @@ _COLUMNS = (
 )
 
 
-def _attempts(seen: "RunView", paper: Paper) -> list[str]:
+def _attempts(seen: "RunView", paper: Terminal) -> list[str]:
     return paper.table(_COLUMNS, [_row(each, seen, paper) for each in seen.attempts])
 
 
-def _row(each: "Attempt", seen: "RunView", paper: Paper) -> list[str]:
+def _row(each: "AttemptRecord", seen: "RunView", paper: Terminal) -> list[str]:
     seconds = each.seconds
     if each.outcome is None and each.started_at is not None:
         seconds = (seen.now - each.started_at).total_seconds()
@@ -159,7 +159,7 @@ def _row(each: "Attempt", seen: "RunView", paper: Paper) -> list[str]:
     ]
 
 
-def outcome_of(each: "Attempt") -> str:
+def outcome_of(each: "AttemptRecord") -> str:
     """Return how the attempt ended, its exit code or signal with it."""
     if each.outcome is None:
         return "running"
@@ -180,7 +180,7 @@ def size(count: int) -> str:
     return f"{count / 1e9:.1f} GB"
 
 
-def _output(each: "Attempt", paper: Paper, run: str) -> list[str]:
+def _output(each: "AttemptRecord", paper: Terminal, run: str) -> list[str]:
     told = [*([each.reason] if each.reason else []), *each.warnings]
     lines = [paper.styled(output.printable(sentence), "wait") for sentence in told]
     text = (each.head if not each.tail else each.tail).splitlines()
@@ -197,7 +197,7 @@ def _output(each: "Attempt", paper: Paper, run: str) -> list[str]:
 _DECISIONS = (Column("DECIDED"), Column("DECISION", style=style_of), Column("REASON"), Column("BY", rank=1))
 
 
-def _decisions(seen: "RunView", paper: Paper) -> list[str]:
+def _decisions(seen: "RunView", paper: Terminal) -> list[str]:
     rows = [
         [
             paper.moment(each.decided_at, seen.now),

@@ -7,11 +7,11 @@ from kuber_cron.cli import options
 from kuber_cron.cli.command import Command
 from kuber_cron.cli.commands import _query
 from kuber_cron.cli.terminal import output, run_table
-from kuber_cron.cli.terminal.table import Paper
+from kuber_cron.cli.terminal.table import Terminal
 from kuber_cron.common import time_format
 
 if TYPE_CHECKING:
-    from kuber_cron.common.records.processes import Scheduler
+    from kuber_cron.common.records.processes import SchedulerInfo
     from kuber_cron.common.redis_store.scripts import Store
     from kuber_cron.control.queries.results import StatusView
 
@@ -33,7 +33,7 @@ def _fetch(store: "Store") -> "StatusView":
     return look_status.status(store)
 
 
-def render(seen: "StatusView", paper: Paper) -> list[str]:
+def render(seen: "StatusView", paper: Terminal) -> list[str]:
     """Return the picture of an installation."""
     lines = paper.pairs(
         [
@@ -62,7 +62,7 @@ def _leader(seen: "StatusView") -> str:
     return f"{leader.holder}, epoch {leader.epoch}, elected by {how}"
 
 
-def _scheduler(each: "Scheduler", seen: "StatusView", paper: Paper) -> str:
+def _scheduler(each: "SchedulerInfo", seen: "StatusView", paper: Terminal) -> str:
     role = "leads" if each.epoch is not None and each.epoch == seen.leader.epoch else "standby"
     if not each.is_alive(seen.now):
         role = f"last heard of {paper.moment(each.seen_at, seen.now)}"

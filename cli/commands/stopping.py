@@ -12,7 +12,7 @@ from kuber_cron.common.errors import KuberCronError, UsageError
 
 if TYPE_CHECKING:
     from kuber_cron.common.redis_store.scripts import Store
-    from kuber_cron.control.actions.operations import Done
+    from kuber_cron.control.actions.operations import ScriptReply
     from kuber_cron.control.actions.results import Stopped
 
 _MOST = 10_000  # runs of a job that one command stops
@@ -114,7 +114,7 @@ def _stop_all(job: str, *, yes: bool, redis_url: str | None, as_json: bool) -> i
     return errors.OK
 
 
-def _stopped(run: str, done: "Done") -> "Stopped":
+def _stopped(run: str, done: "ScriptReply") -> "Stopped":
     from kuber_cron.control.actions.results import Stopped
 
     match done.word, done.details:
@@ -130,7 +130,7 @@ def _stopped(run: str, done: "Done") -> "Stopped":
             raise refused(run, done)
 
 
-def refused(run: str, done: "Done") -> KuberCronError:
+def refused(run: str, done: "ScriptReply") -> KuberCronError:
     """Return why nothing can be done with the run."""
     from kuber_cron.common.errors import UnknownRunError
 
@@ -206,7 +206,7 @@ def retry(
 QUEUED = {"queued": "queued again", "held": "held, until other runs of its job have ended"}
 
 
-def queued(run: str, done: "Done") -> "Literal['queued', 'held']":
+def queued(run: str, done: "ScriptReply") -> "Literal['queued', 'held']":
     """Return ``queued`` or ``held``.
 
     Raises:

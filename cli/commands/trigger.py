@@ -13,7 +13,7 @@ from kuber_cron.cli.terminal import errors, output
 
 if TYPE_CHECKING:
     from kuber_cron.common.redis_store.scripts import Store
-    from kuber_cron.control.actions.results import End, Made
+    from kuber_cron.control.actions.results import CreatedRun, RunResult
 
 _SECONDS = 10.0  # acting.ANSWER_SECONDS, which would be imported for --help
 
@@ -70,7 +70,7 @@ def trigger(
     return status
 
 
-def refuse(made: "Made") -> None:
+def refuse(made: "CreatedRun") -> None:
     """Return if the run is made, or was left out with a reason that is no error.
 
     Raises:
@@ -105,12 +105,12 @@ _WORDS = {
 }
 
 
-def words_of(made: "Made") -> str:
+def words_of(made: "CreatedRun") -> str:
     """Return a verdict for people."""
     return _WORDS.get(made.verdict) or f"{made.verdict}: {made.reason}"
 
 
-def say(made: "Sequence[Made]", *, to_stderr: bool) -> None:
+def say(made: "Sequence[CreatedRun]", *, to_stderr: bool) -> None:
     """Each run, and what became of it, on a line of its own."""
     lines = [f"{each.run}: {words_of(each)}" for each in made]
     if to_stderr:
@@ -119,7 +119,7 @@ def say(made: "Sequence[Made]", *, to_stderr: bool) -> None:
         output.write_lines(lines)
 
 
-def _awaited(store: "Store", made: "Sequence[Made]", *, as_json: bool) -> "list[End]":
+def _awaited(store: "Store", made: "Sequence[CreatedRun]", *, as_json: bool) -> "list[RunResult]":
     from kuber_cron.control.actions import await_run
 
     ends = []

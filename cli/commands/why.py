@@ -12,14 +12,14 @@ from kuber_cron.cli.arguments import instants
 from kuber_cron.cli.command import Command
 from kuber_cron.cli.commands import _query
 from kuber_cron.cli.terminal import output, run_table
-from kuber_cron.cli.terminal.table import Column, Paper, Style, style_of
+from kuber_cron.cli.terminal.table import Column, Style, Terminal, style_of
 
 _PATIENCE = timedelta(seconds=2)  # a leader decides within a second
 
 if TYPE_CHECKING:
     from kuber_cron.common.redis_store.scripts import Store
     from kuber_cron.control.explain.verdict import Facts
-    from kuber_cron.control.queries.results import Answer, WhyView
+    from kuber_cron.control.queries.results import ExplainedOccurrence, WhyView
 
 
 def why(
@@ -68,10 +68,10 @@ def view(store: "Store", job: str, text: str | None) -> "WhyView":
     )
 
 
-def _meant(facts: "Facts", text: str | None) -> instants.Reading:
+def _meant(facts: "Facts", text: str | None) -> instants.InstantReading:
     zone = _zone(facts)
     if text is None:
-        return instants.Reading(instants=(_last(facts),))
+        return instants.InstantReading(instants=(_last(facts),))
     return instants.parse(instants.of_day(text, facts.now, zone), zone)
 
 
@@ -96,13 +96,13 @@ def _last(facts: "Facts") -> datetime:
     return max(found) if found else timetable.after(facts.now) or facts.now.replace(microsecond=0)
 
 
-def _answer(store: "Store", known: "Facts", at: datetime) -> "Answer":
+def _answer(store: "Store", known: "Facts", at: datetime) -> "ExplainedOccurrence":
     from kuber_cron.common.records import decision_log
     from kuber_cron.common.runs.payload import run_id
     from kuber_cron.control.explain import consequences, reasons
     from kuber_cron.control.explain import verdict as finding
     from kuber_cron.control.queries import decision
-    from kuber_cron.control.queries.results import Answer
+    from kuber_cron.control.queries.results import ExplainedOccurrence
 
     facts = decision.of_instant(store, known, at)
     found = finding.find(facts, at)
@@ -114,7 +114,7 @@ def _answer(store: "Store", known: "Facts", at: datetime) -> "Answer":
         *([entry] if entry is not None else []),
         *decision_log.about(facts.entries, run_id(facts.job, at)),
     ]
-    return Answer(
+    return ExplainedOccurrence(
         at=at,
         local=reasons.moment(facts, at),
         verdict=found.verdict,
@@ -144,7 +144,7 @@ _VERDICTS: dict[str, Style] = {
 }
 
 
-def render(seen: "WhyView", paper: Paper) -> list[str]:
+def render(seen: "WhyView", paper: Terminal) -> list[str]:
     """Return the answers, one after the other."""
     lines = [] if seen.note is None else [f"note: {output.printable(seen.note)}", ""]
     for answer in seen.answers:
@@ -152,7 +152,7 @@ def render(seen: "WhyView", paper: Paper) -> list[str]:
     return lines[:-1]
 
 
-def _told(answer: "Answer", seen: "WhyView", paper: Paper) -> Sequence[str]:
+def _told(answer: "ExplainedOccurrence", seen: "WhyView", paper: Terminal) -> Sequence[str]:
     instant = f"{answer.at:%Y-%m-%dT%H:%M:%SZ}"
     local = "" if answer.local.endswith(" UTC") else f" ({answer.local})"
     lines = [

@@ -20,10 +20,10 @@ from kuber_cron.common.errors import SettingsError
 if TYPE_CHECKING:
     from kuber_cron.cli.process.services import Everything, SchedulerAlone, WorkerAlone
     from kuber_cron.common.observability.health import Health
-    from kuber_cron.scheduler.decisions.catalog import Watcher
+    from kuber_cron.scheduler.decisions.catalog import CatalogWatcher
     from kuber_cron.scheduler.election.contest import Setup
     from kuber_cron.scheduler.election.fence import Fence
-    from kuber_cron.scheduler.election.redis_clock import ServerClock
+    from kuber_cron.scheduler.election.redis_clock import RedisClock
     from kuber_cron.scheduler.election.term import Election
     from kuber_cron.scheduler.service import Scheduler
     from kuber_cron.worker.execution.launch import Launch
@@ -111,10 +111,10 @@ class _Tier:
     """What both tiers share: the way to Redis, the registry, the keys. Checks that Redis is fit."""
 
     def __init__(self, settings: Settings, stack: ExitStack) -> None:
-        from kuber_cron.common.notifications.sender import Messenger
+        from kuber_cron.common.notifications.sender import NotificationSender
         from kuber_cron.common.notifications.webhook import Webhook
         from kuber_cron.common.observability import http_server
-        from kuber_cron.common.observability.job_metrics import JobMeasures
+        from kuber_cron.common.observability.job_metrics import JobMetrics
         from kuber_cron.common.redis_store import connections, server_check
         from kuber_cron.common.redis_store.scripts import Keys, Store
 
@@ -129,8 +129,8 @@ class _Tier:
             log.warning(warning)
         self.signing_keys = signing_keys(settings)
         self.registry = http_server.make_registry()
-        self.measures = JobMeasures(self.registry, max_jobs=settings.metrics_max_jobs)
-        self.messenger = Messenger(Webhook.of(settings), clock=self.clock, registry=self.registry)
+        self.measures = JobMetrics(self.registry, max_jobs=settings.metrics_max_jobs)
+        self.messenger = NotificationSender(Webhook.of(settings), clock=self.clock, registry=self.registry)
         stack.callback(self.messenger.close)  # after the services, whose last runs have to be told
 
     def connect(self, purpose: str) -> Any:  # a redis.Redis, which is not for this tier to know
@@ -139,18 +139,18 @@ class _Tier:
 
         return connections.connect(self.settings, purpose, name=self.settings.instance)  # type: ignore[arg-type] # the services name purposes as text
 
-    def scheduler(self, *, boot_token: str, alone: bool) -> "tuple[Watcher, Scheduler]":
+    def scheduler(self, *, boot_token: str, alone: bool) -> "tuple[CatalogWatcher, Scheduler]":
         """Return the catalog, loaded, and a scheduler that follows it; `alone` where it is one of several replicas."""
-        from kuber_cron.common.redis_store.scripts import DAY_SECONDS, Bounds
-        from kuber_cron.scheduler.decisions.catalog import Watcher
+        from kuber_cron.common.redis_store.scripts import DAY_SECONDS, HistoryLimits
+        from kuber_cron.scheduler.decisions.catalog import CatalogWatcher
         from kuber_cron.scheduler.election.contest import identity
-        from kuber_cron.scheduler.election.redis_clock import ServerClock
+        from kuber_cron.scheduler.election.redis_clock import RedisClock
         from kuber_cron.scheduler.metrics import SchedulerMetrics
-        from kuber_cron.scheduler.service import Options, Scheduler
+        from kuber_cron.scheduler.service import Scheduler, SchedulerOptions
 
         settings = self.settings
         holder = identity(os.environ)
-        server_clock = ServerClock(self.clock)
+        server_clock = RedisClock(self.clock)
 
         def wake() -> None:
             replica.wake()
@@ -159,7 +159,7 @@ class _Tier:
             _settle_memory()
             replica.wake()
 
-        watcher = Watcher(
+        watcher = CatalogWatcher(
             settings.jobs,
             clock=self.clock,
             system=settings.jobs_format == "system",
@@ -167,14 +167,14 @@ class _Tier:
             on_change=changed,
         )
         replica = Scheduler(
-            Options(
+            SchedulerOptions(
                 keys=self.keys,
                 boot_token=boot_token,
                 holder=holder,
                 worker_ttl_seconds=settings.worker_ttl_seconds,
                 signing_key=self.signing_keys[0] if self.signing_keys else None,
                 accepted_keys=self.signing_keys,
-                bounds=Bounds(
+                bounds=HistoryLimits(
                     runs=settings.history_runs,
                     seconds=max(1, int(settings.history_days * DAY_SECONDS)),
                     size=settings.history_bytes,
@@ -194,10 +194,10 @@ class _Tier:
         return watcher, replica
 
     def _election(
-        self, holder: str, server_clock: "ServerClock", on_change: "Callable[[], None]", *, alone: bool
+        self, holder: str, server_clock: "RedisClock", on_change: "Callable[[], None]", *, alone: bool
     ) -> "Election":
         from kuber_cron.scheduler.election.contest import Setup
-        from kuber_cron.scheduler.election.fence import Releases
+        from kuber_cron.scheduler.election.fence import ReleaseListener
         from kuber_cron.scheduler.election.metrics import LeaseMetrics
 
         setup = Setup(
@@ -205,7 +205,7 @@ class _Tier:
             clock=self.clock,
             server_clock=server_clock,
             metrics=LeaseMetrics(self.registry),
-            listen=lambda heard: Releases(partial(self.connect, "deciding"), self.keys, heard),
+            listen=lambda heard: ReleaseListener(partial(self.connect, "deciding"), self.keys, heard),
             on_change=on_change,
             hands_over_quietly=alone,
         )
@@ -213,17 +213,17 @@ class _Tier:
 
     def _kubernetes(self, setup: "Setup") -> "Election":
         from kuber_cron.scheduler.election import kubernetes_lease
-        from kuber_cron.scheduler.election.kubernetes_election import Elector
+        from kuber_cron.scheduler.election.kubernetes_election import KubernetesElection
         from kuber_cron.scheduler.election.lease_store import Times
 
         settings, times = self.settings, self.settings.lease_times
-        api = kubernetes_lease.KubeLease(
+        api = kubernetes_lease.KubernetesLease(
             kubernetes_lease.find(os.environ, home=Path(os.environ.get("HOME", "/"))),
             namespace=settings.namespace,
             name=settings.lease_name,
             request_seconds=times.request,
         )
-        return Elector(
+        return KubernetesElection(
             setup,
             api=api,
             fence=self._fence(setup, cluster=api.cluster(), ttl_seconds=times.lease),
@@ -231,9 +231,11 @@ class _Tier:
         )
 
     def _redis(self, setup: "Setup") -> "Election":
-        from kuber_cron.scheduler.election.redis_election import TTL_SECONDS, RedisLease
+        from kuber_cron.scheduler.election.redis_election import TTL_SECONDS, RedisElection
 
-        return RedisLease(setup, self._fence(setup, cluster=self.settings.instance, ttl_seconds=TTL_SECONDS))
+        return RedisElection(
+            setup, self._fence(setup, cluster=self.settings.instance, ttl_seconds=TTL_SECONDS)
+        )
 
     def _fence(self, setup: "Setup", *, cluster: str, ttl_seconds: float) -> "Fence":
         from kuber_cron.common.redis_store.scripts import Store
@@ -251,13 +253,13 @@ class _Tier:
     def worker(self, *, alone: bool) -> "Worker":
         """Return a worker; `alone` where no scheduler shares its metrics."""
         from kuber_cron.worker.metrics import WorkerMetrics
-        from kuber_cron.worker.output.log_retention import Retention
-        from kuber_cron.worker.service import Options, Worker
+        from kuber_cron.worker.output.log_retention import LogRetention
+        from kuber_cron.worker.service import Worker, WorkerOptions
 
         settings = self.settings
         metrics = WorkerMetrics(self.registry, slots=settings.worker_slots, alone=alone)
         return Worker(
-            Options(
+            WorkerOptions(
                 keys=self.keys,
                 queues=settings.worker_queues,
                 slots=settings.worker_slots,
@@ -267,7 +269,7 @@ class _Tier:
                 keys_for_signatures=self.signing_keys,
                 user_required=settings.user == "require",
                 redact=settings.redact,
-                retention=Retention(
+                retention=LogRetention(
                     max_files=settings.log_keep_runs or None,
                     max_age_seconds=settings.log_keep_days * 86400 or None,
                     max_bytes=settings.log_keep_bytes or None,

@@ -9,12 +9,12 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kuber_cron.cli.terminal.live_view import Recent, Running, Snapshot, Upcoming
+from kuber_cron.cli.terminal.live_view import RecentRow, RunningRow, Snapshot, UpcomingRow
 from kuber_cron.common.errors import EmbeddedRedisError
 
 if TYPE_CHECKING:
     from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
-    from kuber_cron.scheduler.decisions.catalog import Watcher
+    from kuber_cron.scheduler.decisions.catalog import CatalogWatcher
     from kuber_cron.scheduler.service import Scheduler
     from kuber_cron.worker.service import Worker
 
@@ -93,7 +93,7 @@ class Everything:
         self,
         scheduler: "Scheduler",
         worker: "Worker",
-        watcher: "Watcher",
+        watcher: "CatalogWatcher",
         *,
         slots: int,
         grace_seconds: float,
@@ -150,10 +150,12 @@ class Everything:
         is_draining = self._working.is_draining
         return Snapshot(
             next=[
-                Upcoming(job=job, due_at=at, note=notes.get(job, "")) for job, at in coming if not is_draining
+                UpcomingRow(job=job, due_at=at, note=notes.get(job, ""))
+                for job, at in coming
+                if not is_draining
             ],
             running=[
-                Running(
+                RunningRow(
                     job=each.launch.job,
                     started_at=each.started_at,
                     attempt=each.launch.attempt,
@@ -162,7 +164,7 @@ class Everything:
                 for each in self._working.running()
             ],
             recent=[
-                Recent(
+                RecentRow(
                     job=each.job,
                     outcome=each.outcome.kind,
                     detail=_detail(each.outcome.exit_code, each.outcome.signal),

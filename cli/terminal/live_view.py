@@ -32,7 +32,7 @@ _FEWEST_LINES = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Upcoming:
+class UpcomingRow:
     """A run that is to come. `due_at` is aware UTC; `note` says what holds it back (``paused``), if anything."""
 
     job: str
@@ -41,7 +41,7 @@ class Upcoming:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
+class RunningRow:
     """A command that runs now. `started_at` is aware UTC; `attempt` counts from 1."""
 
     job: str
@@ -51,7 +51,7 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recent:
+class RecentRow:
     """An attempt that has ended. `outcome` is one of interface.md's; `detail` is the code or signal, if any."""
 
     job: str
@@ -78,9 +78,9 @@ class Snapshot:
         is_draining: Whether nothing new is started any more.
     """
 
-    next: Sequence[Upcoming] = field(default_factory=tuple)
-    running: Sequence[Running] = field(default_factory=tuple)
-    recent: Sequence[Recent] = field(default_factory=tuple)
+    next: Sequence[UpcomingRow] = field(default_factory=tuple)
+    running: Sequence[RunningRow] = field(default_factory=tuple)
+    recent: Sequence[RecentRow] = field(default_factory=tuple)
     leader: bool | None = None
     epoch: int | None = None
     redis: str = "ok"

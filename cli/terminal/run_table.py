@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from kuber_cron.cli.terminal.table import Column, Paper, style_of
+from kuber_cron.cli.terminal.table import Column, Terminal, style_of
 from kuber_cron.common import time_format
-from kuber_cron.common.records.run import Run
+from kuber_cron.common.records.run import RunRecord
 
 COLUMNS = (
     Column("RUN"),
@@ -19,14 +19,14 @@ COLUMNS = (
 )
 
 
-def table(runs: Sequence[Run], now: datetime, paper: Paper) -> list[str]:
+def table(runs: Sequence[RunRecord], now: datetime, paper: Terminal) -> list[str]:
     """Return the runs as a table; columns that say nothing of any of them are left out."""
     rows = [_row(run, now, paper) for run in runs]
     used = [place for place in range(len(COLUMNS)) if place < 3 or any(row[place] for row in rows)]
     return paper.table([COLUMNS[i] for i in used], [[row[i] or "-" for i in used] for row in rows])
 
 
-def _row(run: Run, now: datetime, paper: Paper) -> list[str]:
+def _row(run: RunRecord, now: datetime, paper: Terminal) -> list[str]:
     return [
         run.run,
         state(run, now),
@@ -39,7 +39,7 @@ def _row(run: Run, now: datetime, paper: Paper) -> list[str]:
     ]
 
 
-def state(run: Run, now: datetime) -> str:
+def state(run: RunRecord, now: datetime) -> str:
     """Return how it stands: the outcome of one that has ended."""
     if run.state == "ended":
         return run.outcome or "ended"
@@ -51,7 +51,7 @@ def state(run: Run, now: datetime) -> str:
     return f"{run.state}, stopping" if run.stop else run.state
 
 
-def moment(run: Run) -> datetime | None:
+def moment(run: RunRecord) -> datetime | None:
     """Return since when it stands so."""
     match run.state:
         case "running":
@@ -62,7 +62,7 @@ def moment(run: Run) -> datetime | None:
             return run.queued_at
 
 
-def took(run: Run, now: datetime) -> str:
+def took(run: RunRecord, now: datetime) -> str:
     """Return how long its last attempt took, or has taken so far."""
     if run.state == "running" and run.started_at is not None:
         return time_format.duration((now - run.started_at).total_seconds())

@@ -66,7 +66,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Paper:
+class Terminal:
     """What is written on. ``width`` None: as wide as it takes. ``absolute``: instants in full instead of distances."""
 
     width: int | None = None
@@ -75,7 +75,7 @@ class Paper:
     absolute: bool = False
 
     @classmethod
-    def of(cls, stream: TextIO, *, absolute: bool = False) -> "Paper":
+    def of(cls, stream: TextIO, *, absolute: bool = False) -> "Terminal":
         """Return the paper that a stream is. Colour only on a terminal that can, and not with ``NO_COLOR`` set."""
         if not stream.isatty():
             return cls(absolute=absolute)

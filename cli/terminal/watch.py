@@ -13,7 +13,7 @@ from types import FrameType
 from typing import NoReturn, TextIO
 
 from kuber_cron.cli.terminal import errors
-from kuber_cron.cli.terminal.table import Paper, cell_length
+from kuber_cron.cli.terminal.table import Terminal, cell_length
 from kuber_cron.common.errors import KuberCronError
 
 EVERY_SECONDS = 2.0
@@ -23,19 +23,21 @@ _HOME, _END_OF_LINE, _REST = "\x1b[H", "\x1b[K", "\x1b[J"
 _TERMINATED = errors.SIGNALLED + signal.SIGTERM
 
 
-def watch(draw: Callable[[Paper], Sequence[str]], stream: TextIO, *, absolute: bool, title: str) -> NoReturn:
+def watch(
+    draw: Callable[[Terminal], Sequence[str]], stream: TextIO, *, absolute: bool, title: str
+) -> NoReturn:
     """The terminal shows what `draw` gives, every two seconds, until Ctrl-C. An error stands above the last picture.
 
     Raises:
         KuberCronError: already the first picture could not be made.
         KeyboardInterrupt: Ctrl-C, which is how it ends.
     """
-    lines = draw(Paper.of(stream, absolute=absolute))
+    lines = draw(Terminal.of(stream, absolute=absolute))
     problem = ""
     wait = threading.Event().wait
     with _other_screen(stream):
         while True:
-            paper = Paper.of(stream, absolute=absolute)
+            paper = Terminal.of(stream, absolute=absolute)
             head = [paper.styled(title, "dim")]
             if problem:
                 head = [paper.styled(part, "bad") for part in textwrap.wrap(problem, paper.width or 80)]
@@ -43,12 +45,12 @@ def watch(draw: Callable[[Paper], Sequence[str]], stream: TextIO, *, absolute: b
             stream.flush()
             wait(EVERY_SECONDS)
             try:
-                lines, problem = draw(Paper.of(stream, absolute=absolute)), ""
+                lines, problem = draw(Terminal.of(stream, absolute=absolute)), ""
             except KuberCronError as error:
                 problem = error.message
 
 
-def frame(lines: Sequence[str], paper: Paper) -> str:
+def frame(lines: Sequence[str], paper: Terminal) -> str:
     """Return what draws the lines over whatever stands there; what has no room is counted in the last line."""
     height = max(2, paper.height or 24)
     shown = list(lines)

@@ -9,7 +9,7 @@ _SERVICE_ACCOUNT = "var/run/secrets/kubernetes.io/serviceaccount"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
+class Host:
     """The facts that defaults of settings are made from.
 
     Attributes:
@@ -23,7 +23,7 @@ class Machine:
     cpus: float = 1.0
 
     @classmethod
-    def read(cls, environ: Mapping[str, str], root: Path = Path("/")) -> "Machine":
+    def read(cls, environ: Mapping[str, str], root: Path = Path("/")) -> "Host":
         """The facts of this machine; ``root`` is another tree for tests."""
         account = root / _SERVICE_ACCOUNT
         namespace = _text(account / "namespace")

@@ -20,14 +20,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from kuber_cron.common.config.host import Machine
+from kuber_cron.common.config.host import Host
 from kuber_cron.common.errors import SettingsError
 from kuber_cron.common.jobs import option_types as values
 from kuber_cron.common.observability.redaction import HIDDEN, redacted_url
 
 PREFIX = "KUBER_CRON_"
 
-Election = Literal["kubernetes", "redis"]
+ElectionMode = Literal["kubernetes", "redis"]
 JobsFormat = Literal["user", "system"]
 LogFormat = Literal["auto", "json", "text"]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
@@ -193,7 +193,7 @@ class Settings(BaseSettings):
     )
     """The zone of schedules that name none."""
 
-    election: Annotated[Election, _LOWER] = Field("redis", **_allowed("`kubernetes` or `redis`"))
+    election: Annotated[ElectionMode, _LOWER] = Field("redis", **_allowed("`kubernetes` or `redis`"))
     """How the leader is found: by a Lease object, or by a key in Redis. The default is `kubernetes` in a pod
     that has a service account token, else `redis`."""
 
@@ -335,7 +335,7 @@ class Settings(BaseSettings):
         return LeaseTimes(lease=self.lease_seconds, renew=self.renew_seconds, retry=self.retry_seconds)
 
     @classmethod
-    def load(cls, environ: Mapping[str, str], machine: Machine | None = None, **overrides: Any) -> Self:
+    def load(cls, environ: Mapping[str, str], machine: Host | None = None, **overrides: Any) -> Self:
         """The settings of ``environ``, ``overrides`` (flags; None means not given) winning.
 
         Args:
@@ -346,7 +346,7 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: One or more are bad; the message has a line for each.
         """
-        machine = machine or Machine.read(environ)
+        machine = machine or Host.read(environ)
         given = _given(environ, cls.model_fields) | {k: v for k, v in overrides.items() if v is not None}
         problems = _lease_problems(given)
         loaded = None
@@ -386,7 +386,7 @@ def _given(environ: Mapping[str, str], fields: Mapping[str, Any]) -> dict[str, A
     }
 
 
-def _machine_defaults(machine: Machine, given: Mapping[str, Any]) -> dict[str, Any]:
+def _machine_defaults(machine: Host, given: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "election": "kubernetes" if machine.pod else "redis",
         "lease_name": given.get("instance", Settings.model_fields["instance"].default),

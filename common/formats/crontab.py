@@ -15,7 +15,7 @@ from kuber_cron.common.diagnostics import Fault, shown
 from kuber_cron.common.errors import ScheduleError
 from kuber_cron.common.formats import crontab_directives, crontab_variables, lint
 from kuber_cron.common.formats.crontab_directives import Directive
-from kuber_cron.common.formats.resolver import Draft, SourceDraft, link
+from kuber_cron.common.formats.resolver import ParsedFile, ParsedJob, link
 from kuber_cron.common.jobs import job_ids
 from kuber_cron.common.jobs.job import Parsed
 from kuber_cron.common.jobs.option_types import localised
@@ -63,7 +63,7 @@ def parse(
     return link([read(text, source, system=system, timezone=timezone)])
 
 
-def read(text: str | bytes, source: str, *, system: bool, timezone: str) -> SourceDraft:
+def read(text: str | bytes, source: str, *, system: bool, timezone: str) -> ParsedFile:
     """One crontab as drafts, to be linked with those of other files.
 
     Raises:
@@ -72,7 +72,7 @@ def read(text: str | bytes, source: str, *, system: bool, timezone: str) -> Sour
     timezones.find(timezone)
     if isinstance(text, bytes):
         text = text.decode("utf-8", "surrogateescape")
-    reader = _Reader(SourceDraft(source=source), system=system, timezone=timezone)
+    reader = _Reader(ParsedFile(source=source), system=system, timezone=timezone)
     if text.startswith(_BOM):
         text = text[1:]
         fault = Fault(severity="warning", code="KC906", message="a byte order mark was dropped", about="line")
@@ -115,7 +115,7 @@ class _Line:
 class _Reader:
     """The state of a crontab from line to line."""
 
-    def __init__(self, file: SourceDraft, *, system: bool, timezone: str) -> None:
+    def __init__(self, file: ParsedFile, *, system: bool, timezone: str) -> None:
         self.file = file
         self._is_system = system
         self._file_zone = timezone
@@ -329,7 +329,7 @@ class _Reader:
             return
         name = values.pop("id", None)
         self.file.drafts.append(
-            Draft(
+            ParsedJob(
                 line=number,
                 text=line,
                 name=name,

@@ -14,7 +14,7 @@ from pathlib import Path
 from kuber_cron.common.diagnostics import Diagnostic, Fault
 from kuber_cron.common.errors import KuberCronError
 from kuber_cron.common.formats import crontab
-from kuber_cron.common.formats.resolver import Draft, SourceDraft, link
+from kuber_cron.common.formats.resolver import ParsedFile, ParsedJob, link
 from kuber_cron.common.jobs.job import Job
 
 # A ConfigMap holds at most 1 MiB; a file beyond this is not a job file but a mistake.
@@ -52,7 +52,7 @@ _LOOKS = 3
 _AGAIN = 60
 
 
-class Memory:
+class FileCache:
     """What one process remembers of its files from look to look: contents by their times, and drafts by content.
 
     Only files with nothing wrong in them are remembered as drafts, for relations between jobs add to what is wrong.
@@ -60,7 +60,7 @@ class Memory:
 
     def __init__(self) -> None:
         self._digests: dict[Path, tuple[tuple[int, ...], bytes, int]] = {}
-        self._drafts: dict[Path, tuple[bytes, list[Draft]]] = {}
+        self._drafts: dict[Path, tuple[bytes, list[ParsedJob]]] = {}
 
     def digest(self, path: Path) -> bytes:
         """The sha256 of the file's content, or of why it cannot be read."""
@@ -83,12 +83,12 @@ class Memory:
         self._digests[path] = times, digest, looks
         return digest
 
-    def drafts(self, path: Path, digest: bytes) -> SourceDraft | None:
+    def drafts(self, path: Path, digest: bytes) -> ParsedFile | None:
         """The file as it was read when it had this content."""
         known, drafts = self._drafts.get(path, (b"", []))
-        return SourceDraft(source=str(path), drafts=drafts) if known == digest else None
+        return ParsedFile(source=str(path), drafts=drafts) if known == digest else None
 
-    def keep(self, path: Path, digest: bytes, file: SourceDraft) -> None:
+    def keep(self, path: Path, digest: bytes, file: ParsedFile) -> None:
         """The file reads so."""
         if file.diagnostics or file.lost:
             self._drafts.pop(path, None)
@@ -108,7 +108,7 @@ def load(
     *,
     system: bool = False,
     timezone: str = "UTC",
-    memory: Memory | None = None,
+    memory: FileCache | None = None,
 ) -> Loaded:
     """Read files and directories; jobs get their ids over all of them.
 
@@ -180,7 +180,7 @@ def _below(path: Path) -> Iterator[Path]:
             yield entry
 
 
-def fingerprint(paths: Sequence[str | Path], memory: Memory | None = None) -> str:
+def fingerprint(paths: Sequence[str | Path], memory: FileCache | None = None) -> str:
     """The sha256 over the names and contents of what ``load`` would read: equal while nothing has changed.
 
     A path that cannot be read counts as it is told, so that its return is a change too.
@@ -245,13 +245,13 @@ def _content(path: Path) -> bytes | Fault:
     return body
 
 
-def _read(path: Path, *, system: bool, timezone: str, memory: Memory | None) -> SourceDraft:
+def _read(path: Path, *, system: bool, timezone: str, memory: FileCache | None) -> ParsedFile:
     content = _content(path)
     digest = _digest(content)
     if memory is not None and (known := memory.drafts(path, digest)):
         return known
     if isinstance(content, Fault):
-        draft = SourceDraft(source=str(path))
+        draft = ParsedFile(source=str(path))
         draft.report(content, 1, "")
         return draft
     is_yaml_file = path.suffix.lower() in _YAML
@@ -261,7 +261,7 @@ def _read(path: Path, *, system: bool, timezone: str, memory: Memory | None) -> 
     return read_now
 
 
-def _draft(content: bytes, source: str, *, is_yaml: bool, system: bool, timezone: str) -> SourceDraft:
+def _draft(content: bytes, source: str, *, is_yaml: bool, system: bool, timezone: str) -> ParsedFile:
     if is_yaml:
         # PyYAML costs more to import than a crontab costs to read.
         from kuber_cron.common.formats import yaml_jobs

@@ -21,7 +21,7 @@ _SEARCHED_NAMES = 500
 
 
 @dataclass(slots=True, kw_only=True)
-class Draft:
+class ParsedJob:
     """A job whose own lines are in order; only its id and its relations to other jobs are open.
 
     Attributes:
@@ -46,7 +46,7 @@ class Draft:
 
 
 @dataclass(slots=True, kw_only=True)
-class SourceDraft:
+class ParsedFile:
     """One file, read.
 
     Attributes:
@@ -58,7 +58,7 @@ class SourceDraft:
     """
 
     source: str
-    drafts: list[Draft] = field(default_factory=list)
+    drafts: list[ParsedJob] = field(default_factory=list)
     diagnostics: list[Diagnostic] = field(default_factory=list)
     lost: dict[str, int] = field(default_factory=dict)
     suggestions: Suggestions = field(default_factory=Suggestions)
@@ -72,8 +72,8 @@ class SourceDraft:
 class _Candidate:
     """A draft with its id, until it is loaded or refused."""
 
-    file: SourceDraft
-    draft: Draft
+    file: ParsedFile
+    draft: ParsedJob
     id: str
 
     def refuse(self, code: str, message: str, hint: str | None = None) -> None:
@@ -81,7 +81,7 @@ class _Candidate:
         self.file.report(fault, self.draft.line, self.draft.text)
 
 
-def link(files: Sequence[SourceDraft]) -> Parsed:
+def link(files: Sequence[ParsedFile]) -> Parsed:
     """The jobs of all files, ids made and relations checked, and everything wrong by file, line and column.
 
     ``files`` are in name order. A job that cannot be loaded is one error on its line: a duplicate of a name (its
@@ -96,9 +96,9 @@ def link(files: Sequence[SourceDraft]) -> Parsed:
     return Parsed(jobs=jobs, diagnostics=[found for file in files for found in in_order(file.diagnostics)])
 
 
-def _named(files: Sequence[SourceDraft]) -> list[_Candidate]:
+def _named(files: Sequence[ParsedFile]) -> list[_Candidate]:
     holders: dict[str, _Candidate] = {}
-    kept: list[tuple[SourceDraft, Draft]] = []
+    kept: list[tuple[ParsedFile, ParsedJob]] = []
     for file in files:
         for draft in file.drafts:
             kept.append((file, draft))
@@ -200,7 +200,7 @@ def _close(
         found.update(dict.fromkeys(members, circle))
 
 
-def _with_their_predecessors(files: Sequence[SourceDraft], candidates: list[_Candidate]) -> list[_Candidate]:
+def _with_their_predecessors(files: Sequence[ParsedFile], candidates: list[_Candidate]) -> list[_Candidate]:
     """Those whose predecessors are all loaded; refusing one may cost its successors their place in turn."""
     known = {one.id for one in candidates}
     lost = {name: line for file in reversed(files) for name, line in file.lost.items()}

@@ -17,7 +17,7 @@ from kuber_cron.common.formats import lint, yaml_nodes
 from kuber_cron.common.formats.crontab import MAX_JOBS, complete
 from kuber_cron.common.formats.crontab_directives import read_value
 from kuber_cron.common.formats.crontab_variables import is_zone
-from kuber_cron.common.formats.resolver import Draft, SourceDraft, link
+from kuber_cron.common.formats.resolver import ParsedFile, ParsedJob, link
 from kuber_cron.common.jobs import job_ids
 from kuber_cron.common.jobs.job import Parsed
 from kuber_cron.common.jobs.option_types import BadValueError
@@ -64,14 +64,14 @@ def parse(text: str | bytes, source: str = "jobs.yaml", timezone: str = "UTC") -
     return link([read(text, source, timezone=timezone)])
 
 
-def read(text: str | bytes, source: str, *, timezone: str) -> SourceDraft:
+def read(text: str | bytes, source: str, *, timezone: str) -> ParsedFile:
     """One YAML file as drafts, to be linked with those of other files.
 
     Raises:
         ScheduleError: There is no such ``timezone``.
     """
     timezones.find(timezone)
-    file = SourceDraft(source=source)
+    file = ParsedFile(source=source)
     if isinstance(text, bytes):
         text = text.decode("utf-8", "surrogateescape")
     reader = _Reader(file, text.split("\n"), timezone)
@@ -103,7 +103,7 @@ def _report_syntax(reader: "_Reader", error: Exception) -> None:
 class _Reader:
     """The state of a file from node to node."""
 
-    file: SourceDraft
+    file: ParsedFile
     lines: list[str]
     zone: str
     defaults: dict[str, Any] = field(default_factory=dict)
@@ -196,7 +196,7 @@ class _Reader:
             if _text(key) == "name" and isinstance(value, yaml.ScalarNode):
                 self.file.lost.setdefault(_text(value), node.start_mark.line + 1)
 
-    def _draft(self, node: yaml.Node) -> Draft:
+    def _draft(self, node: yaml.Node) -> ParsedJob:
         parts = self.mapping(node, _JOB_KEYS, "key of a job")
         for key in ("schedule", "command"):
             if key not in parts:
@@ -225,7 +225,7 @@ class _Reader:
         for warning in lint.steps(schedule, schedule_node.start_mark.column):
             self.file.report(warning, number, self.line(number))
         name = values.pop("id", None)
-        return Draft(
+        return ParsedJob(
             line=number,
             text=self.line(number),
             name=name,

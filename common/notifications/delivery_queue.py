@@ -42,7 +42,7 @@ class Retries:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Letter(Generic[T]):
+class Delivery(Generic[T]):
     """One thing to be sent, ``content`` being the sender's own business."""
 
     content: T
@@ -60,11 +60,11 @@ class _Hold:
 
 @dataclass(slots=True)
 class _Lane(Generic[T]):
-    letters: deque[Letter[T]] = field(default_factory=deque)
+    letters: deque[Delivery[T]] = field(default_factory=deque)
     hold: _Hold = field(default_factory=_Hold)
 
 
-class Outbox(Generic[T]):
+class DeliveryQueue(Generic[T]):
     """Not safe from several threads; the sender holds its lock."""
 
     def __init__(self, retries: Retries, rng: random.Random) -> None:
@@ -74,10 +74,10 @@ class Outbox(Generic[T]):
         self._hosts: dict[str, _Hold] = {}
         self._is_last_call = False
 
-    def __iter__(self) -> Iterator[Letter[T]]:
+    def __iter__(self) -> Iterator[Delivery[T]]:
         return (letter for lane in self._lanes.values() for letter in lane.letters)
 
-    def put(self, letter: Letter[T]) -> None:
+    def put(self, letter: Delivery[T]) -> None:
         """The letter waits, behind its lane's others."""
         self._lanes.setdefault(letter.lane, _Lane()).letters.append(letter)
 
@@ -85,13 +85,13 @@ class Outbox(Generic[T]):
         """From now on nothing waits: each letter gets one more try, and a dead host's letters are given up with it."""
         self._is_last_call = True
 
-    def clear(self) -> list[Letter[T]]:
+    def clear(self) -> list[Delivery[T]]:
         """Nothing waits any more; what did."""
         rest = list(self)
         self._lanes.clear()
         return rest
 
-    def next(self, now: float) -> tuple[Letter[T] | None, float | None]:
+    def next(self, now: float) -> tuple[Delivery[T] | None, float | None]:
         """The letter to try now, or None and when there will be one (None for never)."""
         heads = [(self._ready_at(lane), lane.letters[0]) for lane in self._lanes.values()]
         if not heads:
@@ -105,25 +105,25 @@ class Outbox(Generic[T]):
         host = self._hosts.get(lane.letters[0].host)
         return 0.0 if self._is_last_call else max(lane.hold.until, host.until if host else 0.0)
 
-    def settled(self, letter: Letter[T]) -> None:
+    def settled(self, letter: Delivery[T]) -> None:
         """The receiver has answered, and this letter is not tried again."""
         self._hosts.pop(letter.host, None)
         self._lanes[letter.lane].hold = _Hold()
         self._take_out(letter)
 
-    def refused(self, letter: Letter[T], now: float, asked: float | None = None) -> list[Letter[T]]:
+    def refused(self, letter: Delivery[T], now: float, asked: float | None = None) -> list[Delivery[T]]:
         """The receiver has answered that it cannot just now. The letters that are given up for it."""
         self._hosts.pop(letter.host, None)
         return self._failed([letter], letter, self._lanes[letter.lane].hold, now, asked)
 
-    def unreachable(self, letter: Letter[T], now: float) -> list[Letter[T]]:
+    def unreachable(self, letter: Delivery[T], now: float) -> list[Delivery[T]]:
         """Nobody has answered. The letters that are given up for it, others to the same host among them."""
         waiting = [other for other in self if other.host == letter.host]
         return self._failed(waiting, letter, self._hosts.setdefault(letter.host, _Hold()), now, None)
 
     def _failed(
-        self, waiting: list[Letter[T]], letter: Letter[T], hold: _Hold, now: float, asked: float | None
-    ) -> list[Letter[T]]:
+        self, waiting: list[Delivery[T]], letter: Delivery[T], hold: _Hold, now: float, asked: float | None
+    ) -> list[Delivery[T]]:
         letter.tries += 1
         hold.failures += 1
         hold.until = now + self._retries.pause(hold.failures, self._rng, asked)
@@ -134,16 +134,16 @@ class Outbox(Generic[T]):
             self._hosts.pop(letter.host, None)  # a host that nobody writes to is forgotten
         return hopeless
 
-    def _is_hopeless(self, letter: Letter[T], now: float) -> bool:
+    def _is_hopeless(self, letter: Delivery[T], now: float) -> bool:
         too_old = now - letter.told_at >= self._retries.life_seconds
         return self._is_last_call or letter.tries >= self._retries.tries or too_old
 
-    def _take_out(self, letter: Letter[T]) -> None:
+    def _take_out(self, letter: Delivery[T]) -> None:
         lane = self._lanes[letter.lane]
         lane.letters.remove(letter)
         if not lane.letters:
             del self._lanes[letter.lane]
 
 
-def _told_at(letter: Letter[T]) -> float:
+def _told_at(letter: Delivery[T]) -> float:
     return letter.told_at

@@ -20,8 +20,8 @@ from typing import Any, Literal
 VERSION = 1
 """Of the JSON form: raised when a field changes its meaning or goes away, not when one is added."""
 
-Form = Literal["json", "slack"]
-Kind = Literal["failure", "recovery", "success", "ended", "missed"]
+NotificationForm = Literal["json", "slack"]
+EventKind = Literal["failure", "recovery", "success", "ended", "missed"]
 """``success`` and ``ended`` (replaced by a newer run) are told to ``always`` alone."""
 Sign = Literal["start", "success", "fail"] | int
 """What a ping says; a number is the exit code of a failure."""
@@ -31,14 +31,14 @@ OUTPUT_LIMIT = 4000  # characters: what a person reads before opening the log
 _SLACK_OUTPUT_LIMIT = 2500  # Slack cuts an attachment's text at 3000, the code block's end with it
 _NAMESPACE = uuid.UUID("6f0cba3d-9e0b-5d5c-8f0e-7a3f6b0d7c11")
 
-_WANTED_BY: dict[Kind, frozenset[str]] = {
+_WANTED_BY: dict[EventKind, frozenset[str]] = {
     "failure": frozenset({"failure", "always"}),
     "recovery": frozenset({"recovery", "always"}),
     "success": frozenset({"always"}),
     "ended": frozenset({"always"}),
     "missed": frozenset({"missed"}),
 }
-_COLOURS: dict[Kind, str] = {
+_COLOURS: dict[EventKind, str] = {
     "failure": "danger",
     "recovery": "good",
     "success": "good",
@@ -84,7 +84,7 @@ class RunEnded:
     output: str = ""
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> EventKind:
         """Which word of ``notify`` it answers to."""
         if self.outcome == "success":
             return "recovery" if self.recovered else "success"
@@ -111,7 +111,7 @@ class Missed:
     leader: str
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> EventKind:
         """Which word of ``notify`` it answers to."""
         return "missed"
 
@@ -119,7 +119,7 @@ class Missed:
 Notice = RunEnded | Missed
 
 
-def wants(words: str, kind: Kind) -> bool:
+def wants(words: str, kind: EventKind) -> bool:
     """Whether a job whose ``notify`` is ``words`` wants this told."""
     return not _WANTED_BY[kind].isdisjoint(words.split(","))
 
@@ -132,7 +132,7 @@ def end_of(output: str, limit: int = OUTPUT_LIMIT) -> str:
 # --- the webhook ------------------------------------------------------------------------------------
 
 
-def body(notice: Notice, form: Form, *, instance: str) -> bytes:
+def body(notice: Notice, form: NotificationForm, *, instance: str) -> bytes:
     """The request's body, JSON in ASCII in both forms; the same for every try."""
     document = to_json(notice, instance=instance) if form == "json" else to_slack(notice, instance=instance)
     return json.dumps(document, separators=(",", ":")).encode()

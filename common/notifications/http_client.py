@@ -34,7 +34,7 @@ class UnusableAddressError(KuberCronError):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """What a receiver answered.
 
     Attributes:
@@ -46,7 +46,7 @@ class Answer:
     retry_after: float | None
 
 
-class Courier:
+class HttpClient:
     """Keeps a connection to each receiver. For one thread."""
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Courier:
 
     def post(
         self, url: str, content: bytes, headers: Mapping[str, str], *, seconds: float, now: datetime
-    ) -> Answer:
+    ) -> HttpAnswer:
         """The receiver's answer, waited for at most about ``seconds`` (names are looked up outside of them).
 
         Raises:
@@ -82,7 +82,7 @@ class Courier:
             answer.read(_READ_BYTES)
         if not answer.closed:
             answer.close()
-        return Answer(answer.status, _seconds(answer.headers.get("Retry-After"), now))
+        return HttpAnswer(answer.status, _seconds(answer.headers.get("Retry-After"), now))
 
 
 def _seconds(text: str | None, now: datetime) -> float | None:

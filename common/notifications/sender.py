@@ -19,12 +19,12 @@ from prometheus_client import CollectorRegistry, Counter
 
 from kuber_cron.common.clock import Clock
 from kuber_cron.common.notifications import events
-from kuber_cron.common.notifications.delivery_queue import Letter, Outbox, Retries
+from kuber_cron.common.notifications.delivery_queue import Delivery, DeliveryQueue, Retries
 from kuber_cron.common.notifications.events import Notice, Ping
 from kuber_cron.common.notifications.webhook import Webhook
 
 if TYPE_CHECKING:
-    from kuber_cron.common.notifications.http_client import Answer, Courier
+    from kuber_cron.common.notifications.http_client import HttpAnswer, HttpClient
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +38,7 @@ _LEAST_SECONDS = 0.1  # with less time left than this, no request is begun
 _COME_BACK = frozenset({408, 425, 429})  # the statuses below 500 that mean "later"
 
 
-class Messenger:
+class NotificationSender:
     """Sends notices and pings. Its thread starts with the first of them; ``close`` ends it."""
 
     def __init__(
@@ -63,14 +63,14 @@ class Messenger:
             ["kind", "outcome"],
             registry=registry,
         )
-        for kind in ("ping", *(get_args(events.Kind) if webhook is not None else ())):
+        for kind in ("ping", *(get_args(events.EventKind) if webhook is not None else ())):
             for outcome in ("sent", "failed", "rejected", "dropped"):
                 self._count.labels(kind, outcome)  # at 0, so that the first one is an increase
-        self._courier: Courier | None = None
+        self._courier: HttpClient | None = None
         self._changed = (
             threading.Condition()
         )  # its lock guards all that follows, and is held for microseconds
-        self._outbox: Outbox[Message] = Outbox(
+        self._outbox: DeliveryQueue[Message] = DeliveryQueue(
             retries or Retries(),
             rng or random.Random(),  # noqa: S311 - spreads retries, keeps no secret
         )
@@ -80,19 +80,19 @@ class Messenger:
         self._ends_at: float | None = None
         self._is_closed = False
 
-    def wants(self, words: str, kind: events.Kind) -> bool:
+    def wants(self, words: str, kind: events.EventKind) -> bool:
         """Whether there is a receiver, and a job whose ``notify`` is ``words`` wants this told."""
         return self._webhook is not None and events.wants(words, kind)
 
     def tell(self, words: str, notice: Notice) -> None:
         """The webhook is told soon, if the job, whose ``notify`` is ``words``, wants it."""
         if self.wants(words, notice.kind):
-            self._put(Letter(content=notice, lane="", host="", told_at=self._clock.elapsed()))
+            self._put(Delivery(content=notice, lane="", host="", told_at=self._clock.elapsed()))
 
     def ping(self, ping: Ping) -> None:
         """The job's URL is told soon."""
         host = ping.url.partition("://")[2].partition("/")[0]
-        self._put(Letter(content=ping, lane=ping.url, host=host, told_at=self._clock.elapsed()))
+        self._put(Delivery(content=ping, lane=ping.url, host=host, told_at=self._clock.elapsed()))
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Nothing is sent any more: what waited got one more try within ``seconds``, the rest is given up."""
@@ -114,7 +114,7 @@ class Messenger:
 
     # --- the outbox ------------------------------------------------------------------------------
 
-    def _put(self, letter: Letter[Message]) -> None:
+    def _put(self, letter: Delivery[Message]) -> None:
         with self._changed:
             if self._ends_at is not None or self._waiting >= self._limit:
                 self._count.labels(_kind(letter), "dropped").inc()
@@ -137,7 +137,7 @@ class Messenger:
             return
         self._thread = thread
 
-    def _settle(self, letter: Letter[Message], outcome: str) -> None:
+    def _settle(self, letter: Delivery[Message], outcome: str) -> None:
         """The message is out of the outbox."""
         self._waiting -= 1
         self._is_full = False
@@ -155,7 +155,7 @@ class Messenger:
                 log.error("a notification could not be made", error=type(error).__name__, **_about(letter))  # noqa: TRY400 - as said
                 self._answered(letter, "failed")
 
-    def _next(self) -> Letter[Message] | None:
+    def _next(self) -> Delivery[Message] | None:
         """The message to try, once there is one; None at the end."""
         with self._changed:
             while not self._is_closed:
@@ -168,7 +168,7 @@ class Messenger:
                 self._changed.wait(None if at is None else at - now)
             return None
 
-    def _deliver(self, letter: Letter[Message]) -> None:
+    def _deliver(self, letter: Delivery[Message]) -> None:
         from kuber_cron.common.notifications.http_client import UnreachableError, UnusableAddressError
 
         try:
@@ -191,13 +191,13 @@ class Messenger:
                 log.error("notification not delivered", reason=f"status {answer.status}", **_about(letter))
                 self._answered(letter, "rejected")
 
-    def _post(self, letter: Letter[Message]) -> "Answer":
+    def _post(self, letter: Delivery[Message]) -> "HttpAnswer":
         if self._courier is None:
             from kuber_cron.common.notifications.http_client import (
-                Courier,  # urllib3, and most workers tell nobody
+                HttpClient,  # urllib3, and most workers tell nobody
             )
 
-            self._courier = Courier()
+            self._courier = HttpClient()
         now, seconds = self._clock.now(), self._timeout_seconds
         if self._ends_at is not None:
             seconds = min(seconds, max(_LEAST_SECONDS, self._ends_at - self._clock.elapsed()))
@@ -210,13 +210,13 @@ class Messenger:
         content, headers = self._webhook.request(message, int(now.timestamp()))
         return self._courier.post(self._webhook.address(), content, headers, seconds=seconds, now=now)
 
-    def _answered(self, letter: Letter[Message], outcome: str) -> None:
+    def _answered(self, letter: Delivery[Message], outcome: str) -> None:
         with self._changed:
             if not self._is_closed:
                 self._outbox.settled(letter)
                 self._settle(letter, outcome)
 
-    def _later(self, letter: Letter[Message], reason: str, answer: "Answer | None" = None) -> None:
+    def _later(self, letter: Delivery[Message], reason: str, answer: "HttpAnswer | None" = None) -> None:
         with self._changed:
             if self._is_closed:
                 return
@@ -234,9 +234,9 @@ class Messenger:
             say("a notification has to wait for its receiver", reason=reason, **_about(letter))
 
 
-def _kind(letter: Letter[Message]) -> str:
+def _kind(letter: Delivery[Message]) -> str:
     return "ping" if isinstance(letter.content, Ping) else letter.content.kind
 
 
-def _about(letter: Letter[Message]) -> dict[str, str | None]:
+def _about(letter: Delivery[Message]) -> dict[str, str | None]:
     return {"kind": _kind(letter), "job": letter.content.job, "run": getattr(letter.content, "run", None)}

@@ -30,7 +30,7 @@ class Webhook:
 
     url: str = field(default="", repr=False)
     url_file: Path | None = None
-    form: events.Form = "json"
+    form: events.NotificationForm = "json"
     keys_file: Path | None = None
     instance: str = "kuber-cron"
 

@@ -33,7 +33,7 @@ class JobLabels:
             return job
 
 
-class JobMeasures:
+class JobMetrics:
     """Counters of attempts. One object per registry: under ``run`` both tiers share it."""
 
     def __init__(self, registry: CollectorRegistry, *, max_jobs: int = 2000) -> None:

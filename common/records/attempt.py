@@ -9,13 +9,13 @@ from datetime import datetime
 from typing import Any
 
 from kuber_cron.common.records.parsing import Fields, decimal, instant, number, seconds_as_instant
-from kuber_cron.common.records.run import Run
+from kuber_cron.common.records.run import RunRecord
 
 _LOST = "the worker was lost: no heartbeat within its ttl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class AttemptRecord:
     """One attempt of a run.
 
     Attributes:
@@ -65,7 +65,7 @@ class Attempt:
     warnings: tuple[str, ...] = ()
 
     @classmethod
-    def from_fields(cls, told: Fields, place: int) -> "Attempt":
+    def from_fields(cls, told: Fields, place: int) -> "AttemptRecord":
         """The attempt of an entry of RQ's results; ``place``: its number if it does not tell it, as of a lost one."""
         value = _value(told.get("return_value", ""))
         ours = "outcome" in value
@@ -94,7 +94,7 @@ class Attempt:
         )
 
     @classmethod
-    def running(cls, run: Run, output: bytes | None) -> "Attempt":
+    def running(cls, run: RunRecord, output: bytes | None) -> "AttemptRecord":
         """The run's attempt that has not ended; ``output``: what it has said so far, as ``output:<execution>`` has it."""
         said = _json(output or b"")
         return cls(
@@ -116,14 +116,14 @@ class Attempt:
         return len(self.head.encode()) + self.omitted_bytes + len(self.tail.encode())
 
 
-def attempts(entries: Sequence[Fields], ended: int) -> list[Attempt]:
+def attempts(entries: Sequence[Fields], ended: int) -> list[AttemptRecord]:
     """The attempts of RQ's results, oldest first as they are given.
 
     ``ended``: how many of the run have ended. Each has one entry and the newest ten are kept, so their numbers follow from
     it; what an attempt tells of itself wins.
     """
     first = max(1, ended - len(entries) + 1)
-    return [Attempt.from_fields(told, first + place) for place, told in enumerate(entries)]
+    return [AttemptRecord.from_fields(told, first + place) for place, told in enumerate(entries)]
 
 
 def _whole(value: object) -> int | None:

@@ -13,7 +13,7 @@ OCCURRENCES = frozenset({"queued", "held", "skipped", "known", "error"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Logged:
+class LogEntry:
     """One entry of a job's log.
 
     Attributes:
@@ -52,7 +52,7 @@ class Logged:
         return self.first_at <= at <= self.last_at
 
     @classmethod
-    def from_fields(cls, entry: str, told: Fields) -> "Logged | None":
+    def from_fields(cls, entry: str, told: Fields) -> "LogEntry | None":
         """The entry of a stream; None where it is none of ours."""
         first = seconds_as_instant(told.get("first"))
         if first is None or "decision" not in told:
@@ -71,11 +71,11 @@ class Logged:
         )
 
 
-def deciding(entries: Sequence[Logged], at: datetime) -> Logged | None:
+def deciding(entries: Sequence[LogEntry], at: datetime) -> LogEntry | None:
     """What was decided about the instant: the newest entry that covers it."""
     return next((each for each in reversed(entries) if each.is_occurrence and each.covers(at)), None)
 
 
-def about(entries: Sequence[Logged], run: str) -> list[Logged]:
+def about(entries: Sequence[LogEntry], run: str) -> list[LogEntry]:
     """All that the log tells of the run."""
     return [each for each in entries if each.run == run]

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 
-from kuber_cron.common.records.job_summary import Card
+from kuber_cron.common.records.job_summary import JobSummary
 from kuber_cron.common.records.parsing import decimal, number, seconds_as_instant, text
 from kuber_cron.common.runs import cursor as cursors
 from kuber_cron.common.runs.cursor import Cursor
-from kuber_cron.common.schedule.occurrences import Timetable
+from kuber_cron.common.schedule.occurrences import Occurrences
 from kuber_cron.control.explain.verdict import Pause
 
 ALL = "*"
@@ -87,7 +87,7 @@ def state_of(
     """The job's state, of what Redis holds: cursor, card, ``STATS``; empty texts where it holds none."""
     ended, outcome, success, seconds, failing = stats or (None,) * len(STATS)
     cursor = cursors.read(cursor_text)
-    card = Card.from_text(card_text) if card_text else None
+    card = JobSummary.from_text(card_text) if card_text else None
     next_at = _next(name, cursor, card)
     delay = timedelta(seconds=0.0 if card is None else card.delay)
     return JobState(
@@ -113,7 +113,7 @@ def state_of(
     )
 
 
-def _next(name: str, cursor: Cursor | None, card: Card | None) -> datetime | None:
+def _next(name: str, cursor: Cursor | None, card: JobSummary | None) -> datetime | None:
     if cursor is None:
         return None
     # Only these two signs look at the job's name, so that most jobs of one schedule have one answer.
@@ -126,6 +126,6 @@ def _next(name: str, cursor: Cursor | None, card: Card | None) -> datetime | Non
 def _next_of(
     cursor: Cursor, name: str, not_before: datetime | None, not_after: datetime | None
 ) -> datetime | None:
-    card = Card(schedule=cursor.schedule, not_before=not_before, not_after=not_after)
-    timetable = Timetable.of(name, cursor, card)
+    card = JobSummary(schedule=cursor.schedule, not_before=not_before, not_after=not_after)
+    timetable = Occurrences.of(name, cursor, card)
     return None if timetable is None else timetable.after(cursor.at)

@@ -15,7 +15,7 @@ from kuber_cron.control.documents import iso
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
+class JobSummary:
     """One job as its files have it.
 
     Attributes:
@@ -55,7 +55,7 @@ class Card:
         return json.dumps(told, separators=(",", ":"), ensure_ascii=False)
 
     @classmethod
-    def from_text(cls, text: str) -> "Card | None":
+    def from_text(cls, text: str) -> "JobSummary | None":
         """The card of this text, what a newer release may have added left out; None where it is none."""
         try:
             told: dict[str, Any] = {name: value for name, value in json.loads(text).items() if name in _NAMES}
@@ -77,5 +77,5 @@ def is_suspended(text: str) -> bool:
 
 
 _MISSING = object()
-_NAMES = frozenset(each.name for each in fields(Card))
-_USUAL = {each.name: each.default for each in fields(Card) if each.name != "schedule"}
+_NAMES = frozenset(each.name for each in fields(JobSummary))
+_USUAL = {each.name: each.default for each in fields(JobSummary) if each.name != "schedule"}

@@ -16,7 +16,7 @@ SEEN_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scheduler:
+class SchedulerInfo:
     """One replica of the scheduler, by its own word.
 
     Attributes:
@@ -53,7 +53,7 @@ class Scheduler:
         return json.dumps(told, separators=(",", ":"), ensure_ascii=False)
 
     @classmethod
-    def from_text(cls, text: str) -> "Scheduler | None":
+    def from_text(cls, text: str) -> "SchedulerInfo | None":
         """What a replica has told, what a newer release may have added left out; None where it is unreadable."""
         try:
             told: dict[str, Any] = {name: value for name, value in json.loads(text).items() if name in _NAMES}
@@ -64,11 +64,11 @@ class Scheduler:
             return None
 
 
-_NAMES = frozenset(each.name for each in fields(Scheduler))
+_NAMES = frozenset(each.name for each in fields(SchedulerInfo))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Worker:
+class WorkerInfo:
     """One worker.
 
     Attributes:
@@ -102,7 +102,9 @@ class Worker:
     seen_at: datetime | None = None
 
     @classmethod
-    def from_fields(cls, name: str, found: Fields, *, is_alive: bool, running: int, claimed: int) -> "Worker":
+    def from_fields(
+        cls, name: str, found: Fields, *, is_alive: bool, running: int, claimed: int
+    ) -> "WorkerInfo":
         """The worker of these fields of RQ's hash of it."""
         is_draining = found.get("draining") == "1"
         busy: Literal["busy", "idle"] = "busy" if running else "idle"
@@ -124,7 +126,7 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Queue:
+class QueueInfo:
     """One queue. Low priority has a list of its own beside each queue, ``<queue>-low``.
 
     Attributes:
@@ -151,7 +153,7 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
+class ServerInfo:
     """Redis.
 
     Attributes:

@@ -7,13 +7,13 @@ from typing import Literal
 
 from kuber_cron.common.records.parsing import Fields, instant, number, seconds_as_instant
 
-State = Literal["queued", "held", "running", "waiting", "ended"]
+RunState = Literal["queued", "held", "running", "waiting", "ended"]
 """``waiting``: between two attempts. ``held``: for a group, a predecessor or an earlier run, in no queue."""
 
 FAILURES = frozenset({"failed", "timed_out", "signalled", "lost", "stopped"})
 """Outcomes that are failures (spec: interface.md, reasons of failures)."""
 
-_STATES: Mapping[str, State] = {
+_STATES: Mapping[str, RunState] = {
     "queued": "queued",
     "deferred": "held",
     "started": "running",
@@ -22,7 +22,7 @@ _STATES: Mapping[str, State] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class RunRecord:
     """One run, without its attempts.
 
     Attributes:
@@ -54,7 +54,7 @@ class Run:
     job: str
     scheduled_at: datetime | None = None
     is_manual: bool = False
-    state: State
+    state: RunState
     outcome: str | None = None
     queue: str = "default"
     queued_at: datetime | None = None
@@ -85,7 +85,9 @@ class Run:
         return max(0.0, (self.ended_at - self.started_at).total_seconds())
 
     @classmethod
-    def from_fields(cls, run: str, told: Fields, next_attempt_at: datetime | None = None) -> "Run | None":
+    def from_fields(
+        cls, run: str, told: Fields, next_attempt_at: datetime | None = None
+    ) -> "RunRecord | None":
         """The run of these fields of its hash; None where they are none of ours."""
         job, status = told.get("job", ""), told.get("status", "")
         if not job or not status:

@@ -73,7 +73,7 @@ Value = str | bytes | int | float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
+class HistoryLimits:
     """How much of ended runs stays readable: their hash, their results with head and tail of the output.
 
     Attributes:

@@ -23,7 +23,7 @@ MAX_BYTES = 64 * 1024
 MOST_RUNS = 1000
 """What one backfill may make."""
 
-Action = Literal["trigger", "backfill"]
+RequestAction = Literal["trigger", "backfill"]
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _JOB = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -42,7 +42,7 @@ class RequestError(KuberCronError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class ManualRequest:
     """One request. Instants are aware UTC; ``asked_at`` is Redis' time.
 
     Attributes:
@@ -60,7 +60,7 @@ class Request:
 
     version: int = VERSION
     id: str
-    action: Action
+    action: RequestAction
     job: str
     asked_at: datetime
     until_at: datetime
@@ -82,7 +82,7 @@ class Request:
         return json.dumps(values, sort_keys=True, separators=(",", ":")).encode()
 
     @classmethod
-    def from_bytes(cls, raw: bytes) -> "Request":
+    def from_bytes(cls, raw: bytes) -> "ManualRequest":
         """The request in these bytes, each value of its kind.
 
         Raises:
@@ -133,7 +133,7 @@ class Request:
         return payload.manual_run_id(job, at, self.id)
 
 
-_NAMES = frozenset(each.name for each in fields(Request))
+_NAMES = frozenset(each.name for each in fields(ManualRequest))
 _INSTANTS = ("asked_at", "until_at", "from_at", "to_at")
 
 

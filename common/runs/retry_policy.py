@@ -14,7 +14,7 @@ from typing import Literal, Self
 from kuber_cron.common.jobs.job import Execution, Interrupt, Job
 from kuber_cron.common.runs.payload import Payload
 
-Kind = Literal["success", "failed", "timed_out", "signalled", "lost", "stopped", "interrupted"]
+OutcomeKind = Literal["success", "failed", "timed_out", "signalled", "lost", "stopped", "interrupted"]
 """How an attempt may end (spec: interface.md, outcomes)."""
 
 # A job longer than the grace, under a worker that is rolled every hour, is requeued for four days; nobody wants
@@ -23,7 +23,7 @@ MAX_INTERRUPTIONS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class RetryPolicy:
     """What of a job decides about its retries; names, units and defaults as in :class:`Job`."""
 
     retries: int = 0
@@ -55,7 +55,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spent:
+class SpentBudgets:
     """What a run has used up so far: attempts that were queued again, by the account that paid for them."""
 
     retries: int = 0
@@ -64,12 +64,12 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Again:
+class Retry:
     """Attempt the run again after ``delay_seconds``; one retry is spent. Counts in ``retries``."""
 
     delay_seconds: float
-    cause: Kind
-    spent: Spent
+    cause: OutcomeKind
+    spent: SpentBudgets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,21 +77,26 @@ class Requeue:
     """Put the run at its queue's front now; no retry is spent. Counts in ``recoveries``."""
 
     cause: Literal["lost", "interrupted"]
-    spent: Spent
+    spent: SpentBudgets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Final:
+class GiveUp:
     """The run has ended so."""
 
-    kind: Kind
+    kind: OutcomeKind
 
 
-Decision = Again | Requeue | Final
+Decision = Retry | Requeue | GiveUp
 
 
 def decide(
-    policy: Policy, kind: Kind, *, exit_code: int | None = None, spent: Spent, rng: random.Random
+    policy: RetryPolicy,
+    kind: OutcomeKind,
+    *,
+    exit_code: int | None = None,
+    spent: SpentBudgets,
+    rng: random.Random,
 ) -> Decision:
     """What follows an attempt that ended as ``kind``.
 
@@ -103,28 +108,28 @@ def decide(
         rng: Where the jitter comes from.
 
     Returns:
-        ``Again`` or ``Requeue`` with the counts to store, or ``Final``.
+        ``Retry`` or ``Requeue`` with the counts to store, or ``GiveUp``.
     """
     if kind in {"success", "stopped"} or policy.execution == "at_most_once":
-        return Final(kind=kind)
+        return GiveUp(kind=kind)
     if kind == "interrupted":
         if policy.on_interrupt == "fail" or spent.interrupted >= MAX_INTERRUPTIONS:
-            return Final(kind=kind)
+            return GiveUp(kind=kind)
         return Requeue(cause="interrupted", spent=replace(spent, interrupted=spent.interrupted + 1))
     if kind == "lost":
         if spent.lost >= policy.max_lost:
-            return Final(kind=kind)
+            return GiveUp(kind=kind)
         return Requeue(cause="lost", spent=replace(spent, lost=spent.lost + 1))
     if spent.retries >= policy.retries or not is_retryable(policy, kind, exit_code):
-        return Final(kind=kind)
-    return Again(
+        return GiveUp(kind=kind)
+    return Retry(
         delay_seconds=delay_seconds(policy, spent.retries + 1, rng),
         cause=kind,
         spent=replace(spent, retries=spent.retries + 1),
     )
 
 
-def is_retryable(policy: Policy, kind: Kind, exit_code: int | None) -> bool:
+def is_retryable(policy: RetryPolicy, kind: OutcomeKind, exit_code: int | None) -> bool:
     """Whether the policy names this failure as one to try again; ``no_retry_on`` beats ``retry_on``."""
     words: dict[str, str] = {"timed_out": "timeout", "signalled": "signal"}
     word: int | str | None = words.get(kind, exit_code)
@@ -133,7 +138,7 @@ def is_retryable(policy: Policy, kind: Kind, exit_code: int | None) -> bool:
     return policy.retry_on is None or word in policy.retry_on
 
 
-def delay_seconds(policy: Policy, attempt: int, rng: random.Random) -> float:
+def delay_seconds(policy: RetryPolicy, attempt: int, rng: random.Random) -> float:
     """How long the ``attempt``-th retry (from 1) waits: min(delay · backoff^(k-1), max), ± jitter.
 
     The jitter is a share of the wait, either way, so the longest wait is ``retry_max_delay`` · (1 + jitter):
@@ -143,7 +148,7 @@ def delay_seconds(policy: Policy, attempt: int, rng: random.Random) -> float:
     return max(0.0, base * (1.0 + policy.retry_jitter * rng.uniform(-1.0, 1.0)))
 
 
-def longest_wait_seconds(policy: Policy, most: float) -> float:
+def longest_wait_seconds(policy: RetryPolicy, most: float) -> float:
     """How long all retries of one run together may wait, but no more than ``most``."""
     if policy.execution == "at_most_once":
         return 0.0

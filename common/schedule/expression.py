@@ -5,7 +5,7 @@ import re
 from kuber_cron.common import suggestions
 from kuber_cron.common.errors import ScheduleError
 from kuber_cron.common.schedule.field_hints import shown
-from kuber_cron.common.schedule.field_spec import KINDS, Code
+from kuber_cron.common.schedule.field_spec import KINDS, ErrorCode
 from kuber_cron.common.schedule.fields import MAX_DIGITS
 
 Words = list[tuple[str, int]]
@@ -47,7 +47,7 @@ def split(text: str) -> Words:
         raise _unseen(unseen)
     words = [(found[0], found.start()) for found in _WORD.finditer(text)]
     if not words:
-        raise _error("schedule", Code.SHAPE, "it is empty", f"the fields are {_FIELD_NAMES}")
+        raise _error("schedule", ErrorCode.SHAPE, "it is empty", f"the fields are {_FIELD_NAMES}")
     return words
 
 
@@ -63,14 +63,18 @@ def nickname(words: Words) -> str:
         raise ScheduleError(
             f"bad nickname: {detail}",
             about="nickname",
-            code=Code.NICKNAME.value,
+            code=ErrorCode.NICKNAME.value,
             hint=lambda: _suggest_nickname(words),
             offset=offset,
         )
     if name != "@every" and len(words) > 1:
         extra, at = words[1]
         raise _error(
-            "nickname", Code.NICKNAME, f"{name} stands alone, without '{shown(extra)}'", f"write {name}", at
+            "nickname",
+            ErrorCode.NICKNAME,
+            f"{name} stands alone, without '{shown(extra)}'",
+            f"write {name}",
+            at,
         )
     return name
 
@@ -82,20 +86,22 @@ def every_seconds(words: Words) -> int:
         ScheduleError: It is missing, no duration, or not from 1 s to 7 d.
     """
     if len(words) == 1:
-        raise _error("nickname", Code.DURATION, "@every lacks its duration", "write @every 5m")
+        raise _error("nickname", ErrorCode.DURATION, "@every lacks its duration", "write @every 5m")
     given, offset = words[1]
     joined = "".join(word for word, _ in words[1:])
     if len(words) > 2:
         hint = f"write @every {joined}" if _seconds(joined) else None
         raise _error(
-            "nickname", Code.DURATION, f"@every takes one word, not {len(words) - 1}", hint, words[2][1]
+            "nickname", ErrorCode.DURATION, f"@every takes one word, not {len(words) - 1}", hint, words[2][1]
         )
     seconds = _seconds(given)
     if seconds is None:
         detail = f"'{shown(given)}' is not a duration such as 90s, 5m or 1h30m"
-        raise _error("nickname", Code.DURATION, detail, _repaired_duration(given), offset)
+        raise _error("nickname", ErrorCode.DURATION, detail, _repaired_duration(given), offset)
     if not LEAST_EVERY_SECONDS <= seconds <= MOST_EVERY_SECONDS:
-        raise _error("nickname", Code.DURATION, f"@every {shown(given)} is not from 1s to 7d", offset=offset)
+        raise _error(
+            "nickname", ErrorCode.DURATION, f"@every {shown(given)} is not from 1s to 7d", offset=offset
+        )
     return seconds
 
 
@@ -112,14 +118,16 @@ def require_five(words: Words) -> None:
             if name.upper().endswith("TZ")
             else f"write {shown(words[0][0])} on a line of its own, above"
         )
-        raise _error("schedule", Code.VARIABLE, f"{name}= stands on the schedule's line", hint, words[0][1])
+        raise _error(
+            "schedule", ErrorCode.VARIABLE, f"{name}= stands on the schedule's line", hint, words[0][1]
+        )
     if len(words) == 5:
         return
     if len(words) < 5:
         detail = f"{len(words)} field{'s' if len(words) > 1 else ''} of five"
-        raise _error("schedule", Code.SHAPE, detail, _few_hint(words), words[0][1])
+        raise _error("schedule", ErrorCode.SHAPE, detail, _few_hint(words), words[0][1])
     hint = "leave the seconds out; what runs more often than each minute is written @every 30s"
-    raise _error("schedule", Code.SHAPE, f"{len(words)} fields, not five", hint, words[5][1])
+    raise _error("schedule", ErrorCode.SHAPE, f"{len(words)} fields, not five", hint, words[5][1])
 
 
 def _few_hint(words: Words) -> str:
@@ -159,8 +167,10 @@ def _unseen(found: re.Match[str]) -> ScheduleError:
         code, "a space of another kind" if found[0].isspace() else "an invisible character"
     )
     remedy = "write a plain blank there" if found[0].isspace() else "delete it"
-    return _error("schedule", Code.CHARACTER, f"it has {name} (U+{code:04X})", remedy, found.start())
+    return _error("schedule", ErrorCode.CHARACTER, f"it has {name} (U+{code:04X})", remedy, found.start())
 
 
-def _error(about: str, code: Code, detail: str, hint: str | None = None, offset: int = 0) -> ScheduleError:
+def _error(
+    about: str, code: ErrorCode, detail: str, hint: str | None = None, offset: int = 0
+) -> ScheduleError:
     return ScheduleError(f"bad {about}: {detail}", about=about, code=code.value, hint=hint, offset=offset)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from kuber_cron.common import suggestions
 from kuber_cron.common.errors import ScheduleError
-from kuber_cron.common.schedule.field_spec import DAY, MINUTE, MONTHS, WEEKDAY, WEEKDAYS, Code, Kind
+from kuber_cron.common.schedule.field_spec import DAY, MINUTE, MONTHS, WEEKDAY, WEEKDAYS, ErrorCode, FieldSpec
 
 _SHOWN_CHARACTERS = 40
 _LONG_NAMES = {
@@ -51,7 +51,7 @@ _MISPLACED = re.compile(
 )
 
 
-def explain(kind: Kind, item: str, *, is_valid: Callable[[str], bool]) -> ScheduleError:
+def explain(kind: FieldSpec, item: str, *, is_valid: Callable[[str], bool]) -> ScheduleError:
     """The error for an item that the grammar does not have in this field.
 
     ``is_valid`` says whether the parser takes an item here.
@@ -65,16 +65,16 @@ def explain(kind: Kind, item: str, *, is_valid: Callable[[str], bool]) -> Schedu
     )
 
 
-def _diagnose(kind: Kind, item: str) -> tuple[Code, str]:
+def _diagnose(kind: FieldSpec, item: str) -> tuple[ErrorCode, str]:
     said = shown(item)
     if not item:
-        return Code.SYNTAX, "an item of the list is empty"
+        return ErrorCode.SYNTAX, "an item of the list is empty"
     if _MISPLACED.fullmatch(item):
-        return Code.MISPLACED, f"'{said}' {_why_misplaced(kind, item)}"
+        return ErrorCode.MISPLACED, f"'{said}' {_why_misplaced(kind, item)}"
     for word in _WORD.findall(item):
         if word.lower() not in kind.names:
-            return Code.NAME, f"'{said}' {_why_no_name(kind, word.lower())}"
-    return Code.SYNTAX, _why_unread(item, said)
+            return ErrorCode.NAME, f"'{said}' {_why_no_name(kind, word.lower())}"
+    return ErrorCode.SYNTAX, _why_unread(item, said)
 
 
 def _why_unread(item: str, said: str) -> str:
@@ -91,7 +91,7 @@ def _why_unread(item: str, said: str) -> str:
     return f"cannot read '{said}'"
 
 
-def _why_misplaced(kind: Kind, item: str) -> str:
+def _why_misplaced(kind: FieldSpec, item: str) -> str:
     if item == "?":
         return "stands alone" if kind in (DAY, WEEKDAY) else "belongs in the day fields"
     if item.startswith("h"):
@@ -107,7 +107,7 @@ def _why_misplaced(kind: Kind, item: str) -> str:
     return "belongs in the day fields"
 
 
-def _why_no_name(kind: Kind, word: str) -> str:
+def _why_no_name(kind: FieldSpec, word: str) -> str:
     short = _LONG_NAMES.get(word, word)
     if short in kind.names:
         return "is too long: names have three letters"
@@ -119,7 +119,7 @@ def _why_no_name(kind: Kind, word: str) -> str:
     return f"is no {'weekday' if kind is WEEKDAY else 'month'}: " + " ".join(kind.names)
 
 
-def _hint(kind: Kind, item: str, is_valid: Callable[[str], bool]) -> str | None:
+def _hint(kind: FieldSpec, item: str, is_valid: Callable[[str], bool]) -> str | None:
     if not item:
         return "remove the comma that has nothing beside it"
     if len(item) > _SHOWN_CHARACTERS:
@@ -134,7 +134,7 @@ def _hint(kind: Kind, item: str, is_valid: Callable[[str], bool]) -> str | None:
     return None
 
 
-def _candidates(kind: Kind, item: str) -> list[str]:
+def _candidates(kind: FieldSpec, item: str) -> list[str]:
     found = [pattern.sub(form, item) for pattern, form in _REPAIRS if pattern.fullmatch(item)]
     if kind.names:
         found.append(_WORD.sub(lambda word: _LONG_NAMES.get(word[0].lower(), word[0]), item))
@@ -148,7 +148,7 @@ def _nearest_name(word: str, names: tuple[str, ...]) -> str:
     return _LONG_NAMES.get(near, near) if near else word
 
 
-def split_range(kind: Kind, item: str, start: tuple[str, int], end: tuple[str, int]) -> str | None:
+def split_range(kind: FieldSpec, item: str, start: tuple[str, int], end: tuple[str, int]) -> str | None:
     """The hint for a range that runs backwards: the two ranges that it was meant to be.
 
     ``start`` and ``end`` are the text and the number of the range's two ends.
@@ -172,7 +172,7 @@ def split_range(kind: Kind, item: str, start: tuple[str, int], end: tuple[str, i
     return "write " + ",".join(parts)
 
 
-def _span(kind: Kind, low: int, high: int, step: int, *, named: bool) -> str:
+def _span(kind: FieldSpec, low: int, high: int, step: int, *, named: bool) -> str:
     spelt = {number: name for name, number in kind.names.items()} if named else {}
     if kind is WEEKDAY and named:
         spelt[7] = "sun"

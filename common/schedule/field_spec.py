@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 
-class Code(StrEnum):
+class ErrorCode(StrEnum):
     """The kinds of error in a schedule, stable across releases. KC111 is a crontab's missing command."""
 
     SHAPE = "KC101"
@@ -36,7 +36,7 @@ class Code(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class FieldSpec:
     """What one of the five fields takes.
 
     Attributes:
@@ -68,9 +68,9 @@ _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 MONTHS = {name: number for number, name in enumerate(_MONTHS, start=1)}
 WEEKDAYS = {name: number for number, name in enumerate(_WEEKDAYS)}
 
-MINUTE = Kind(index=0, about="minute", low=0, high=59, top=59, hash_top=59)
-HOUR = Kind(index=1, about="hour", low=0, high=23, top=23, hash_top=23)
-DAY = Kind(index=2, about="day-of-month", low=1, high=31, top=31, hash_top=28)
-MONTH = Kind(index=3, about="month", low=1, high=12, top=12, hash_top=12, names=MONTHS)
-WEEKDAY = Kind(index=4, about="day-of-week", low=0, high=7, top=6, hash_top=6, names=WEEKDAYS)
+MINUTE = FieldSpec(index=0, about="minute", low=0, high=59, top=59, hash_top=59)
+HOUR = FieldSpec(index=1, about="hour", low=0, high=23, top=23, hash_top=23)
+DAY = FieldSpec(index=2, about="day-of-month", low=1, high=31, top=31, hash_top=28)
+MONTH = FieldSpec(index=3, about="month", low=1, high=12, top=12, hash_top=12, names=MONTHS)
+WEEKDAY = FieldSpec(index=4, about="day-of-week", low=0, high=7, top=6, hash_top=6, names=WEEKDAYS)
 KINDS = (MINUTE, HOUR, DAY, MONTH, WEEKDAY)

@@ -12,7 +12,7 @@ from hashlib import sha256
 
 from kuber_cron.common.errors import ScheduleError
 from kuber_cron.common.schedule import field_hints
-from kuber_cron.common.schedule.field_spec import DAY, HOUR, KINDS, MINUTE, WEEKDAY, Code, Kind
+from kuber_cron.common.schedule.field_spec import DAY, HOUR, KINDS, MINUTE, WEEKDAY, ErrorCode, FieldSpec
 
 MAX_FIELD_CHARACTERS = 1024
 MAX_LIST_ITEMS = 256
@@ -41,7 +41,7 @@ _LAST = re.compile(rf"{_NUMBER}[Ll]")
 _NTH = re.compile(rf"{_NUMBER}#([0-9]+)")
 
 
-def parse(kind: Kind, text: str, job_id: str = "") -> Field:
+def parse(kind: FieldSpec, text: str, job_id: str = "") -> Field:
     """The field's values, the hashed ones spread by the job's id.
 
     Raises:
@@ -56,13 +56,15 @@ def _parse(index: int, text: str, job_id: str) -> Field:
     kind = KINDS[index]
     if len(text) > MAX_FIELD_CHARACTERS:
         raise _error(
-            kind, Code.LIMIT, f"{len(text)} characters, of which a field may have {MAX_FIELD_CHARACTERS}"
+            kind, ErrorCode.LIMIT, f"{len(text)} characters, of which a field may have {MAX_FIELD_CHARACTERS}"
         )
     if text == "?" and kind in (DAY, WEEKDAY):
         return Field(frozenset(kind.all_values), is_starred=True)
     items = text.split(",")
     if len(items) > MAX_LIST_ITEMS:
-        raise _error(kind, Code.LIMIT, f"a list of {len(items)} items, of which it may have {MAX_LIST_ITEMS}")
+        raise _error(
+            kind, ErrorCode.LIMIT, f"a list of {len(items)} items, of which it may have {MAX_LIST_ITEMS}"
+        )
     values: set[int | str] = set()
     offset = 0
     for item in items:
@@ -75,7 +77,7 @@ def _parse(index: int, text: str, job_id: str) -> Field:
     return Field(frozenset(values), is_starred=text.startswith("*"))
 
 
-def _item(kind: Kind, item: str, job_id: str) -> frozenset[int | str] | set[int]:
+def _item(kind: FieldSpec, item: str, job_id: str) -> frozenset[int | str] | set[int]:
     if found := _RANGE.fullmatch(item):
         return _range(kind, item, found[1], found[2], found[3])
     if found := _HASHED.fullmatch(item):
@@ -87,7 +89,7 @@ def _item(kind: Kind, item: str, job_id: str) -> frozenset[int | str] | set[int]
     raise _unread(kind, item)
 
 
-def _range(kind: Kind, item: str, first: str | None, last: str | None, step: str | None) -> set[int]:
+def _range(kind: FieldSpec, item: str, first: str | None, last: str | None, step: str | None) -> set[int]:
     if first is None:
         low, high = kind.low, kind.top
     elif last is not None:
@@ -99,7 +101,7 @@ def _range(kind: Kind, item: str, first: str | None, last: str | None, step: str
     return _folded(kind, range(low, high + 1, _step(kind, item, step)))
 
 
-def _hashed(kind: Kind, item: str, found: re.Match[str], job_id: str) -> set[int]:
+def _hashed(kind: FieldSpec, item: str, found: re.Match[str], job_id: str) -> set[int]:
     low, high = kind.low, kind.hash_top
     if found[1] is not None:
         low, high = _bounds(kind, item, found[1], found[2])
@@ -110,7 +112,7 @@ def _hashed(kind: Kind, item: str, found: re.Match[str], job_id: str) -> set[int
     return _folded(kind, range(low + slot(job_id, kind.index) % min(step, size), high + 1, step))
 
 
-def _spread(kind: Kind, item: str, found: re.Match[str], job_id: str) -> set[int]:
+def _spread(kind: FieldSpec, item: str, found: re.Match[str], job_id: str) -> set[int]:
     low, high = kind.low, kind.top
     if found[1] is not None and found[2] is not None:
         low, high = _bounds(kind, item, found[1], found[2])
@@ -122,7 +124,7 @@ def _spread(kind: Kind, item: str, found: re.Match[str], job_id: str) -> set[int
     return _folded(kind, (low + slot(job_id, kind.index) % (high - low + 1),))
 
 
-def _word(kind: Kind, item: str) -> str | None:
+def _word(kind: FieldSpec, item: str) -> str | None:
     """What depends on the month, in its canonical spelling; None if the item is nothing of the kind."""
     if kind is DAY:
         if item.upper() in ("L", "LW"):
@@ -135,7 +137,7 @@ def _word(kind: Kind, item: str) -> str | None:
         if found := _NTH.fullmatch(item):
             weekday, nth = value(kind, found[1]) % 7, int(_digits(kind, found[2]))
             if not 1 <= nth <= 5:
-                raise _error(kind, Code.OUTSIDE, f"{item} asks for week {found[2]}, and a month has 1-5")
+                raise _error(kind, ErrorCode.OUTSIDE, f"{item} asks for week {found[2]}, and a month has 1-5")
             return f"{weekday}#{nth}"
     return None
 
@@ -146,7 +148,7 @@ def slot(job_id: str, index: int) -> int:
     return int.from_bytes(digest[:8], "big")
 
 
-def value(kind: Kind, text: str) -> int:
+def value(kind: FieldSpec, text: str) -> int:
     """The number that digits or a three-letter name stand for.
 
     Raises:
@@ -162,47 +164,49 @@ def value(kind: Kind, text: str) -> int:
         hint = f"write 0: {kind.about}s count from 0 to {kind.high}" if number == kind.high + 1 else None
         raise _error(
             kind,
-            Code.OUTSIDE,
+            ErrorCode.OUTSIDE,
             f"{text} is not in {kind.low}-{kind.high}",
             hint if kind in (MINUTE, HOUR) else None,
         )
     return number
 
 
-def _bounds(kind: Kind, item: str, first: str, last: str) -> tuple[int, int]:
+def _bounds(kind: FieldSpec, item: str, first: str, last: str) -> tuple[int, int]:
     low, high = value(kind, first), value(kind, last)
     if kind is WEEKDAY and high == 0 and low > 0:
         high = 7  # fri-sun, 5-0
     if low > high:
         hint = field_hints.split_range(kind, item, (first, low), (last, high))
-        raise _error(kind, Code.BACKWARDS, f"range {first}-{last} runs backwards", hint)
+        raise _error(kind, ErrorCode.BACKWARDS, f"range {first}-{last} runs backwards", hint)
     return low, high
 
 
-def _step(kind: Kind, item: str, step: str | None) -> int:
+def _step(kind: FieldSpec, item: str, step: str | None) -> int:
     if step is None:
         return 1
     number = int(_digits(kind, step))
     if number < 1:
-        raise _error(kind, Code.STEP, f"{item} has a step of 0", "steps count from 1")
+        raise _error(kind, ErrorCode.STEP, f"{item} has a step of 0", "steps count from 1")
     return number
 
 
-def _digits(kind: Kind, text: str) -> str:
+def _digits(kind: FieldSpec, text: str) -> str:
     if len(text) > MAX_DIGITS:
-        raise _error(kind, Code.LIMIT, f"a number of {len(text)} digits, of which it may have {MAX_DIGITS}")
+        raise _error(
+            kind, ErrorCode.LIMIT, f"a number of {len(text)} digits, of which it may have {MAX_DIGITS}"
+        )
     return text
 
 
-def _folded(kind: Kind, numbers: range | tuple[int, ...]) -> set[int]:
+def _folded(kind: FieldSpec, numbers: range | tuple[int, ...]) -> set[int]:
     return {number % 7 for number in numbers} if kind is WEEKDAY else set(numbers)
 
 
-def _unread(kind: Kind, item: str) -> ScheduleError:
+def _unread(kind: FieldSpec, item: str) -> ScheduleError:
     return field_hints.explain(kind, item, is_valid=lambda suggestion: _is_valid(kind, suggestion))
 
 
-def _is_valid(kind: Kind, item: str) -> bool:
+def _is_valid(kind: FieldSpec, item: str) -> bool:
     try:
         parse(kind, item)
     except ScheduleError:
@@ -210,5 +214,5 @@ def _is_valid(kind: Kind, item: str) -> bool:
     return True
 
 
-def _error(kind: Kind, code: Code, detail: str, hint: str | None = None) -> ScheduleError:
+def _error(kind: FieldSpec, code: ErrorCode, detail: str, hint: str | None = None) -> ScheduleError:
     return ScheduleError(f"bad {kind.about}: {detail}", about=kind.about, code=code.value, hint=hint)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from kuber_cron.common.records.job_summary import Card
+from kuber_cron.common.records.job_summary import JobSummary
 from kuber_cron.common.runs.cursor import Cursor
 from kuber_cron.common.schedule import Schedule, ScheduleError
 
@@ -12,7 +12,7 @@ _EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Timetable:
+class Occurrences:
     """When a job runs. ``not_before`` and ``not_after`` are its life, both included."""
 
     schedule: Schedule
@@ -20,7 +20,7 @@ class Timetable:
     not_after: datetime | None = None
 
     @classmethod
-    def of(cls, job: str, cursor: Cursor, card: Card | None) -> "Timetable | None":
+    def of(cls, job: str, cursor: Cursor, card: JobSummary | None) -> "Occurrences | None":
         """By the schedule and zone of the job's cursor; None where it names no instants, or no longer can be read."""
         name = job if card is None else card.timed_by or job
         try:

@@ -38,7 +38,7 @@ from kuber_cron.common.schedule.timezones import (
 
 __all__ = ["Schedule", "ScheduleError"]
 
-Kind = Literal["cron", "every", "reboot", "after"]
+ScheduleKind = Literal["cron", "every", "reboot", "after"]
 
 _MINUTES_A_DAY = 1440
 # More than any clock was ever moved by: a day, over the date line.
@@ -58,7 +58,7 @@ class _Plan:
     """
 
     text: str
-    kind: Kind
+    kind: ScheduleKind
     every_seconds: int = 0
     fields: Mapping[str, frozenset[int | str]] = field(default_factory=lambda: MappingProxyType({}))
     minutes: tuple[int, ...] = ()
@@ -129,7 +129,7 @@ class Schedule:
         return self._plan.fields
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> ScheduleKind:
         """``cron`` has times, ``every`` a period, ``reboot`` and ``after`` no times of their own."""
         return self._plan.kind
 

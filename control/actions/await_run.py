@@ -10,8 +10,8 @@ from kuber_cron.common import time_format
 from kuber_cron.common.clock import SystemClock
 from kuber_cron.common.errors import KuberCronError, RedisUnreachableError
 from kuber_cron.common.records import parsing
-from kuber_cron.common.records.attempt import Attempt
-from kuber_cron.control.actions.results import End
+from kuber_cron.common.records.attempt import AttemptRecord
+from kuber_cron.control.actions.results import RunResult
 
 if TYPE_CHECKING:
     from kuber_cron.common.redis_store.scripts import Store
@@ -28,7 +28,7 @@ class RunGoneError(KuberCronError):
     code = "run-gone"
 
 
-def sentence(end: End) -> str:
+def sentence(end: RunResult) -> str:
     """Return how it went, for people."""
     if end.exit_code is not None and end.outcome not in {"success", "timed_out"}:
         how = f"{end.outcome} (exit code {end.exit_code})"
@@ -47,7 +47,7 @@ def newest_result(store: "Store", run: str) -> str:
 
 def follow(
     store: "Store", run: str, *, since: str = "", as_json: bool = False, is_silent: bool = False
-) -> End:
+) -> RunResult:
     """Return how the run has ended; meanwhile its output is passed on.
 
     Stdout and stderr are the command's, both on stderr for a program's sake where `as_json`.
@@ -65,14 +65,14 @@ def follow(
         KeyboardInterrupt: Ctrl-C; the run goes on, and that is said.
     """
     try:
-        terminal = None if is_silent else Terminal(as_json=as_json)
+        terminal = None if is_silent else ResultWriter(as_json=as_json)
         return _Following(store, run, since, terminal).to_its_end()
     except KeyboardInterrupt:
         errors.complain(f"kuber-cron: {run} goes on without being waited for; kuber-cron stop {run} ends it")
         raise
 
 
-class Terminal:
+class ResultWriter:
     """Where a command's output goes: as it came, to the stream that it came from."""
 
     def __init__(self, *, as_json: bool) -> None:
@@ -86,18 +86,20 @@ class Terminal:
 
 
 class _Following:
-    def __init__(self, store: "Store", run: str, since: str, terminal: Terminal | None) -> None:
+    def __init__(self, store: "Store", run: str, since: str, terminal: ResultWriter | None) -> None:
         self._store = store
         self._run = run
         self._terminal = terminal
         self._last_result = since
-        self._last: Attempt | None = None
+        self._last: AttemptRecord | None = None
         self._shown: tuple[str, int] = ("", 0)  # an execution, and how many bytes of its output are shown
-        self._unsaid: list[Attempt] = []  # ended attempts of which it is not said yet whether another follows
+        self._unsaid: list[
+            AttemptRecord
+        ] = []  # ended attempts of which it is not said yet whether another follows
         self._wait = threading.Event().wait
         self._clock = SystemClock()
 
-    def to_its_end(self) -> End:
+    def to_its_end(self) -> RunResult:
         from kuber_cron.common.redis_store import connections
 
         pause, longest = _LOOKS
@@ -116,7 +118,7 @@ class _Following:
             self._wait(pause)
             pause = min(1.5 * pause, longest)
 
-    def _look(self) -> End | None:
+    def _look(self) -> RunResult | None:
         """One look: what is new is shown; how the run ended, if it has."""
         client, keys = self._store.client, self._store.keys
         # The status is read first: what had been said and recorded before a run was over is then among what follows.
@@ -136,7 +138,7 @@ class _Following:
             self._show_running(told["execution"])
         return None
 
-    def _say_of_attempts(self, ended: list[Attempt]) -> None:
+    def _say_of_attempts(self, ended: list[AttemptRecord]) -> None:
         for each in ended if self._terminal is not None else ():
             errors.complain(f"kuber-cron: attempt {each.attempt}: {each.outcome}, there will be another")
         self._unsaid = self._unsaid[len(ended) :]
@@ -146,7 +148,7 @@ class _Following:
         entries: Any = self._store.client.xrange(f"{self._store.keys.prefix}:results:{self._run}", start)
         for place, (entry, fields) in enumerate(entries):
             self._last_result = parsing.text(entry)
-            attempt = Attempt.from_fields(parsing.told_all(fields), place + 1)
+            attempt = AttemptRecord.from_fields(parsing.told_all(fields), place + 1)
             self._show(attempt.execution or "", _document(attempt))
             self._last = attempt
             self._unsaid.append(attempt)
@@ -167,10 +169,10 @@ class _Following:
             self._terminal.show(stream, text)
         self._shown = (execution, max(position, excerpt.total_bytes))
 
-    def _end(self, told: parsing.Fields) -> End:
+    def _end(self, told: parsing.Fields) -> RunResult:
         outcome, last = told["outcome"], self._last
         own = last if last is not None and last.outcome == outcome else None
-        return End(
+        return RunResult(
             run=self._run,
             outcome=outcome,
             attempt=parsing.number(told.get("attempt")),
@@ -181,7 +183,7 @@ class _Following:
         )
 
 
-def _document(attempt: Attempt) -> dict[str, Any]:
+def _document(attempt: AttemptRecord) -> dict[str, Any]:
     return {
         "head": attempt.head,
         "tail": attempt.tail,
@@ -191,7 +193,7 @@ def _document(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _exit_status(attempt: Attempt) -> int:
+def _exit_status(attempt: AttemptRecord) -> int:
     if attempt.outcome == "timed_out":
         return errors.TIMED_OUT
     if attempt.signal is not None:

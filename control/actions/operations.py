@@ -15,8 +15,8 @@ from kuber_cron.common.errors import KuberCronError
 from kuber_cron.common.records.parsing import number
 from kuber_cron.common.redis_store.scripts import Store, Value, rq_instant, text
 from kuber_cron.common.runs import manual_request
-from kuber_cron.common.runs.manual_request import Request
-from kuber_cron.control.actions.results import Made
+from kuber_cron.common.runs.manual_request import ManualRequest
+from kuber_cron.control.actions.results import CreatedRun
 
 ANSWER_SECONDS = 10.0
 """How long a leader has to answer: longer than a takeover where the lease is a key in Redis."""
@@ -47,14 +47,14 @@ class RefusedError(KuberCronError):
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class ScriptReply:
     """A script's answer to an act: its word and what goes with it (common/redis_store/lua/act.lua)."""
 
     word: str
     details: tuple[str, ...] = ()
 
 
-class Acts:
+class OperatorActions:
     """One person's, over one store."""
 
     def __init__(self, store: Store, who: str) -> None:
@@ -68,11 +68,11 @@ class Acts:
 
     # --- without a leader ------------------------------------------------------------------------
 
-    def stop(self, run: str) -> Done:
+    def stop(self, run: str) -> ScriptReply:
         """A run that waits has ended as stopped; one that runs is told to end, durably."""
         return self._act("stop", run)
 
-    def retry(self, run: str, *, again: bool = False, force: bool = False) -> Done:
+    def retry(self, run: str, *, again: bool = False, force: bool = False) -> ScriptReply:
         """A run that has ended is queued anew, with all its budgets.
 
         Args:
@@ -82,40 +82,40 @@ class Acts:
         """
         return self._act("retry", run, int(again), int(force))
 
-    def pause(self, job: str, until_at: datetime | None) -> Done:
+    def pause(self, job: str, until_at: datetime | None) -> ScriptReply:
         """Nothing of the job (``*``: of any job) is queued by its schedule until then, or until it is resumed."""
         until_ms = 0 if until_at is None else max(1, int(until_at.timestamp() * 1000))
         detail = "" if until_at is None else f"{until_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
         return self._act("pause", job, until_ms, detail)
 
-    def resume(self, job: str) -> Done:
+    def resume(self, job: str) -> ScriptReply:
         """The job (``*``: the pause of all) goes on; what was skipped is not caught up with."""
         return self._act("resume", job)
 
-    def release(self, run: str) -> Done:
+    def release(self, run: str) -> ScriptReply:
         """The run has left the quarantine and is queued anew, to be judged again by the worker that takes it."""
         return self._act("release", run)
 
-    def drop(self, run: str) -> Done:
+    def drop(self, run: str) -> ScriptReply:
         """The run's records have left the quarantine."""
         return self._act("drop", run)
 
-    def _act(self, action: str, target: str, *rest: Value) -> Done:
+    def _act(self, action: str, target: str, *rest: Value) -> ScriptReply:
         now = self.now()
         reply = self._store.call("act", action, self._who, rq_instant(now), now.timestamp(), target, *rest)
         word, *details = (text(part) for part in reply)
-        return Done(word, tuple(details))
+        return ScriptReply(word, tuple(details))
 
     # --- by the leader ---------------------------------------------------------------------------
 
-    def new(self, *, patience_seconds: float = ANSWER_SECONDS, **what: Any) -> Request:
+    def new(self, *, patience_seconds: float = ANSWER_SECONDS, **what: Any) -> ManualRequest:
         """A request of this person's, from now on; ``what``: its other attributes.
 
         Raises:
             RequestError: One of them cannot be.
         """
         now = self.now()
-        made = Request(
+        made = ManualRequest(
             id=secrets.token_hex(16),
             who=self._who,
             asked_at=now,
@@ -126,8 +126,8 @@ class Acts:
         return made
 
     def ask(
-        self, asked: Request, *, signing_key: bytes | None, wait: Callable[[float], object]
-    ) -> list[Made]:
+        self, asked: ManualRequest, *, signing_key: bytes | None, wait: Callable[[float], object]
+    ) -> list[CreatedRun]:
         """What became of each run of the request.
 
         Args:
@@ -164,13 +164,13 @@ class Acts:
             )
         if answer[0] == "REFUSED":
             code, message, hint, *items = answer[1:]
-            made = sum(Made.from_text(item).is_made for item in items)
+            made = sum(CreatedRun.from_text(item).is_made for item in items)
             raise RefusedError(
                 code, message + (f"; {made} runs had been made" if made else ""), hint=hint or None
             )
-        return [Made.from_text(item) for item in answer[1:]]
+        return [CreatedRun.from_text(item) for item in answer[1:]]
 
-    def _awaited(self, asked: Request, wait: Callable[[float], object]) -> Sequence[str]:
+    def _awaited(self, asked: ManualRequest, wait: Callable[[float], object]) -> Sequence[str]:
         """The answer, or that the request is withdrawn: one of the two, whatever ends the waiting."""
         pause, longest = _LOOKS
         try:

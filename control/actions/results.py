@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 from kuber_cron.common.records.parsing import seconds_as_instant
 
-Verdict = Literal["queued", "held", "known", "planned", "succeeded", "live", "refused", "error"]
+ActionVerdict = Literal["queued", "held", "known", "planned", "succeeded", "live", "refused", "error"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class CreatedRun:
     """What became of one run that was asked for.
 
     Attributes:
@@ -31,7 +31,7 @@ class Made:
     run: str
     job: str
     scheduled_at: datetime | None
-    verdict: Verdict
+    verdict: ActionVerdict
     reason: str = ""
 
     @property
@@ -40,7 +40,7 @@ class Made:
         return self.verdict in {"queued", "held", "known"}
 
     @classmethod
-    def from_text(cls, told: str) -> "Made":
+    def from_text(cls, told: str) -> "CreatedRun":
         """The item of a request's answer (common/redis_store/lua/manual.lua)."""
         values: Mapping[str, Any] = json.loads(told)
         return cls(
@@ -53,7 +53,7 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class End:
+class RunResult:
     """How a run that was waited for has ended.
 
     Attributes:
@@ -86,8 +86,8 @@ class Triggered:
         exit_status: The command's own.
     """
 
-    runs: tuple[Made, ...]
-    ends: tuple[End, ...] = ()
+    runs: tuple[CreatedRun, ...]
+    ends: tuple[RunResult, ...] = ()
     exit_status: int = 0
 
 
@@ -107,7 +107,7 @@ class Backfilled:
     from_at: datetime
     to_at: datetime
     dry_run: bool
-    runs: tuple[Made, ...]
+    runs: tuple[CreatedRun, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +124,7 @@ class Stopped:
     run: str
     state: Literal["stopped", "stopping"]
     worker: str | None = None
-    end: End | None = None
+    end: RunResult | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +152,7 @@ class Retried:
 
     run: str
     verdict: Literal["queued", "held"]
-    end: End | None = None
+    end: RunResult | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

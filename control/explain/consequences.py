@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from kuber_cron.common import time_format
-from kuber_cron.common.records.run import Run
+from kuber_cron.common.records.run import RunRecord
 from kuber_cron.common.runs import payload
 from kuber_cron.control.explain.reasons import LATE_SECONDS, moment
-from kuber_cron.control.explain.verdict import Facts, Finding, Gate, Leader
+from kuber_cron.control.explain.verdict import Explanation, Facts, Gate, Leader
 
 
-def details(facts: Facts, at: datetime, finding: Finding) -> list[str]:
+def details(facts: Facts, at: datetime, finding: Explanation) -> list[str]:
     """What else there is to say."""
     return [
         *_about_decision(facts, at, finding),
@@ -30,7 +30,7 @@ def leaderless(leader: Leader, now: datetime) -> str | None:
     return f"no scheduler leads now, the last sign of one ({leader.holder}) is {ago} old: nothing is decided meanwhile"
 
 
-def _about_decision(facts: Facts, at: datetime, finding: Finding) -> Iterator[str]:
+def _about_decision(facts: Facts, at: datetime, finding: Explanation) -> Iterator[str]:
     entry = finding.entry
     if entry is None:
         return
@@ -76,7 +76,7 @@ def _paused_by(facts: Facts, at: datetime) -> Iterator[str]:
         yield f"{acts[-1].who or 'somebody'} had paused it at {moment(facts, acts[-1].decided_at)}{until}"
 
 
-def _in_the_way(facts: Facts, at: datetime) -> list[Run]:
+def _in_the_way(facts: Facts, at: datetime) -> list[RunRecord]:
     """Which earlier runs were open at that moment."""
     return [
         run
@@ -87,7 +87,7 @@ def _in_the_way(facts: Facts, at: datetime) -> list[Run]:
     ]
 
 
-def _stood(run: Run, at: datetime) -> str:
+def _stood(run: RunRecord, at: datetime) -> str:
     if run.state == "ended" and run.ended_at is not None:
         return f"ended {time_format.span((run.ended_at - at).total_seconds())} later: {run.outcome}"
     return f"is {run.state} still"
@@ -101,7 +101,7 @@ def _by_hand(facts: Facts, at: datetime) -> Iterator[str]:
         yield f"it was run by hand: {run}" + (f", asked for by {entry.who}" if entry.who else "")
 
 
-def _about_run(facts: Facts, finding: Finding) -> Iterator[str]:
+def _about_run(facts: Facts, finding: Explanation) -> Iterator[str]:
     entry, run = finding.entry, facts.run
     if finding.verdict not in {"queued", "held"}:
         return
@@ -138,7 +138,7 @@ def _about_run(facts: Facts, finding: Finding) -> Iterator[str]:
         yield f"it has been told to stop: {run.stop}"
 
 
-def _in_queue(facts: Facts, run: Run) -> Iterator[str]:
+def _in_queue(facts: Facts, run: RunRecord) -> Iterator[str]:
     place = "" if facts.queue_place is None else f", place {facts.queue_place}"
     yield f"it waits for a worker in queue {run.queue}{place}"
     if facts.queue_workers == 0:
@@ -161,7 +161,7 @@ def _gate(gate: Gate) -> str:
     return f"{what} {gate.run}, which is {gate.state}"
 
 
-def _ended(facts: Facts, run: Run) -> str:
+def _ended(facts: Facts, run: RunRecord) -> str:
     when = "" if run.ended_at is None else f" {_away(facts, run.ended_at)}"
     attempts = f" after {run.attempt} attempts" if run.attempt > 1 else ""
     match run.outcome:
@@ -177,7 +177,7 @@ def _ended(facts: Facts, run: Run) -> str:
             return f"it ended{when}{attempts}: {outcome}"
 
 
-def _about_future(facts: Facts, at: datetime, finding: Finding) -> Iterator[str]:
+def _about_future(facts: Facts, at: datetime, finding: Explanation) -> Iterator[str]:
     if finding.verdict not in {"coming", "due"} and not (
         finding.verdict == "before_first_seen" and finding.seen_at is None
     ):

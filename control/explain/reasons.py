@@ -7,14 +7,14 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from kuber_cron.common import time_format
-from kuber_cron.common.records.decision_log import Logged
-from kuber_cron.control.explain.verdict import Facts, Finding
+from kuber_cron.common.records.decision_log import LogEntry
+from kuber_cron.control.explain.verdict import Explanation, Facts
 
 LATE_SECONDS = 2.0
 """Below, a decision is on time: a hand-over takes a second."""
 
 
-def answer(facts: Facts, at: datetime, finding: Finding) -> str:
+def answer(facts: Facts, at: datetime, finding: Explanation) -> str:
     """The sentence that answers why the instant ``at`` has, or has not, become a run."""
     match finding.verdict:
         case "queued" | "held" | "skipped" | "error":
@@ -40,7 +40,7 @@ def answer(facts: Facts, at: datetime, finding: Finding) -> str:
             return _no_instant(facts, finding)
 
 
-def _decided(facts: Facts, at: datetime, finding: Finding) -> str:
+def _decided(facts: Facts, at: datetime, finding: Explanation) -> str:
     entry = finding.entry
     if entry is None:
         return "it was queued: its run has a record, though the log of decisions no longer reaches so far"
@@ -57,7 +57,7 @@ def _decided(facts: Facts, at: datetime, finding: Finding) -> str:
             return "it was queued" + _lateness(facts, at, entry)
 
 
-def _skip(facts: Facts, at: datetime, entry: Logged) -> str:
+def _skip(facts: Facts, at: datetime, entry: LogEntry) -> str:
     card = facts.card
     late = time_format.span((entry.decided_at - at - facts.delay).total_seconds())
     match entry.reason:
@@ -97,12 +97,12 @@ def _concurrency(facts: Facts) -> str:
     return f", and concurrency={card.concurrency} lets one run at a time"
 
 
-def _lateness(facts: Facts, at: datetime, entry: Logged) -> str:
+def _lateness(facts: Facts, at: datetime, entry: LogEntry) -> str:
     seconds = (entry.decided_at - at - facts.delay).total_seconds()
     return f", {time_format.span(seconds)} late" if seconds >= LATE_SECONDS else ""
 
 
-def _no_instant(facts: Facts, finding: Finding) -> str:
+def _no_instant(facts: Facts, finding: Explanation) -> str:
     if facts.cursor is not None and facts.cursor.schedule == "@reboot":
         return "the job runs once at each start (@reboot), and at no other instants"
     if finding.edited_at is not None:

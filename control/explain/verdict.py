@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from kuber_cron.common.records import decision_log
-from kuber_cron.common.records.decision_log import Logged
-from kuber_cron.common.records.job_summary import Card
-from kuber_cron.common.records.run import Run
+from kuber_cron.common.records.decision_log import LogEntry
+from kuber_cron.common.records.job_summary import JobSummary
+from kuber_cron.common.records.run import RunRecord
 from kuber_cron.common.runs.cursor import Cursor
-from kuber_cron.common.schedule.occurrences import Timetable
+from kuber_cron.common.schedule.occurrences import Occurrences
 
 Verdict = Literal[
     "queued",
@@ -105,21 +105,21 @@ class Facts:
     job: str
     now: datetime
     cursor: Cursor | None = None
-    card: Card | None = None
-    entries: Sequence[Logged] = ()
+    card: JobSummary | None = None
+    entries: Sequence[LogEntry] = ()
     leader: Leader = field(default_factory=Leader)
     pause: Pause | None = None
-    run: Run | None = None
+    run: RunRecord | None = None
     gates: tuple[Gate, ...] = ()
     group: Group | None = None
-    others: Sequence[Run] = ()
+    others: Sequence[RunRecord] = ()
     queue_place: int | None = None
     queue_workers: int | None = None
 
     @property
-    def timetable(self) -> Timetable | None:
+    def timetable(self) -> Occurrences | None:
         """When the job runs, by its cursor."""
-        return None if self.cursor is None else Timetable.of(self.job, self.cursor, self.card)
+        return None if self.cursor is None else Occurrences.of(self.job, self.cursor, self.card)
 
     @property
     def delay(self) -> timedelta:
@@ -128,7 +128,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Explanation:
     """What was found out about an instant.
 
     Attributes:
@@ -144,7 +144,7 @@ class Finding:
     """
 
     verdict: Verdict
-    entry: Logged | None = None
+    entry: LogEntry | None = None
     is_certain: bool = True
     edited_at: datetime | None = None
     before_at: datetime | None = None
@@ -163,7 +163,7 @@ _OF_DECISIONS: dict[str, Verdict] = {
 }
 
 
-def find(facts: Facts, at: datetime) -> Finding:
+def find(facts: Facts, at: datetime) -> Explanation:
     """What became of the job's instant ``at``, or will."""
     edited_at = _edited_since(facts, at)
     entry = decision_log.deciding(facts.entries, at)
@@ -175,20 +175,20 @@ def find(facts: Facts, at: datetime) -> Finding:
                 return _none(facts, at, edited_at)
             is_certain = True
         verdict = _OF_DECISIONS[entry.decision]
-        return Finding(verdict=verdict, entry=entry, is_certain=is_certain, edited_at=edited_at)
+        return Explanation(verdict=verdict, entry=entry, is_certain=is_certain, edited_at=edited_at)
     if facts.cursor is None or at > facts.cursor.at:
         return _ahead(facts, at)
     return _behind(facts, at, edited_at)
 
 
-def _ahead(facts: Facts, at: datetime) -> Finding:
+def _ahead(facts: Facts, at: datetime) -> Explanation:
     """Nobody has decided it yet."""
     if facts.cursor is None:
         gone = next((each for each in reversed(facts.entries) if each.decision == "dropped"), None)
         if gone is None:
-            return Finding(verdict="before_first_seen")
+            return Explanation(verdict="before_first_seen")
         return (
-            Finding(verdict="not_in_files", gone_at=gone.first_at)
+            Explanation(verdict="not_in_files", gone_at=gone.first_at)
             if at > gone.first_at
             else _behind(facts, at, None)
         )
@@ -197,36 +197,36 @@ def _ahead(facts: Facts, at: datetime) -> Finding:
         return _none(facts, at, None)
     if not timetable.is_alive(at):
         return _none(facts, at, None, is_outside_life=True)
-    return Finding(verdict="coming" if at + facts.delay > facts.now else "due")
+    return Explanation(verdict="coming" if at + facts.delay > facts.now else "due")
 
 
-def _behind(facts: Facts, at: datetime, edited_at: datetime | None) -> Finding:
+def _behind(facts: Facts, at: datetime, edited_at: datetime | None) -> Explanation:
     """The cursor has passed it, and no entry is about it."""
-    previous: Logged | None = None
+    previous: LogEntry | None = None
     for each in facts.entries:
         if each.decision == "moved" and each.reason == "first seen":
             if previous is None and each is facts.entries[0] and at <= each.first_at:
-                return Finding(verdict="before_first_seen", seen_at=each.first_at)
+                return Explanation(verdict="before_first_seen", seen_at=each.first_at)
             if (
                 previous is not None
                 and previous.decision == "dropped"
                 and previous.first_at < at <= each.first_at
             ):
-                return Finding(verdict="not_in_files", gone_at=previous.first_at, seen_at=each.first_at)
+                return Explanation(verdict="not_in_files", gone_at=previous.first_at, seen_at=each.first_at)
         if each.is_occurrence or each.decision in {"moved", "dropped"}:
             previous = each
     reach = next((each for each in facts.entries if each.is_occurrence or each.decision == "moved"), None)
     if reach is None or at < reach.first_at or (reach.decision == "moved" and at == reach.first_at):
         seen_at = None if reach is None else reach.first_at
-        return Finding(verdict="queued" if facts.run is not None else "too_old", seen_at=seen_at)
+        return Explanation(verdict="queued" if facts.run is not None else "too_old", seen_at=seen_at)
     return _none(facts, at, edited_at)
 
 
 def _none(
     facts: Facts, at: datetime, edited_at: datetime | None, *, is_outside_life: bool = False
-) -> Finding:
+) -> Explanation:
     before, after = _neighbours(facts, at, edited_at)
-    return Finding(
+    return Explanation(
         verdict="no_instant",
         edited_at=edited_at,
         before_at=before,

@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any, Literal
 
 from kuber_cron.common.records import job_state
-from kuber_cron.common.records.decision_log import Logged
-from kuber_cron.common.records.job_summary import Card
-from kuber_cron.common.records.run import Run
+from kuber_cron.common.records.decision_log import LogEntry
+from kuber_cron.common.records.job_summary import JobSummary
+from kuber_cron.common.records.run import RunRecord
 from kuber_cron.common.redis_store.scripts import Store, text
 from kuber_cron.common.runs import cursor as cursors
 from kuber_cron.common.runs import payload
@@ -41,7 +41,7 @@ def facts(store: Store, job: str) -> Facts:
         job=job,
         now=at,
         cursor=cursors.read(text(cursor)),
-        card=Card.from_text(text(card)) if card else None,
+        card=JobSummary.from_text(text(card)) if card else None,
         entries=tuple(look_runs.logged(log)),
         leader=leader,
         pause=job_state.pause_of(job, known, at),
@@ -66,13 +66,13 @@ def of_instant(store: Store, known: Facts, at: datetime) -> Facts:
     return found
 
 
-def _others(store: Store, entries: Sequence[Logged], at: datetime) -> list[Run]:
+def _others(store: Store, entries: Sequence[LogEntry], at: datetime) -> list[RunRecord]:
     """The runs that were decided last before what is decided about the instant."""
     before = [each.run for each in entries if each.run and each.first_at < at]
     return look_runs.records(store, list(dict.fromkeys(reversed(before)))[:_IN_THE_WAY])
 
 
-def gates_of(store: Store, run: Run) -> tuple[Gate, ...]:
+def gates_of(store: Store, run: RunRecord) -> tuple[Gate, ...]:
     """The other runs that a held run waits for, and how they stand."""
     found: Mapping[Any, Any] = store.client.hgetall(store.keys.own(f"gates:{run.run}"))
     others = {each.run: each for each in look_runs.records(store, [text(other) for other in found])}
@@ -84,13 +84,13 @@ def gates_of(store: Store, run: Run) -> tuple[Gate, ...]:
     return tuple(gates)
 
 
-def _state(run: Run) -> str:
+def _state(run: RunRecord) -> str:
     if run.state == "ended":
         return f"over ({run.outcome})"
     return "between two attempts" if run.state == "waiting" else run.state
 
 
-def group_of(store: Store, run: Run) -> Group | None:
+def group_of(store: Store, run: RunRecord) -> Group | None:
     """The group that a held run waits for room in; None where it waits for none."""
     if run.group is None:
         return None

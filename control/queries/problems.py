@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from kuber_cron.common import time_format
-from kuber_cron.common.records.processes import Scheduler, Worker
+from kuber_cron.common.records.processes import SchedulerInfo, WorkerInfo
 from kuber_cron.control.explain.consequences import leaderless
 from kuber_cron.control.queries.results import StatusView
 
@@ -36,7 +36,7 @@ def _found(status: StatusView) -> Iterator[str]:
     yield from skew(status.client_version, alive, status.workers)
 
 
-def _of_files(alive: Sequence[Scheduler]) -> Iterator[str]:
+def _of_files(alive: Sequence[SchedulerInfo]) -> Iterator[str]:
     for each in alive:
         if not each.is_valid:
             yield f"the job files of {each.holder} hold errors, so its last good jobs run: {each.problem or 'see its log'}"
@@ -61,7 +61,7 @@ def _of_redis(status: StatusView) -> Iterator[str]:
         yield f"Redis uses {used / most:.0%} of its maxmemory: when it is full, nothing can be queued"
 
 
-def skew(client: str, schedulers: Sequence[Scheduler], workers: Sequence[Worker]) -> Iterator[str]:
+def skew(client: str, schedulers: Sequence[SchedulerInfo], workers: Sequence[WorkerInfo]) -> Iterator[str]:
     """That releases differ, if they do: fine for the time of an update, workers first."""
     tiers = {
         "schedulers": {each.version for each in schedulers if each.version},

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kuber_cron.common.records.parsing import instant, number, seconds_as_instant, told
-from kuber_cron.common.records.processes import Queue, Scheduler, Server, Worker
+from kuber_cron.common.records.processes import QueueInfo, SchedulerInfo, ServerInfo, WorkerInfo
 from kuber_cron.common.redis_store.connections import DEFAULT_INSTANCE, DEFAULT_PREFIX, address_of
 from kuber_cron.common.redis_store.scripts import Store, text
 from kuber_cron.control.explain.verdict import Leader
@@ -59,14 +59,16 @@ def leader_of(store: Store, fence: _Answer, lease: bytes | None, at: datetime) -
     )
 
 
-def schedulers(store: Store) -> list[Scheduler]:
+def schedulers(store: Store) -> list[SchedulerInfo]:
     """The replicas that have told of themselves within the last hour, the leader first."""
     found = store.client.hgetall(store.keys.own("schedulers")).values()
-    entries = [entry for entry in (Scheduler.from_text(text(each)) for each in found) if entry is not None]
+    entries = [
+        entry for entry in (SchedulerInfo.from_text(text(each)) for each in found) if entry is not None
+    ]
     return sorted(entries, key=lambda entry: (entry.epoch is None, -(entry.epoch or 0), entry.holder))
 
 
-def workers(store: Store) -> list[Worker]:
+def workers(store: Store) -> list[WorkerInfo]:
     """The workers that RQ lists, by name."""
     client, prefix = store.client, store.keys.prefix
     names = sorted(
@@ -80,7 +82,7 @@ def workers(store: Store) -> list[Worker]:
             pipe.llen(store.keys.own(f"claims:{name}"))
         answers = pipe.execute()
     return [
-        Worker.from_fields(
+        WorkerInfo.from_fields(
             name, told(_WORKER_FIELDS, fields), is_alive=bool(alive), running=running, claimed=claimed
         )
         for name, fields, alive, running, claimed in zip(
@@ -89,7 +91,7 @@ def workers(store: Store) -> list[Worker]:
     ]
 
 
-def queues(store: Store, names: Sequence[str]) -> list[Queue]:
+def queues(store: Store, names: Sequence[str]) -> list[QueueInfo]:
     """These queues."""
     keys, prefix = store.keys, store.keys.prefix
     with store.client.pipeline(transaction=False) as pipe:
@@ -108,7 +110,7 @@ def queues(store: Store, names: Sequence[str]) -> list[Queue]:
             pipe.hget(keys.run(text(row[1])), "enqueued_at")
         heads = pipe.execute()
     return [
-        Queue(
+        QueueInfo(
             queue=name,
             queued=queued,
             oldest_queued_at=instant(text(at)) if queued else None,
@@ -125,7 +127,7 @@ def queues(store: Store, names: Sequence[str]) -> list[Queue]:
     ]
 
 
-def server(store: Store) -> Server:
+def server(store: Store) -> ServerInfo:
     """Redis itself, as far as this user may ask."""
     address = address_of(store.client)
     with store.client.pipeline(transaction=False) as pipe:
@@ -133,8 +135,8 @@ def server(store: Store) -> Server:
         pipe.info("memory")
         about, memory = pipe.execute(raise_on_error=False)
     if not isinstance(about, dict) or not isinstance(memory, dict):
-        return Server(address=address)
-    return Server(
+        return ServerInfo(address=address)
+    return ServerInfo(
         address=address,
         version=about.get("valkey_version") or about.get("redis_version"),
         memory_bytes=memory.get("used_memory"),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kuber_cron.common.records.parsing import Fields, instant, number, told_all
-from kuber_cron.common.records.run import Run
+from kuber_cron.common.records.run import RunRecord
 from kuber_cron.common.redis_store.scripts import Store, text
 from kuber_cron.control.queries import runs as look_runs
 
@@ -32,7 +32,7 @@ class Quarantined:
     reason: str
     message: str
     by: str
-    record: Run | None = None
+    record: RunRecord | None = None
     is_aside: bool = False
 
 
@@ -70,7 +70,9 @@ def quarantined(store: Store, *, limit: int) -> list[Quarantined]:
     ]
 
 
-def _quarantined(run: str, entry: str, told: Fields, record: Run | None, *, is_aside: bool) -> Quarantined:
+def _quarantined(
+    run: str, entry: str, told: Fields, record: RunRecord | None, *, is_aside: bool
+) -> Quarantined:
     note = _note(told.get("note", ""))
     at = datetime.fromtimestamp(number(entry.partition("-")[0]) / _FRACTION, UTC)
     return Quarantined(

@@ -6,11 +6,11 @@ Each command's JSON document is one of these records with ``version`` before it;
 from dataclasses import dataclass
 from datetime import datetime
 
-from kuber_cron.common.records.attempt import Attempt
-from kuber_cron.common.records.decision_log import Logged
+from kuber_cron.common.records.attempt import AttemptRecord
+from kuber_cron.common.records.decision_log import LogEntry
 from kuber_cron.common.records.job_state import JobState
-from kuber_cron.common.records.processes import Queue, Scheduler, Server, Worker
-from kuber_cron.common.records.run import Run
+from kuber_cron.common.records.processes import QueueInfo, SchedulerInfo, ServerInfo, WorkerInfo
+from kuber_cron.common.records.run import RunRecord
 from kuber_cron.control.explain.verdict import Gate, Group, Leader, Verdict
 
 
@@ -71,15 +71,15 @@ class StatusView:
     now: datetime
     instance: str
     client_version: str
-    redis: Server
+    redis: ServerInfo
     leader: Leader
-    schedulers: tuple[Scheduler, ...]
-    workers: tuple[Worker, ...]
-    queues: tuple[Queue, ...]
+    schedulers: tuple[SchedulerInfo, ...]
+    workers: tuple[WorkerInfo, ...]
+    queues: tuple[QueueInfo, ...]
     jobs: JobCounts
     runs: RunCounts
     quarantined: int
-    failures: tuple[Run, ...]
+    failures: tuple[RunRecord, ...]
     troubles: tuple[str, ...] = ()
 
 
@@ -107,7 +107,7 @@ class RunsView:
     """
 
     now: datetime
-    runs: tuple[Run, ...]
+    runs: tuple[RunRecord, ...]
     has_more: bool
 
 
@@ -129,14 +129,14 @@ class RunView:
     """
 
     now: datetime
-    run: Run
+    run: RunRecord
     command: str | tuple[str, ...] | None
     retries_allowed: int | None
     timeout_seconds: float | None
-    attempts: tuple[Attempt, ...]
+    attempts: tuple[AttemptRecord, ...]
     waits_for: tuple[Gate, ...] = ()
     group: Group | None = None
-    decisions: tuple[Logged, ...] = ()
+    decisions: tuple[LogEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +163,7 @@ class LogView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class ExplainedOccurrence:
     """What became of one instant.
 
     Attributes:
@@ -198,10 +198,10 @@ class Answer:
     late_seconds: float | None = None
     epoch: int | None = None
     by: str | None = None
-    run: Run | None = None
+    run: RunRecord | None = None
     before_at: datetime | None = None
     after_at: datetime | None = None
-    decisions: tuple[Logged, ...] = ()
+    decisions: tuple[LogEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +224,7 @@ class WhyView:
     timezone: str | None
     leader: Leader
     note: str | None
-    answers: tuple[Answer, ...]
+    answers: tuple[ExplainedOccurrence, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,7 +237,7 @@ class QueuesView:
     """
 
     now: datetime
-    queues: tuple[Queue, ...]
+    queues: tuple[QueueInfo, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,5 +251,5 @@ class WorkersView:
     """
 
     now: datetime
-    workers: tuple[Worker, ...]
+    workers: tuple[WorkerInfo, ...]
     troubles: tuple[str, ...] = ()

@@ -14,25 +14,25 @@ from operator import itemgetter
 from typing import Any, Literal
 
 from kuber_cron.common.records import decision_log
-from kuber_cron.common.records.attempt import Attempt, attempts
-from kuber_cron.common.records.decision_log import Logged
+from kuber_cron.common.records.attempt import AttemptRecord, attempts
+from kuber_cron.common.records.decision_log import LogEntry
 from kuber_cron.common.records.parsing import number, seconds_as_instant, told, told_all
-from kuber_cron.common.records.run import RUN_FIELDS, Run
+from kuber_cron.common.records.run import RUN_FIELDS, RunRecord
 from kuber_cron.common.redis_store.scripts import Store, text
 from kuber_cron.common.runs import payload as runs
 from kuber_cron.control.queries import names
 
-Kind = Literal["running", "queued", "waiting", "held", "failed", "ended"]
+RunKind = Literal["running", "queued", "waiting", "held", "failed", "ended"]
 """``failed`` ones are among the ``ended``."""
 
-KINDS: tuple[Kind, ...] = ("running", "queued", "waiting", "held", "ended")
+KINDS: tuple[RunKind, ...] = ("running", "queued", "waiting", "held", "ended")
 _PAGE = 200
 _KEPT_SECONDS = 2_592_000  # how long ended runs are kept, where the leader has not said so
 _RUNNING = 5000  # more commands at once than any installation that we know of has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
+class RunListing:
     """Runs in the order in which a person wants to see them: open ones first, then the newest ends.
 
     Attributes:
@@ -40,22 +40,24 @@ class Listing:
         has_more: Whether there are more than were asked for.
     """
 
-    runs: tuple[Run, ...]
+    runs: tuple[RunRecord, ...]
     has_more: bool
 
 
 def of_job(
-    store: Store, job: str, kinds: Sequence[Kind], *, limit: int, since: datetime | None = None
-) -> Listing:
+    store: Store, job: str, kinds: Sequence[RunKind], *, limit: int, since: datetime | None = None
+) -> RunListing:
     """The job's runs of these kinds; those that ended before ``since`` are left out."""
     found = (run for run in _records(store, names.runs_of(store, [job])) if _is_wanted(run, kinds, since))
     ordered = sorted(found, key=_by_state)
-    return Listing(runs=tuple(ordered[:limit]), has_more=len(ordered) > limit)
+    return RunListing(runs=tuple(ordered[:limit]), has_more=len(ordered) > limit)
 
 
-def of_all(store: Store, kinds: Sequence[Kind], *, limit: int, since: datetime | None = None) -> Listing:
+def of_all(
+    store: Store, kinds: Sequence[RunKind], *, limit: int, since: datetime | None = None
+) -> RunListing:
     """Runs of all jobs of these kinds."""
-    found: list[Run] = []
+    found: list[RunRecord] = []
     queues = queues_of(store)
     for kind in (each for each in (*KINDS, "failed") if each in kinds):
         if kind == "failed" and "ended" in kinds:
@@ -67,7 +69,7 @@ def of_all(store: Store, kinds: Sequence[Kind], *, limit: int, since: datetime |
         found += islice(wanted, limit + 1 - len(found))
         if len(found) > limit:
             break
-    return Listing(runs=tuple(sorted(found[:limit], key=_by_state)), has_more=len(found) > limit)
+    return RunListing(runs=tuple(sorted(found[:limit], key=_by_state)), has_more=len(found) > limit)
 
 
 def queues_of(store: Store) -> list[str]:
@@ -78,12 +80,12 @@ def queues_of(store: Store) -> list[str]:
     )
 
 
-def record(store: Store, run: str) -> Run | None:
+def record(store: Store, run: str) -> RunRecord | None:
     """The run's record, None where there is none of ours."""
     return next(_records(store, [run]), None)
 
 
-def records(store: Store, ids: Sequence[str]) -> list[Run]:
+def records(store: Store, ids: Sequence[str]) -> list[RunRecord]:
     """The records of these runs that have one."""
     return list(_records(store, ids))
 
@@ -92,7 +94,7 @@ def records(store: Store, ids: Sequence[str]) -> list[Run]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Detail:
+class RunDetail:
     """One run and all that is kept of it.
 
     Attributes:
@@ -104,15 +106,15 @@ class Detail:
         decisions: What the log of its job's decisions tells of it, oldest first.
     """
 
-    run: Run
+    run: RunRecord
     command: str | tuple[str, ...] | None
     retries_allowed: int | None
     timeout_seconds: float | None
-    attempts: tuple[Attempt, ...]
-    decisions: tuple[Logged, ...]
+    attempts: tuple[AttemptRecord, ...]
+    decisions: tuple[LogEntry, ...]
 
 
-def detail(store: Store, run: str) -> Detail | None:
+def detail(store: Store, run: str) -> RunDetail | None:
     """All that is kept of the run; None where there is no record of ours."""
     found = record(store, run)
     if found is None:
@@ -125,7 +127,7 @@ def detail(store: Store, run: str) -> Detail | None:
         data, results, output, log = pipe.execute()
     payload = runs.peek(data or b"")
     command = None if payload is None else payload.command
-    return Detail(
+    return RunDetail(
         run=found,
         command=tuple(command) if isinstance(command, list) else command,
         retries_allowed=None if payload is None else payload.retries,
@@ -136,19 +138,19 @@ def detail(store: Store, run: str) -> Detail | None:
 
 
 def _attempts(
-    run: Run, results: Iterable[tuple[bytes, dict[bytes, bytes]]], output: bytes | None
-) -> list[Attempt]:
+    run: RunRecord, results: Iterable[tuple[bytes, dict[bytes, bytes]]], output: bytes | None
+) -> list[AttemptRecord]:
     is_running = run.state == "running"
     ended = attempts([told_all(fields) for _, fields in results], run.attempt - is_running)
     if is_running:
-        ended.append(Attempt.running(run, output))
+        ended.append(AttemptRecord.running(run, output))
     return ended
 
 
-def logged(entries: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> Iterator[Logged]:
+def logged(entries: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> Iterator[LogEntry]:
     """The entries of a log of decisions, as Redis has answered."""
     for entry, fields in entries:
-        found = Logged.from_fields(text(entry), told_all(fields))
+        found = LogEntry.from_fields(text(entry), told_all(fields))
         if found is not None:
             yield found
 
@@ -156,7 +158,7 @@ def logged(entries: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> Iterator[Logg
 # --- lists ---------------------------------------------------------------------------------------------
 
 
-def _records(store: Store, ids: Iterable[str]) -> Iterator[Run]:
+def _records(store: Store, ids: Iterable[str]) -> Iterator[RunRecord]:
     """Records of these runs in their order, page by page; what is gone or not ours is left out."""
     source = iter(ids)
     while page := list(islice(source, _PAGE)):
@@ -164,7 +166,8 @@ def _records(store: Store, ids: Iterable[str]) -> Iterator[Run]:
             for run in page:
                 pipe.hmget(store.keys.run(run), RUN_FIELDS)
             found = [
-                Run.from_fields(run, told(RUN_FIELDS, values)) for run, values in _pairs(page, pipe.execute())
+                RunRecord.from_fields(run, told(RUN_FIELDS, values))
+                for run, values in _pairs(page, pipe.execute())
             ]
         yield from _with_next_attempts(store, [run for run in found if run is not None])
 
@@ -175,7 +178,7 @@ def _pairs(
     return zip(page, answers, strict=True)
 
 
-def _with_next_attempts(store: Store, page: Sequence[Run]) -> list[Run]:
+def _with_next_attempts(store: Store, page: Sequence[RunRecord]) -> list[RunRecord]:
     waiting = [run for run in page if run.state == "waiting"]
     if not waiting:
         return list(page)
@@ -186,7 +189,7 @@ def _with_next_attempts(store: Store, page: Sequence[Run]) -> list[Run]:
     return [replace(run, next_attempt_at=due[run.run]) if run.run in due else run for run in page]
 
 
-def _open(store: Store, queues: Sequence[str], kind: Kind) -> Iterator[str]:
+def _open(store: Store, queues: Sequence[str], kind: RunKind) -> Iterator[str]:
     """Ids of runs that have not ended, as one kind of place holds them."""
     client: Any = store.client
     prefix = store.keys.prefix
@@ -216,7 +219,7 @@ def _paged(part: Callable[[int, int], Any]) -> Iterator[str]:
         low += _PAGE
 
 
-def _ended(store: Store, queues: Sequence[str], kind: Kind, since: datetime | None) -> Iterator[str]:
+def _ended(store: Store, queues: Sequence[str], kind: RunKind, since: datetime | None) -> Iterator[str]:
     """Ids of ended runs, newest first over all queues and registries."""
     kept = number(text(store.client.hget(store.keys.own("bounds"), "seconds"))) or _KEPT_SECONDS
     # RQ's registries are ordered by when the record expires; the canceled ones by when they ended.
@@ -240,13 +243,13 @@ def _newest_first(store: Store, key: str, offset: int, since: datetime | None) -
         at += _PAGE
 
 
-def _is_wanted(run: Run, kinds: Sequence[Kind], since: datetime | None) -> bool:
+def _is_wanted(run: RunRecord, kinds: Sequence[RunKind], since: datetime | None) -> bool:
     if run.state == "ended" and since is not None and run.ended_at is not None and run.ended_at < since:
         return False
     return run.state in kinds or ("failed" in kinds and run.is_failure)
 
 
-def _by_state(run: Run) -> tuple[int, float]:
+def _by_state(run: RunRecord) -> tuple[int, float]:
     """Running ones first, then in the order in which they go on; the newest start and end first."""
     moment = run.started_at if run.state == "running" else run.ended_at if run.state == "ended" else None
     return KINDS.index(run.state), 0.0 if moment is None else -moment.timestamp()

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from kuber_cron import __version__
-from kuber_cron.common.records.processes import Queue
+from kuber_cron.common.records.processes import QueueInfo
 from kuber_cron.common.redis_store.connections import DEFAULT_INSTANCE, DEFAULT_PREFIX
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.control.queries import jobs, problems, processes, runs
@@ -33,7 +33,7 @@ def status(store: Store) -> StatusView:
     return replace(seen, troubles=problems.of(seen))
 
 
-def _open(queues: list[Queue]) -> RunCounts:
+def _open(queues: list[QueueInfo]) -> RunCounts:
     return RunCounts(
         running=sum(queue.running for queue in queues),
         queued=sum(queue.queued for queue in queues),

@@ -22,8 +22,8 @@ from kuber_cron.common.formats import loader
 from kuber_cron.common.jobs.job import Job
 from kuber_cron.common.schedule import Schedule, timezones
 from kuber_cron.scheduler.decisions import dependencies, planner
-from kuber_cron.scheduler.decisions.dependencies import Relations
-from kuber_cron.scheduler.decisions.planner import Entry
+from kuber_cron.scheduler.decisions.dependencies import Dependencies
+from kuber_cron.scheduler.decisions.planner import CatalogEntry
 
 log = structlog.get_logger(__name__)
 
@@ -45,14 +45,16 @@ class Catalog:
         diagnostics: Everything found at the newest look, also where it did not take effect.
     """
 
-    entries: dict[str, Entry]
+    entries: dict[str, CatalogEntry]
     version: int
     valid: bool
     loaded_at: datetime
     diagnostics: tuple[Diagnostic, ...]
 
 
-def compile_entries(jobs: Sequence[Job], before: Mapping[str, Entry] | None = None) -> dict[str, Entry]:
+def compile_entries(
+    jobs: Sequence[Job], before: Mapping[str, CatalogEntry] | None = None
+) -> dict[str, CatalogEntry]:
     """Jobs ready for planning. ``@after`` takes the schedule of its first predecessor, followed to its start.
 
     The jobs are as the parsers give them: schedules are valid and predecessors exist, without a cycle. An entry of
@@ -74,7 +76,7 @@ def compile_entries(jobs: Sequence[Job], before: Mapping[str, Entry] | None = No
     return entries
 
 
-def _related(jobs: Mapping[str, Job]) -> dict[str, Relations]:
+def _related(jobs: Mapping[str, Job]) -> dict[str, Dependencies]:
     """The relations of those jobs that have any."""
     chained = {name for job in jobs.values() if job.after for name in (job.id, *job.after)}
     grouped = {job.id for job in jobs.values() if job.group is not None}
@@ -82,7 +84,7 @@ def _related(jobs: Mapping[str, Job]) -> dict[str, Relations]:
     return dependencies.of(those, {name: planner.delay_of(job) for name, job in those.items()})
 
 
-def _is_unchanged(known: Entry, relations_now: Relations | None) -> bool:
+def _is_unchanged(known: CatalogEntry, relations_now: Dependencies | None) -> bool:
     """Whether a job that is the same has the same place, and a schedule of its own in a zone that is the same."""
     if not known.schedule.is_current or known.job.schedule == "@after":
         return False
@@ -101,7 +103,7 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-class Watcher:
+class CatalogWatcher:
     """Keeps ``current`` equal to the files, looking once a second; calls ``on_change`` after each new load."""
 
     def __init__(
@@ -120,7 +122,7 @@ class Watcher:
         self._on_change = on_change
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._memory = loader.Memory()
+        self._memory = loader.FileCache()
         self._fingerprint = ""
         self._changed_at = clock.elapsed()
         self.current = Catalog({}, 0, True, clock.now(), ())

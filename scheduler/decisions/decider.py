@@ -24,12 +24,12 @@ from kuber_cron.common.redis_store.scripts import Store, text
 from kuber_cron.common.runs.cursor import Cursor, has_gone_back, is_readable
 from kuber_cron.scheduler.decisions import planner
 from kuber_cron.scheduler.decisions.catalog import Catalog
-from kuber_cron.scheduler.decisions.dispatcher import Answer, Dispatcher, Item, Verdict
-from kuber_cron.scheduler.decisions.due_queue import Agenda
+from kuber_cron.scheduler.decisions.dispatcher import BatchAnswer, BatchItem, DecisionResult, Dispatcher
+from kuber_cron.scheduler.decisions.due_queue import DueQueue
 from kuber_cron.scheduler.decisions.memory import Memory
-from kuber_cron.scheduler.decisions.planner import Boot, Decision, Entry, Plan
-from kuber_cron.scheduler.decisions.prepared import Ahead
-from kuber_cron.scheduler.election.redis_clock import ServerClock
+from kuber_cron.scheduler.decisions.planner import Boot, CatalogEntry, Decision, Plan
+from kuber_cron.scheduler.decisions.prepared import PreparedDecisions
+from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Term
 
 log = structlog.get_logger(__name__)
@@ -52,10 +52,10 @@ class Decider:
         self,
         store: Store,
         dispatcher: Dispatcher,
-        clock: ServerClock,
+        clock: RedisClock,
         *,
         boot_token: str,
-        on_verdict: Callable[[Verdict, Catalog], None],
+        on_verdict: Callable[[DecisionResult, Catalog], None],
         removal_seconds: float = REMOVAL_SECONDS,
     ) -> None:
         """``on_verdict`` is told what every applied decision came to."""
@@ -65,8 +65,8 @@ class Decider:
         self._boot_token = boot_token
         self._on_verdict = on_verdict
         self._removal_seconds = removal_seconds
-        self._agenda = Agenda()
-        self._ahead = Ahead()
+        self._agenda = DueQueue()
+        self._ahead = PreparedDecisions()
         self._cursors: dict[str, str] = {}
         self._memory = Memory()
         self._lost_in = 0  # the epoch in which Redis was found to have lost writes, until that is dealt with
@@ -81,7 +81,7 @@ class Decider:
         self._boot = Boot(boot_token, is_new=False)
         self._epoch: int | None = None
         self._catalog_version = 0
-        self._entries: Mapping[str, Entry] = {}  # what the appointments were made for
+        self._entries: Mapping[str, CatalogEntry] = {}  # what the appointments were made for
         self.ahead_seconds = 0.0
         """How far the farthest cursor is ahead of Redis' clock, which has stepped back; 0 normally."""
 
@@ -228,8 +228,8 @@ class Decider:
         self.ahead_seconds = ahead if ahead >= 1 else 0.0
         following: list[tuple[str, datetime | None]] = []
         items = [*self._due(catalog, now, following), *self._removals(catalog, settled_seconds, now)]
-        answers: list[Answer] = []
-        applied: list[Verdict] = []
+        answers: list[BatchAnswer] = []
+        applied: list[DecisionResult] = []
         try:
             with self._noting_loss(term):
                 for answer in self._dispatcher.apply(
@@ -253,9 +253,9 @@ class Decider:
 
     def _due(
         self, catalog: Catalog, now: datetime, following: list[tuple[str, datetime | None]]
-    ) -> list[Item]:
+    ) -> list[BatchItem]:
         """What is due, ready to be sent. The jobs' next appointments that nobody asks for meanwhile are ``following``."""
-        items: list[Item] = []
+        items: list[BatchItem] = []
         soon = now + timedelta(seconds=SOON_SECONDS)
         # Predecessors first, so that a dependent sees whether they are troubled.
         entries = [catalog.entries[job] for job in self._agenda.due(now)]
@@ -296,7 +296,7 @@ class Decider:
             self._ahead.expect(job, at)
         following.clear()
 
-    def _first_open(self, entry: Entry, planned: Plan, catalog: Catalog) -> datetime | None:
+    def _first_open(self, entry: CatalogEntry, planned: Plan, catalog: Catalog) -> datetime | None:
         """When a predecessor has to be decided first, which is not due yet: an edit decides without any delay."""
         runs = [decision.last for decision in planned.decisions if decision.kind == "queue"]
         for other in entry.job.after if runs else ():
@@ -327,7 +327,7 @@ class Decider:
             return made
         return Plan((replace(made.decisions[0], believed=stored), *made.decisions[1:]), made.wake_at)
 
-    def _removals(self, catalog: Catalog, settled_seconds: float, now: datetime) -> Iterable[Item]:
+    def _removals(self, catalog: Catalog, settled_seconds: float, now: datetime) -> Iterable[BatchItem]:
         if not self._removed or settled_seconds < self._removal_seconds:
             return
         for job in sorted(self._removed):
@@ -363,7 +363,9 @@ class Decider:
 
     # --- answers -------------------------------------------------------------------------------------
 
-    def _take_in_all(self, answers: list[Answer], applied: list[Verdict], catalog: Catalog) -> None:
+    def _take_in_all(
+        self, answers: list[BatchAnswer], applied: list[DecisionResult], catalog: Catalog
+    ) -> None:
         """Each answer once; what was applied is put on ``applied``."""
         while answers:
             for verdict in answers.pop(0).verdicts():
@@ -371,7 +373,7 @@ class Decider:
                     applied.append(verdict)
                 self._take_in(verdict, catalog)
 
-    def _take_in(self, verdict: Verdict, catalog: Catalog) -> None:
+    def _take_in(self, verdict: DecisionResult, catalog: Catalog) -> None:
         decision = verdict.decision
         job = decision.job
         if decision.kind == "drop":

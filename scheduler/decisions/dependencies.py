@@ -12,7 +12,7 @@ from kuber_cron.common.jobs.job import Job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Relations:
+class Dependencies:
     """One job's place among the others.
 
     Attributes:
@@ -33,7 +33,7 @@ class Relations:
         return self.rank == 0 and not self.watched and self.group is None
 
 
-def of(jobs: Mapping[str, Job], delays: Mapping[str, timedelta]) -> dict[str, Relations]:
+def of(jobs: Mapping[str, Job], delays: Mapping[str, timedelta]) -> dict[str, Dependencies]:
     """Every job's relations. The jobs are as the parsers give them: predecessors exist, and form no circle."""
     watched = {name for job in jobs.values() for name in job.after}
     limits: dict[str, int] = {}
@@ -48,7 +48,7 @@ def of(jobs: Mapping[str, Job], delays: Mapping[str, timedelta]) -> dict[str, Re
         ranks[name] = max((ranks.get(other, 0) + 1 for other in before), default=0)
         longest[name] = max([longest[name], *(longest[other] for other in before)])
     return {
-        name: Relations(
+        name: Dependencies(
             rank=ranks[name],
             watched=name in watched,
             delay=longest[name],

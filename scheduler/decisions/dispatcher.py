@@ -15,9 +15,9 @@ from redis.exceptions import RedisError, ResponseError
 
 from kuber_cron.common.errors import FencedError, RedisUnreachableError, StateLostError, TermOverError
 from kuber_cron.common.redis_store.scripts import LOG_LIMIT, Store, Value, pack, rq_instant, text
-from kuber_cron.scheduler.decisions.planner import Decision, Entry
-from kuber_cron.scheduler.decisions.run_hash import Builder
-from kuber_cron.scheduler.decisions.shapes import Shape, Shapes
+from kuber_cron.scheduler.decisions.planner import CatalogEntry, Decision
+from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
+from kuber_cron.scheduler.decisions.shapes import SharedFields, SharedFieldsTable
 from kuber_cron.scheduler.election.term import Term
 
 # So many that Redis is never held for more than ~15 ms (spec: reliability.md §4).
@@ -27,7 +27,7 @@ APPLIED = frozenset({"QUEUED", "HELD", "SKIPPED", "MOVE", "DROPPED", "KNOWN"})
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class DecisionResult:
     """What a decision came to.
 
     Attributes:
@@ -49,7 +49,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class BatchItem:
     """A decision ready to be sent.
 
     Attributes:
@@ -63,7 +63,7 @@ class Item:
     decision: Decision
     count: int
     packed: bytes | None = None
-    shape: Shape | None = None
+    shape: SharedFields | None = None
     head: tuple[Value, ...] = ()
     policy: Mapping[str, Any] | None = None
     fields: tuple[Value, ...] = ()
@@ -83,14 +83,14 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class BatchAnswer:
     """What a batch came to; read in full only by who has the time.
 
     Attributes:
         at: When it was applied, by Redis' time.
     """
 
-    items: Sequence[Item]
+    items: Sequence[BatchItem]
     reply: Sequence[bytes | str]
     at: datetime
 
@@ -99,20 +99,20 @@ class Answer:
         """Whether every decision of the batch was."""
         return {text(word) for word in set(self.reply[0::2])} <= APPLIED
 
-    def verdicts(self) -> Iterator[Verdict]:
+    def verdicts(self) -> Iterator[DecisionResult]:
         """What each decision came to, in order."""
         for item, word, detail in zip(self.items, self.reply[0::2], self.reply[1::2], strict=True):
-            yield Verdict(item.decision, text(word), text(detail), self.at)
+            yield DecisionResult(item.decision, text(word), text(detail), self.at)
 
 
 class Dispatcher:
     """Applies decisions under a term of leadership."""
 
-    def __init__(self, store: Store, builder: Builder, *, log_limit: int = LOG_LIMIT) -> None:
+    def __init__(self, store: Store, builder: RunHashBuilder, *, log_limit: int = LOG_LIMIT) -> None:
         self._store = store
         self._builder = builder
         self._log_limit = log_limit
-        self._shapes = Shapes()
+        self._shapes = SharedFieldsTable()
         self.through = 0
         """How many decisions Redis was last known to hold; fewer means that it has lost writes."""
 
@@ -148,10 +148,10 @@ class Dispatcher:
             raise _unapplied("the end of a boot", error) from error
         refuse(reply, term)
 
-    def item(self, decision: Decision, entry: Entry | None) -> Item:
+    def item(self, decision: Decision, entry: CatalogEntry | None) -> BatchItem:
         """The decision ready to be sent. ``entry`` is its job; only a removed job has none."""
         fields: tuple[Value, ...] = ()
-        shape: Shape | None = None
+        shape: SharedFields | None = None
         origin = ""
         if decision.kind == "queue":
             if entry is None:
@@ -173,19 +173,19 @@ class Dispatcher:
         policy = {} if entry is None else policy_of(entry, decision)
         count = len(head) + 3 + len(fields)
         if "after" in policy:
-            return Item(decision, count, None, shape, head, policy, fields)
+            return BatchItem(decision, count, None, shape, head, policy, fields)
         told = json.dumps(policy) if policy else ""
-        return Item(decision, count, _packed(head, told, shape, fields), shape)
+        return BatchItem(decision, count, _packed(head, told, shape, fields), shape)
 
     def apply(
         self,
-        items: Sequence[Item],
+        items: Sequence[BatchItem],
         term: Term,
         *,
         cursors: Mapping[str, str],
         leads: Callable[[], bool],
         now: Callable[[], datetime],
-    ) -> Iterator[Answer]:
+    ) -> Iterator[BatchAnswer]:
         """Apply the decisions in order, batch by batch, yielding what each batch came to.
 
         Args:
@@ -208,10 +208,10 @@ class Dispatcher:
             if not leads():
                 raise TermOverError(f"the term of epoch {term.epoch} ended before all was decided")
             reply = self._send(batch, believed, term, now())
-            yield Answer(batch, reply, now())
+            yield BatchAnswer(batch, reply, now())
 
     def _send(
-        self, batch: Sequence[Item], believed: dict[str, str] | None, term: Term, now: datetime
+        self, batch: Sequence[BatchItem], believed: dict[str, str] | None, term: Term, now: datetime
     ) -> Sequence[bytes | str]:
         shapes = {item.shape for item in batch if item.shape is not None}
         head: list[Value] = [
@@ -239,7 +239,7 @@ class Dispatcher:
         return reply[2:]
 
 
-def _packed(head: Sequence[Value], policy: str, shape: Shape | None, fields: Sequence[Value]) -> bytes:
+def _packed(head: Sequence[Value], policy: str, shape: SharedFields | None, fields: Sequence[Value]) -> bytes:
     return pack((*head, policy, "" if shape is None else shape.name, len(fields), *fields))
 
 
@@ -268,7 +268,7 @@ def refuse(reply: Sequence[str], term: Term) -> None:
             )
 
 
-def policy_of(entry: Entry, decision: Decision) -> dict[str, Any]:
+def policy_of(entry: CatalogEntry, decision: Decision) -> dict[str, Any]:
     """What the script must heed for a decision of this job beyond its cursor."""
     job = entry.job
     policy: dict[str, Any] = {"watched": True} if entry.relations.watched else {}
@@ -281,12 +281,12 @@ def policy_of(entry: Entry, decision: Decision) -> dict[str, Any]:
     return policy
 
 
-def policy_by_hand(entry: Entry) -> dict[str, Any]:
+def policy_by_hand(entry: CatalogEntry) -> dict[str, Any]:
     """The same for a run that somebody asked for: it has no deadline and no predecessors."""
     return _policy_of_runs(entry) | ({"suspended": True} if entry.job.suspend else {})
 
 
-def _policy_of_runs(entry: Entry) -> dict[str, Any]:
+def _policy_of_runs(entry: CatalogEntry) -> dict[str, Any]:
     job, policy = entry.job, dict[str, Any]()
     if job.concurrency != "allow":
         policy |= {"concurrency": job.concurrency, "max_running": job.max_running}

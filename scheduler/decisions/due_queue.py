@@ -11,7 +11,7 @@ from datetime import datetime
 _SPARE = 100
 
 
-class Agenda:
+class DueQueue:
     """Appointments by job. Not safe for several threads; the deciding loop owns it."""
 
     def __init__(self) -> None:

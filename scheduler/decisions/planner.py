@@ -16,7 +16,7 @@ from kuber_cron.common.jobs.job import Job
 from kuber_cron.common.runs import payload
 from kuber_cron.common.runs.cursor import Cursor
 from kuber_cron.common.schedule import Schedule, ScheduleError
-from kuber_cron.scheduler.decisions.dependencies import Relations
+from kuber_cron.scheduler.decisions.dependencies import Dependencies
 
 # An instant decided later than this is a matter of the job's catch-up policy; below, it is merely late.
 LATE_SECONDS = 60.0
@@ -25,7 +25,7 @@ MAX_WALK = 10_000
 
 REBOOT = "@reboot"
 
-Kind = Literal["queue", "skip", "move", "drop"]
+DecisionKind = Literal["queue", "skip", "move", "drop"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class Decision:
         due_at: When the instant was due, jitter included; lateness counts from here.
     """
 
-    kind: Kind
+    kind: DecisionKind
     job: str
     believed: str
     cursor: str
@@ -66,7 +66,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CatalogEntry:
     """A job made ready for planning: its schedule parsed, its own fixed delay computed.
 
     Attributes:
@@ -79,7 +79,7 @@ class Entry:
     job: Job
     schedule: Schedule
     delay: timedelta
-    relations: Relations = field(default_factory=Relations)
+    relations: Dependencies = field(default_factory=Dependencies)
 
     @property
     def cursor_schedule(self) -> tuple[str, str]:
@@ -95,14 +95,14 @@ def delay_of(job: Job) -> timedelta:
     return timedelta(minutes=minutes, seconds=seconds)
 
 
-def entry(job: Job, schedule: Schedule, relations: Relations | None = None) -> Entry:
+def entry(job: Job, schedule: Schedule, relations: Dependencies | None = None) -> CatalogEntry:
     """The job ready for planning; without ``relations``, as if it were alone."""
     if relations is None:
-        return Entry(job, schedule, delay_of(job))
-    return Entry(job, schedule, relations.delay, relations)
+        return CatalogEntry(job, schedule, delay_of(job))
+    return CatalogEntry(job, schedule, relations.delay, relations)
 
 
-def plan(entry: Entry, stored: str, now: datetime) -> Plan:
+def plan(entry: CatalogEntry, stored: str, now: datetime) -> Plan:
     """What is to be decided for one job at ``now``, given its cursor's text (``""``: never seen).
 
     A job seen for the first time starts at now. After an edit, what the stored schedule named up to now is
@@ -124,13 +124,13 @@ def plan(entry: Entry, stored: str, now: datetime) -> Plan:
         return Plan(tuple(decisions), _wake(entry, reached))
     # The old schedule's instants are decided without its delay: none of them may be left behind the edit.
     old = _parsed(cursor, entry.job.id)
-    decisions = _decide(Entry(entry.job, old, timedelta(0)), cursor, stored, now) if old else []
+    decisions = _decide(CatalogEntry(entry.job, old, timedelta(0)), cursor, stored, now) if old else []
     believed = decisions[-1].cursor if decisions else stored
     fresh = Cursor(whole_now, zone, text)
     return Plan((*decisions, _move(entry, believed, fresh, "edited")), _wake(entry, whole_now))
 
 
-def plan_repair(entry: Entry, stored: str, known: str, now: datetime) -> tuple[Decision, ...]:
+def plan_repair(entry: CatalogEntry, stored: str, known: str, now: datetime) -> tuple[Decision, ...]:
     """What has to be decided first of a job whose decisions Redis has lost (spec: reliability.md §8).
 
     Args:
@@ -155,7 +155,7 @@ def plan_repair(entry: Entry, stored: str, known: str, now: datetime) -> tuple[D
     schedule = _parsed(cursor, entry.job.id)
     if not skips or until <= cursor.at or schedule is None:
         return ()
-    lost = _span(Entry(entry.job, schedule, timedelta(0)), cursor, stored, until, "state_lost")
+    lost = _span(CatalogEntry(entry.job, schedule, timedelta(0)), cursor, stored, until, "state_lost")
     return () if lost is None else (lost,)
 
 
@@ -183,12 +183,12 @@ def plan_removal(job: str, stored: str, removed_at: datetime, now: datetime) -> 
     schedule = _parsed(cursor, job)
     if schedule is None:
         return (drop,)
-    gone = Entry(Job(id=job, schedule=cursor.schedule, command=""), schedule, timedelta(0))
+    gone = CatalogEntry(Job(id=job, schedule=cursor.schedule, command=""), schedule, timedelta(0))
     open_ones = _span(gone, cursor, stored, removed_at, "removed")
     return (drop,) if open_ones is None else (open_ones, replace(drop, believed=open_ones.cursor))
 
 
-def _span(entry: Entry, cursor: Cursor, stored: str, until: datetime, reason: str) -> Decision | None:
+def _span(entry: CatalogEntry, cursor: Cursor, stored: str, until: datetime, reason: str) -> Decision | None:
     """One skip over all instants in (cursor, until], counted up to the walk's limit; None where there are none."""
     found: list[datetime] = []
     for at in islice(_instants(entry, cursor.at), MAX_WALK):
@@ -228,7 +228,7 @@ class Boot:
     is_new: bool
 
 
-def plan_reboot(entry: Entry, stored: str, now: datetime, boot: Boot) -> Plan:
+def plan_reboot(entry: CatalogEntry, stored: str, now: datetime, boot: Boot) -> Plan:
     """What becomes of an ``@reboot`` job: one run per boot, and none for a job that came later."""
     cursor = Cursor(now.replace(microsecond=0), boot.token, REBOOT)
     if stored and Cursor.from_text(stored).timezone == boot.token:
@@ -239,7 +239,7 @@ def plan_reboot(entry: Entry, stored: str, now: datetime, boot: Boot) -> Plan:
     return Plan((_decision(entry, cursor, stored, ([cursor.at], reason)),), None)
 
 
-def _move(entry: Entry, believed: str, cursor: Cursor, reason: str) -> Decision:
+def _move(entry: CatalogEntry, believed: str, cursor: Cursor, reason: str) -> Decision:
     return Decision(
         kind="move",
         job=entry.job.id,
@@ -252,7 +252,7 @@ def _move(entry: Entry, believed: str, cursor: Cursor, reason: str) -> Decision:
     )
 
 
-def _wake(entry: Entry, after: datetime) -> datetime | None:
+def _wake(entry: CatalogEntry, after: datetime) -> datetime | None:
     following = next(_instants(entry, after), None)
     return None if following is None else following + entry.delay
 
@@ -289,12 +289,12 @@ def instants(
         after = at
 
 
-def _instants(entry: Entry, after: datetime) -> Iterator[datetime]:
+def _instants(entry: CatalogEntry, after: datetime) -> Iterator[datetime]:
     job = entry.job
     return instants(entry.schedule, after, not_before=job.not_before, not_after=job.not_after)
 
 
-def _decide(entry: Entry, cursor: Cursor, stored: str, now: datetime) -> list[Decision]:
+def _decide(entry: CatalogEntry, cursor: Cursor, stored: str, now: datetime) -> list[Decision]:
     horizon = now - entry.delay
     due: list[datetime] = []
     for at in islice(_instants(entry, cursor.at), MAX_WALK + 1):
@@ -315,7 +315,7 @@ def _decide(entry: Entry, cursor: Cursor, stored: str, now: datetime) -> list[De
 
 
 def _close_gap(
-    entry: Entry, cursor: Cursor, stored: str, walked: Sequence[datetime], horizon: datetime
+    entry: CatalogEntry, cursor: Cursor, stored: str, walked: Sequence[datetime], horizon: datetime
 ) -> tuple[list[Decision], list[datetime]]:
     """One skip over all but the newest instants, and those newest, to be judged one by one."""
     keep = min(max(entry.job.max_catchup, 1) + int(LATE_SECONDS), MAX_WALK - 1)
@@ -338,7 +338,7 @@ def _close_gap(
     return [replace(closed, count=count)], newest
 
 
-def _reasons(entry: Entry, due: Sequence[datetime], now: datetime) -> list[str]:
+def _reasons(entry: CatalogEntry, due: Sequence[datetime], now: datetime) -> list[str]:
     """For each instant why it is not queued, ``""`` for those that are."""
     job = entry.job
     if job.suspend:
@@ -366,7 +366,9 @@ def _grouped(reasons: Sequence[tuple[datetime, str]]) -> Iterator[tuple[list[dat
         yield group, current
 
 
-def _decision(entry: Entry, cursor: Cursor, stored: str, group: tuple[Sequence[datetime], str]) -> Decision:
+def _decision(
+    entry: CatalogEntry, cursor: Cursor, stored: str, group: tuple[Sequence[datetime], str]
+) -> Decision:
     instants, reason = group
     return Decision(
         kind="skip" if reason else "queue",

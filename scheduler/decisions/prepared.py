@@ -8,8 +8,8 @@ from and nothing else is due; otherwise the job is planned as if it had never be
 
 from datetime import datetime, timedelta
 
-from kuber_cron.scheduler.decisions.dispatcher import Item
-from kuber_cron.scheduler.decisions.due_queue import Agenda
+from kuber_cron.scheduler.decisions.dispatcher import BatchItem
+from kuber_cron.scheduler.decisions.due_queue import DueQueue
 
 # So long before an appointment its decision is made ready, which takes about 0.1 ms; and no more than so many are kept
 # (about 2 KB each, for as long).
@@ -21,12 +21,12 @@ SLICE = 20
 _ON_TIME = timedelta(seconds=1)
 
 
-class Ahead:
+class PreparedDecisions:
     """What is ready, by job. Not safe for several threads; the deciding loop owns it."""
 
     def __init__(self) -> None:
-        self._coming = Agenda()
-        self._ready: dict[str, tuple[Item, datetime | None]] = {}
+        self._coming = DueQueue()
+        self._ready: dict[str, tuple[BatchItem, datetime | None]] = {}
 
     def clear(self) -> None:
         """Forget everything: the jobs, their keys or the term have changed."""
@@ -46,11 +46,11 @@ class Ahead:
         """A few jobs whose decision is worth making ready now, soonest first."""
         return self._coming.due(now, SLICE)
 
-    def keep(self, job: str, item: Item, wake_at: datetime | None) -> None:
+    def keep(self, job: str, item: BatchItem, wake_at: datetime | None) -> None:
         """This is what the job's next appointment will come to, and when the one after it is."""
         self._ready[job] = (item, wake_at)
 
-    def take(self, job: str, stored: str, now: datetime) -> tuple[Item, datetime | None] | None:
+    def take(self, job: str, stored: str, now: datetime) -> tuple[BatchItem, datetime | None] | None:
         """What is ready for the job, if it is still right: its cursor is ``stored``, and nothing else is due."""
         found = self._ready.pop(job, None)
         if found is None:

@@ -19,14 +19,14 @@ from rq.utils import now as rq_now
 from rq.utils import utcformat
 
 from kuber_cron.common.jobs.job import Job
-from kuber_cron.common.redis_store.scripts import Bounds, Value, rq_instant
+from kuber_cron.common.redis_store.scripts import HistoryLimits, Value, rq_instant
 from kuber_cron.common.runs import payload as runs
 from kuber_cron.scheduler.decisions.dependencies import group_of
 
 # RQ's own field; ours is in the payload and measured by the worker. -1 is RQ's "no limit".
 _NO_TIMEOUT = -1
 # RQ's own fields too, and its defaults (500 s and a year) are neither: how long ended runs stay is told by the bounds.
-_TTL_SECONDS = Bounds().seconds
+_TTL_SECONDS = HistoryLimits().seconds
 # The fields whose values are a run's own, and those that the deciding script knows by itself; all others are alike in
 # most runs.
 _OWN = ("data", "description", "group")
@@ -34,7 +34,7 @@ _KNOWN = ("created_at", "enqueued_at", "job", "at")
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class RunHash:
     """A run ready to be queued.
 
     Attributes:
@@ -57,7 +57,7 @@ class Record:
         return self.shape + self.own + self.known
 
 
-class Builder:
+class RunHashBuilder:
     """Makes run records. ``client`` satisfies RQ's constructors; nothing is sent through it."""
 
     def __init__(self, client: "Redis", signing_key: bytes | None) -> None:
@@ -67,7 +67,7 @@ class Builder:
 
     def record(
         self, job: Job, at: datetime, enqueued_at: datetime | None = None, *, run: str | None = None
-    ) -> Record:
+    ) -> RunHash:
         """The record of the job's occurrence at ``at``, or with ``run`` of a run of that id that somebody asked for.
 
         The script that queues it writes when it was.
@@ -93,7 +93,7 @@ class Builder:
         if job.on_remove != "run":
             mapping["on_remove"] = job.on_remove
         own, known = _taken(mapping, _OWN), _taken(mapping, _KNOWN)
-        return Record(payload.run, payload.origin, tuple(chain.from_iterable(mapping.items())), own, known)
+        return RunHash(payload.run, payload.origin, tuple(chain.from_iterable(mapping.items())), own, known)
 
     def _usual(self, origin: str, timeout: int) -> dict[str, Value]:
         """What RQ writes of a job of ours that says nothing else; made by RQ itself, once for each queue and limit."""

@@ -13,7 +13,7 @@ _LIMIT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class SharedFields:
     """Fields and values as the deciding script takes them, under a name that no other shape has in this process."""
 
     name: int
@@ -21,20 +21,20 @@ class Shape:
     count: int
 
 
-class Shapes:
+class SharedFieldsTable:
     """Gives equal fields the same shape."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Value, ...], Shape] = {}
+        self._known: dict[tuple[Value, ...], SharedFields] = {}
         self._last = 0
 
-    def of(self, fields: tuple[Value, ...]) -> Shape:
+    def of(self, fields: tuple[Value, ...]) -> SharedFields:
         """The shape of these fields, names and values in turn."""
         known = self._known.get(fields)
         if known is None:
             if len(self._known) >= _LIMIT:
                 self._known.clear()
             self._last += 1
-            known = Shape(self._last, pack((self._last, len(fields), *fields)), len(fields) + 2)
+            known = SharedFields(self._last, pack((self._last, len(fields), *fields)), len(fields) + 2)
             self._known[fields] = known
         return known

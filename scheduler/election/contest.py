@@ -16,7 +16,7 @@ import structlog
 
 from kuber_cron.common.clock import Clock
 from kuber_cron.scheduler.election.metrics import LeaseMetrics
-from kuber_cron.scheduler.election.redis_clock import ServerClock
+from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Tenure, Term, quiet_in
 
 log = structlog.get_logger(__name__)
@@ -68,7 +68,7 @@ class Setup:
 
     holder: str
     clock: Clock
-    server_clock: ServerClock
+    server_clock: RedisClock
     metrics: LeaseMetrics
     listen: Callable[[Callable[[], None]], Listener] | None = None
     on_change: Callable[[], None] = lambda: None

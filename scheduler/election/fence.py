@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from kuber_cron.common.clock import Clock
 from kuber_cron.common.errors import RedisUnreachableError
 from kuber_cron.common.redis_store.scripts import Keys, Store, text
-from kuber_cron.scheduler.election.redis_clock import ServerClock
+from kuber_cron.scheduler.election.redis_clock import RedisClock
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +25,7 @@ _PAUSE_SECONDS = 1.0  # after Redis could not be listened to
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class FenceReply:
     """One answer of a script.
 
     Attributes:
@@ -49,7 +49,7 @@ class Fence:
         store: Store,
         *,
         clock: Clock,
-        server_clock: ServerClock,
+        server_clock: RedisClock,
         holder: str,
         cluster: str,
         ttl_seconds: float,
@@ -62,15 +62,15 @@ class Fence:
         self._ttl_ms = int(ttl_seconds * 1000)
         self.answered_at = clock.elapsed()
 
-    def look(self, epoch: int) -> Answer:
+    def look(self, epoch: int) -> FenceReply:
         """What the fence holds; where it holds this ``epoch`` of ours, others see that we are alive."""
         return self._ask("term", "look", epoch, 3 * self._ttl_ms)
 
-    def claim(self, epoch: int) -> Answer:
+    def claim(self, epoch: int) -> FenceReply:
         """``CLAIMED``: this epoch may write and every older one is fenced. ``STALE``: the larger one's number."""
         return self._ask("term", "claim", epoch, 3 * self._ttl_ms)
 
-    def lease(self, action: str, epoch: int) -> Answer:
+    def lease(self, action: str, epoch: int) -> FenceReply:
         """``acquire``, ``renew`` or ``release`` of the lease's key."""
         return self._ask("lease", action, epoch, self._ttl_ms)
 
@@ -81,7 +81,7 @@ class Fence:
         except RedisError as error:
             raise RedisUnreachableError(str(error) or type(error).__name__) from error
 
-    def _ask(self, script: str, action: str, epoch: int, milliseconds: int) -> Answer:
+    def _ask(self, script: str, action: str, epoch: int, milliseconds: int) -> FenceReply:
         sent = self._clock.elapsed()
         try:
             reply = self._store.call(script, action, self._holder, epoch, self.cluster, milliseconds)
@@ -91,10 +91,10 @@ class Fence:
         verdict, number, who, now_ms, through = (text(part) for part in reply)
         self._server_clock.measured(sent, received, float(now_ms) / 1000)
         self.answered_at = received
-        return Answer(verdict, int(number), who, int(through))
+        return FenceReply(verdict, int(number), who, int(through))
 
 
-class Releases:
+class ReleaseListener:
     """Tells when a leader has said that it leaves. A word that is missed costs one retry's pause, no more."""
 
     def __init__(self, connect: Callable[[], "Redis"], keys: Keys, on_release: Callable[[], None]) -> None:

@@ -20,9 +20,9 @@ import structlog
 from kuber_cron.common.errors import RedisUnreachableError
 from kuber_cron.scheduler.election import lease_rules
 from kuber_cron.scheduler.election.contest import REDIS_AWAY_SECONDS, Contest, Setup
-from kuber_cron.scheduler.election.fence import Answer
-from kuber_cron.scheduler.election.lease_rules import LeaseError, Record
-from kuber_cron.scheduler.election.lease_store import Api, Calls, Claims, Times, run
+from kuber_cron.scheduler.election.fence import FenceReply
+from kuber_cron.scheduler.election.lease_rules import LeaseError, LeaseRecord
+from kuber_cron.scheduler.election.lease_store import Calls, FenceStore, LeaseStore, Times, run
 from kuber_cron.scheduler.election.term import Term
 
 log = structlog.get_logger(__name__)
@@ -32,11 +32,17 @@ _CLAIMS = 3
 _LEAST_PAUSE = 0.1
 
 
-class Elector(Contest):
+class KubernetesElection(Contest):
     """Holds the Lease while it can. ``token()`` is the only question; ask right before each side effect."""
 
     def __init__(
-        self, setup: Setup, *, api: Api, fence: Claims, times: Times, rng: random.Random | None = None
+        self,
+        setup: Setup,
+        *,
+        api: LeaseStore,
+        fence: FenceStore,
+        times: Times,
+        rng: random.Random | None = None,
     ) -> None:
         """``rng`` spreads the standbys' attempts."""
         super().__init__(setup, retry_seconds=times.retry, stalled_seconds=2 * times.lease)
@@ -46,7 +52,7 @@ class Elector(Contest):
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._observation: lease_rules.Observation | None = None
         # The Lease as last known, if it names us: what a release writes over.
-        self._own: Record | None = None
+        self._own: LeaseRecord | None = None
         # A write of ours got no answer, so the Lease may name us without our knowing.
         self._is_unsure = False
         # Somebody else wrote to the Lease during our term and it has not been renewed since.
@@ -187,7 +193,7 @@ class Elector(Contest):
             self._failed(error)
         return pause if self._tenure.token() is None else self._times.retry
 
-    def _acquire(self, record: Record | None) -> Calls[None]:
+    def _acquire(self, record: LeaseRecord | None) -> Calls[None]:
         recorded = record.transitions if record is not None else 0
         floor = self._tenure.epoch
         epoch = lease_rules.next_epoch(recorded, floor)
@@ -262,22 +268,22 @@ class Elector(Contest):
 
     # --- single calls ----------------------------------------------------------------------------
 
-    def _read(self) -> Calls[Record | None]:
-        record: Record | None = yield self._api.read
+    def _read(self) -> Calls[LeaseRecord | None]:
+        record: LeaseRecord | None = yield self._api.read
         self._is_unsure = False
         self._seen(record)
         return record
 
-    def _write(self, record: Record) -> Calls[Record]:
+    def _write(self, record: LeaseRecord) -> Calls[LeaseRecord]:
         try:
-            written: Record = yield partial(self._api.write, record)
+            written: LeaseRecord = yield partial(self._api.write, record)
         except LeaseError as error:
             self._is_unsure = self._is_unsure or error.reason in {"timeout", "transport", "server_error"}
             raise
         self._seen(written)
         return written
 
-    def _seen(self, record: Record | None) -> None:
+    def _seen(self, record: LeaseRecord | None) -> None:
         now = self._read_at = self._clock.elapsed()
         grace = 1.2 * self._times.retry + self._times.request
         self._observation = lease_rules.observe(self._observation, record, now, grace=grace)
@@ -286,24 +292,24 @@ class Elector(Contest):
             log.info("the API server serves the Lease again", after=self._failure.reason)
             self._failure = None
 
-    def _look(self, epoch: int) -> Calls[Answer | None]:
+    def _look(self, epoch: int) -> Calls[FenceReply | None]:
         """The fence's answer; None if Redis gave none."""
         try:
-            looked: Answer = yield partial(self._fence.look, epoch)
+            looked: FenceReply = yield partial(self._fence.look, epoch)
         except RedisUnreachableError:
             return None
         self._take_in(looked)
         return looked
 
-    def _claim(self, epoch: int) -> Calls[Answer | None]:
+    def _claim(self, epoch: int) -> Calls[FenceReply | None]:
         try:
-            claimed: Answer = yield partial(self._fence.claim, epoch)
+            claimed: FenceReply = yield partial(self._fence.claim, epoch)
         except RedisUnreachableError:
             return None
         self._take_in(claimed)
         return claimed
 
-    def _take_in(self, answer: Answer) -> None:
+    def _take_in(self, answer: FenceReply) -> None:
         if answer.verdict != "OTHER_CLUSTER":
             self._tenure.saw(answer.epoch, answer.through)
             self._refused = ""

@@ -25,13 +25,13 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.incluster_config import InClusterConfigLoader
 
 from kuber_cron.common.errors import SettingsError
-from kuber_cron.scheduler.election.lease_rules import LeaseError, Reason, Record
+from kuber_cron.scheduler.election.lease_rules import LeaseError, LeaseFailure, LeaseRecord
 
 THROUGH = "kuber-cron.io/through"
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _COLLECTION = "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
 _OBJECT = _COLLECTION + "/{name}"
-_REASONS: Mapping[int, Reason] = {
+_REASONS: Mapping[int, LeaseFailure] = {
     401: "unauthorized",
     403: "forbidden",
     404: "not_found",
@@ -112,7 +112,7 @@ def _kubeconfig(path: str) -> Configure:
     return configure
 
 
-class KubeLease:
+class KubernetesLease:
     """One Lease object. Not for several threads at once."""
 
     def __init__(self, configure: Configure, *, namespace: str, name: str, request_seconds: float) -> None:
@@ -134,7 +134,7 @@ class KubeLease:
         digest.update(f"\0{self.namespace}\0{self.name}".encode())
         return digest.hexdigest()
 
-    def read(self) -> Record | None:
+    def read(self) -> LeaseRecord | None:
         """The record, None where there is no Lease.
 
         Raises:
@@ -149,7 +149,7 @@ class KubeLease:
             return None
         return from_object(self._raw)
 
-    def write(self, record: Record) -> Record:
+    def write(self, record: LeaseRecord) -> LeaseRecord:
         """Put ``record`` in the place of the one that was read, or make the Lease where its version is empty.
 
         Returns:
@@ -214,7 +214,7 @@ class KubeLease:
             raise LeaseError(f"{what}: the answer is no Lease", reason="transport")
         if status == 401:
             self.close()
-        reason: Reason = _REASONS.get(status, "server_error" if status >= 500 else "rejected")
+        reason: LeaseFailure = _REASONS.get(status, "server_error" if status >= 500 else "rejected")
         said = document.get("message", "") if isinstance(document, dict) else ""
         hint = None
         if reason == "forbidden":
@@ -242,12 +242,12 @@ def _tls(configuration: client.Configuration) -> ssl.SSLContext:
     return context
 
 
-def from_object(document: Mapping[str, Any]) -> Record:
+def from_object(document: Mapping[str, Any]) -> LeaseRecord:
     """The record in a Lease object. What others left out is read as empty."""
     meta, spec = document["metadata"], document.get("spec") or {}
     through = str((meta.get("annotations") or {}).get(THROUGH, ""))
     is_count = through.isascii() and through.isdigit() and len(through) <= _COUNT_DIGITS
-    return Record(
+    return LeaseRecord(
         holder=spec.get("holderIdentity") or "",
         duration_seconds=spec.get("leaseDurationSeconds") or _NO_DURATION_SECONDS,
         acquired_at=spec.get("acquireTime") or "",
@@ -258,7 +258,7 @@ def from_object(document: Mapping[str, Any]) -> Record:
     )
 
 
-def to_object(record: Record, before: Mapping[str, Any], *, namespace: str, name: str) -> dict[str, Any]:
+def to_object(record: LeaseRecord, before: Mapping[str, Any], *, namespace: str, name: str) -> dict[str, Any]:
     """The Lease object that holds ``record``, in all else as ``before``."""
     meta = dict(before.get("metadata") or {"namespace": namespace, "name": name})
     meta["annotations"] = {**(meta.get("annotations") or {}), THROUGH: str(record.through)}

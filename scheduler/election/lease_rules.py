@@ -21,7 +21,7 @@ MAX_TRANSITIONS = 2**31 - 1
 # A record's number this far above Redis' was typed in by hand: 10^6 terms of a second each are eleven days.
 TYPED_IN = 10**6
 
-Reason = Literal[
+LeaseFailure = Literal[
     "conflict",  # 409: somebody else has written
     "forbidden",  # 403
     "not_found",  # 404, at a write
@@ -41,13 +41,13 @@ class LeaseError(KuberCronError):
 
     code = "lease"
 
-    def __init__(self, message: str, *, reason: Reason, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, reason: LeaseFailure, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
-        self.reason: Reason = reason
+        self.reason: LeaseFailure = reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class LeaseRecord:
     """A Lease's content.
 
     Attributes:
@@ -67,12 +67,12 @@ class Record:
     through: int = 0
     version: str = ""
 
-    def is_as(self, other: "Record") -> bool:
+    def is_as(self, other: "LeaseRecord") -> bool:
         """Whether a holder has left the record alone since ``other``: a label that somebody adds is no sign of life."""
         return _content(self) == _content(other)
 
 
-def _content(record: Record) -> tuple[object, ...]:
+def _content(record: LeaseRecord) -> tuple[object, ...]:
     return record.holder, record.duration_seconds, record.acquired_at, record.renewed_at, record.transitions
 
 
@@ -80,7 +80,7 @@ def _content(record: Record) -> tuple[object, ...]:
 class Observation:
     """The newest record seen, when it was first seen so, and when it was last looked at (own interval clock)."""
 
-    record: Record
+    record: LeaseRecord
     changed_at: float
     looked_at: float
 
@@ -90,7 +90,7 @@ class Observation:
 
 
 def observe(
-    before: Observation | None, record: Record | None, now: float, *, grace: float = 0.0
+    before: Observation | None, record: LeaseRecord | None, now: float, *, grace: float = 0.0
 ) -> Observation | None:
     """What is known after one look, ``now`` being the time at which its answer had come.
 
@@ -137,7 +137,7 @@ Decision = Acquire | Renew | Wait | StepDown
 
 
 def decide(
-    record: Record | None, observation: Observation | None, *, holder: str, epoch: int | None, now: float
+    record: LeaseRecord | None, observation: Observation | None, *, holder: str, epoch: int | None, now: float
 ) -> Decision:
     """What to do after a look at the Lease.
 
@@ -198,11 +198,11 @@ def stamp(wall: datetime) -> str:
 
 
 def taken(
-    record: Record | None, *, holder: str, epoch: int, lease: float, wall: datetime, through: int
-) -> Record:
+    record: LeaseRecord | None, *, holder: str, epoch: int, lease: float, wall: datetime, through: int
+) -> LeaseRecord:
     """The record of a new term, to be written over ``record``."""
     now = stamp(wall)
-    return Record(
+    return LeaseRecord(
         holder=holder,
         duration_seconds=max(1, math.ceil(lease)),
         acquired_at=now,
@@ -214,8 +214,8 @@ def taken(
 
 
 def renewed(
-    record: Record | None, *, holder: str, epoch: int, lease: float, wall: datetime, through: int
-) -> Record:
+    record: LeaseRecord | None, *, holder: str, epoch: int, lease: float, wall: datetime, through: int
+) -> LeaseRecord:
     """The record of a term that goes on. What was edited by hand meanwhile is put right."""
     made = taken(record, holder=holder, epoch=epoch, lease=lease, wall=wall, through=through)
     if record is not None and record.holder == holder and record.transitions == epoch and record.acquired_at:
@@ -223,7 +223,7 @@ def renewed(
     return made
 
 
-def released(record: Record, *, wall: datetime, through: int) -> Record:
+def released(record: LeaseRecord, *, wall: datetime, through: int) -> LeaseRecord:
     """The record that any other may take at once. A duration of 0 would be refused."""
     now = stamp(wall)
     return replace(record, holder="", duration_seconds=1, acquired_at=now, renewed_at=now, through=through)

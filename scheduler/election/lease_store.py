@@ -6,34 +6,34 @@ from typing import Any, Protocol, TypeVar
 
 from kuber_cron.common.config.settings import LeaseTimes
 from kuber_cron.common.errors import RedisUnreachableError
-from kuber_cron.scheduler.election.fence import Answer
-from kuber_cron.scheduler.election.lease_rules import LeaseError, Record, validity_seconds
+from kuber_cron.scheduler.election.fence import FenceReply
+from kuber_cron.scheduler.election.lease_rules import LeaseError, LeaseRecord, validity_seconds
 
 T = TypeVar("T")
 Calls = Generator[Callable[[], Any], Any, T]
 
 
-class Api(Protocol):
+class LeaseStore(Protocol):
     """One Lease on an API server (``kube.KubeLease``). Every failure is a ``LeaseError``."""
 
-    def read(self) -> Record | None:
+    def read(self) -> LeaseRecord | None:
         """The record, None where there is no Lease."""
 
-    def write(self, record: Record) -> Record:
+    def write(self, record: LeaseRecord) -> LeaseRecord:
         """Write it over the version that it names, or make the Lease; the record as stored."""
 
 
-class Claims(Protocol):
+class FenceStore(Protocol):
     """The fence in Redis (``fence.Fence``). Every failure is a ``RedisUnreachableError``."""
 
     @property
     def answered_at(self) -> float:
         """When Redis last answered."""
 
-    def look(self, epoch: int) -> Answer:
+    def look(self, epoch: int) -> FenceReply:
         """What the fence holds."""
 
-    def claim(self, epoch: int) -> Answer:
+    def claim(self, epoch: int) -> FenceReply:
         """Fence every older term."""
 
     def announce(self) -> None:

@@ -18,7 +18,7 @@ from kuber_cron.common.clock import Clock
 _DRIFT = 1e-4
 
 
-class ServerClock:
+class RedisClock:
     """Tells Redis' time without asking it."""
 
     def __init__(self, clock: Clock) -> None:

@@ -10,7 +10,7 @@ import structlog
 
 from kuber_cron.common.errors import RedisUnreachableError
 from kuber_cron.scheduler.election.contest import Contest, Setup
-from kuber_cron.scheduler.election.fence import Answer, Fence
+from kuber_cron.scheduler.election.fence import Fence, FenceReply
 from kuber_cron.scheduler.election.term import Term
 
 log = structlog.get_logger(__name__)
@@ -23,7 +23,7 @@ _STALLED_SECONDS = 40.0
 MARGIN_SECONDS = 1.0
 
 
-class RedisLease(Contest):
+class RedisElection(Contest):
     """Holds the lease while it can. ``token()`` is the only question; ask right before each side effect."""
 
     def __init__(self, setup: Setup, fence: Fence) -> None:
@@ -58,7 +58,7 @@ class RedisLease(Contest):
         self._tenure.saw(answer.epoch, answer.through)
         return RENEW_SECONDS
 
-    def _take_in(self, answer: Answer, term: Term | None, sent: float) -> None:
+    def _take_in(self, answer: FenceReply, term: Term | None, sent: float) -> None:
         valid_until = sent + TTL_SECONDS - MARGIN_SECONDS
         refused = ""
         if answer.verdict == "RENEWED" and term is not None:

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import structlog
 from redis.exceptions import ResponseError
 
-from kuber_cron.common.redis_store.scripts import Bounds, Store, rq_instant, text
+from kuber_cron.common.redis_store.scripts import HistoryLimits, Store, rq_instant, text
 from kuber_cron.scheduler.decisions.dispatcher import refuse
-from kuber_cron.scheduler.election.redis_clock import ServerClock
+from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Term
 
 log = structlog.get_logger(__name__)
@@ -35,7 +35,7 @@ _RQ_FAILED = "2"  # rq.results.Result.Type.FAILED
 
 
 @dataclass(frozen=True, slots=True)
-class Tidied:
+class MaintenanceEvent:
     """One thing put in order, and its run.
 
     ``what`` is ``retried``, ``lost_again``, ``lost_failed``, ``returned``, ``removed``, ``opened`` or ``served``.
@@ -50,10 +50,10 @@ class Housekeeper:
     """Does one round when asked. The caller holds the term and handles Redis' errors."""
 
     def __init__(
-        self, store: Store, clock: ServerClock, worker_ttl_seconds: float, bounds: Bounds | None = None
+        self, store: Store, clock: RedisClock, worker_ttl_seconds: float, bounds: HistoryLimits | None = None
     ) -> None:
         self._store = store
-        self._bounds = bounds or Bounds()
+        self._bounds = bounds or HistoryLimits()
         self._bounded_in = 0  # the epoch in which the scripts were last told of them
         self._clock = clock
         self._rest_seconds = worker_ttl_seconds + 2.0
@@ -65,7 +65,7 @@ class Housekeeper:
         """Reap nothing until the workers had time to come back."""
         self._reap_from = self._clock.elapsed() + self._rest_seconds
 
-    def round(self, term: Term) -> Iterator[Tidied]:
+    def round(self, term: Term) -> Iterator[MaintenanceEvent]:
         """Put everything in order once.
 
         Raises:
@@ -122,7 +122,7 @@ class Housekeeper:
         found = self._store.client.smembers(f"{self._store.keys.prefix}:queues")
         return sorted(text(key).removeprefix(prefix) for key in found)
 
-    def _round(self, term: Term, origin: str, *, reap: bool) -> Iterator[Tidied]:
+    def _round(self, term: Term, origin: str, *, reap: bool) -> Iterator[MaintenanceEvent]:
         now = self._clock.now()
         sentence = "the worker was lost: no heartbeat within its ttl"
         result = ["type", _RQ_FAILED, "exc_string", b64encode(zlib.compress(sentence.encode())).decode()]
@@ -140,9 +140,9 @@ class Housekeeper:
         )
         rest = _accepted(reply, term)
         for what, run, job in zip(rest[0::3], rest[1::3], rest[2::3], strict=True):
-            yield Tidied(what, run, job)
+            yield MaintenanceEvent(what, run, job)
 
-    def _sweep(self, term: Term) -> Iterator[Tidied]:
+    def _sweep(self, term: Term) -> Iterator[MaintenanceEvent]:
         """Look at a part of the open runs: all of them within ``_SWEEP_ROUNDS`` rounds, held ones in each."""
         client, own = self._store.client, self._store.keys.own
         size = max(_SWEPT, -(-client.hlen(own("open")) // _SWEEP_ROUNDS))
@@ -164,14 +164,14 @@ class Housekeeper:
                 if what == "stuck":
                     log.error("a run cannot be put in order", run=run, error=job)
                 else:
-                    yield Tidied(what, run, job)
+                    yield MaintenanceEvent(what, run, job)
 
-    def _return_claims(self, term: Term) -> Iterator[Tidied]:
+    def _return_claims(self, term: Term) -> Iterator[MaintenanceEvent]:
         workers = sorted(text(name) for name in self._store.client.smembers(self._store.keys.own("claims")))
         if workers:
             reply = self._store.call("return_claims", term.epoch, term.lease, *workers)
             for run in _accepted(reply, term):
-                yield Tidied("returned", run, "")
+                yield MaintenanceEvent("returned", run, "")
 
 
 def _accepted(reply: list[bytes], term: Term) -> list[str]:

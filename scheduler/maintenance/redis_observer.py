@@ -76,7 +76,7 @@ class Observation:
     replicas_in_sync: int = 0
 
 
-class Observer:
+class RedisObserver:
     """What one replica sees in one term: after a first look at every job, only at those that have changed.
 
     The scripts leave the names of the jobs whose numbers they change. Beside them each look takes a few jobs in turn, for

@@ -8,24 +8,24 @@ so the deciding loop never asks, and housekeeping takes a slice a round. The dea
 from collections.abc import Mapping
 from datetime import datetime
 
-from kuber_cron.scheduler.decisions.planner import Entry
+from kuber_cron.scheduler.decisions.planner import CatalogEntry
 
 # About 70 ms a round; and so many jobs whose schedule is another's too.
 _SLICE = 100
 _MOST = 5000
 
 
-class Gaps:
+class ScheduleGaps:
     """Remembers what has been worked out; an edited schedule is worked out anew."""
 
     def __init__(self) -> None:
-        self._entries: Mapping[str, Entry] | None = None
+        self._entries: Mapping[str, CatalogEntry] | None = None
         self._left: list[str] = []
         self._known: dict[str, tuple[tuple[str, str], float | None]] = {}
         self._shared: dict[tuple[str, str, str], float | None] = {}
         self._told: dict[str, float] = {}
 
-    def after_a_slice(self, entries: Mapping[str, Entry], now: datetime) -> Mapping[str, float]:
+    def after_a_slice(self, entries: Mapping[str, CatalogEntry], now: datetime) -> Mapping[str, float]:
         """The gaps known so far of these jobs, in seconds, some more than before; without those that have none."""
         if entries is not self._entries:
             self._known = {
@@ -52,7 +52,7 @@ class Gaps:
             self._tell()
         return self._told
 
-    def _gap(self, entry: Entry, now: datetime) -> tuple[float | None, bool]:
+    def _gap(self, entry: CatalogEntry, now: datetime) -> tuple[float | None, bool]:
         """The schedule's gap, and whether it had to be worked out: jobs of one schedule share it."""
         text, zone = entry.schedule.text, entry.schedule.timezone
         # Only these two signs look at the job's name.

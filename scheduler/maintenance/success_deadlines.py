@@ -15,7 +15,7 @@ from itertools import islice
 
 from kuber_cron.common.runs import retry_policy
 from kuber_cron.scheduler.decisions import planner
-from kuber_cron.scheduler.decisions.planner import Entry
+from kuber_cron.scheduler.decisions.planner import CatalogEntry
 from kuber_cron.scheduler.maintenance.redis_observer import LastRun
 
 # A takeover, a queue that was full for a moment, a slow start.
@@ -28,7 +28,7 @@ _DAY_SECONDS = 86400.0
 _SLICE = 500
 
 
-def expected_by(entry: Entry, run: LastRun) -> float | None:
+def expected_by(entry: CatalogEntry, run: LastRun) -> float | None:
     """By when a success of the job is expected, seconds since the epoch; None where none is."""
     start = max((at for at in (run.success_at, run.expected_from) if at is not None), default=None)
     if start is None:
@@ -41,32 +41,34 @@ def expected_by(entry: Entry, run: LastRun) -> float | None:
         allowance = min(gap, _DAY_SECONDS)
     else:
         allowance = min(_SHARE_OF_GAP * gap, _MOST_OF_GAP_SECONDS) + 2 * run.duration_seconds
-    waits = retry_policy.longest_wait_seconds(retry_policy.Policy.of(entry.job), _DAY_SECONDS)
+    waits = retry_policy.longest_wait_seconds(retry_policy.RetryPolicy.of(entry.job), _DAY_SECONDS)
     return coming[0] + entry.delay.total_seconds() + LEAST_SECONDS + allowance + waits
 
 
-def _is_same(before: Entry | None, now: Entry | None) -> bool:
+def _is_same(before: CatalogEntry | None, now: CatalogEntry | None) -> bool:
     return before is now or before == now
 
 
-def _instants(entry: Entry, start: float) -> Iterator[float]:
+def _instants(entry: CatalogEntry, start: float) -> Iterator[float]:
     job = entry.job
     after = datetime.fromtimestamp(start, UTC)
     for at in planner.instants(entry.schedule, after, not_before=job.not_before, not_after=job.not_after):
         yield at.timestamp()
 
 
-class Expectations:
+class SuccessDeadlines:
     """What has been worked out in one term, each job looked at anew when it has changed."""
 
     def __init__(self) -> None:
-        self._entries: Mapping[str, Entry] | None = None
+        self._entries: Mapping[str, CatalogEntry] | None = None
         self._runs: Mapping[str, LastRun] | None = None
         self._left: list[str] = []
         self._known: dict[str, tuple[LastRun, float | None]] = {}
         self._told: dict[str, float] = {}
 
-    def after_a_slice(self, entries: Mapping[str, Entry], runs: Mapping[str, LastRun]) -> Mapping[str, float]:
+    def after_a_slice(
+        self, entries: Mapping[str, CatalogEntry], runs: Mapping[str, LastRun]
+    ) -> Mapping[str, float]:
         """The expectations known so far of these jobs, the next five hundred jobs' brought up to date."""
         if entries is not self._entries:
             # Of a job that is not as it was all is worked out again, whatever has changed: policies have a part in it.

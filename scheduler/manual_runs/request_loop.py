@@ -19,14 +19,14 @@ from redis.exceptions import RedisError, ResponseError
 
 from kuber_cron.common.errors import KuberCronError
 from kuber_cron.common.redis_store.scripts import LOG_LIMIT, Keys, Store, Value, rq_instant, text
-from kuber_cron.common.runs.manual_request import MAX_BYTES, Request, RequestError
+from kuber_cron.common.runs.manual_request import MAX_BYTES, ManualRequest, RequestError
 from kuber_cron.scheduler.decisions.catalog import Catalog
 from kuber_cron.scheduler.decisions.dispatcher import policy_by_hand, refuse
-from kuber_cron.scheduler.decisions.run_hash import Builder
-from kuber_cron.scheduler.election.redis_clock import ServerClock
+from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
+from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Term
 from kuber_cron.scheduler.manual_runs import request_plan
-from kuber_cron.scheduler.manual_runs.request_plan import Wanted
+from kuber_cron.scheduler.manual_runs.request_plan import PlannedRun
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +42,7 @@ BATCH = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rights:
+class RequestKeys:
     """With whose authority runs are made.
 
     Attributes:
@@ -54,16 +54,16 @@ class Rights:
     accepted_keys: Sequence[bytes] = ()
 
 
-class Inbox:
+class RequestLoop:
     """One replica's. ``run`` it in a thread; ``drain`` is one look."""
 
     def __init__(
         self,
         connect: Callable[[], "Redis"],
         keys: Keys,
-        rights: Rights,
+        rights: RequestKeys,
         *,
-        clock: ServerClock,
+        clock: RedisClock,
         token: Callable[[], Term | None],
         catalog: Callable[[], Catalog],
         failed: Callable[[], None] = lambda: None,
@@ -74,7 +74,7 @@ class Inbox:
         """
         self._client = connect()
         self._store = Store(self._client, keys)
-        self._builder = Builder(self._client, rights.signing_key)
+        self._builder = RunHashBuilder(self._client, rights.signing_key)
         self._accepted_keys = rights.accepted_keys
         self._clock = clock
         self._token = token
@@ -165,7 +165,7 @@ class Inbox:
             term,
         )
 
-    def _make(self, term: Term, heard: Request, part: Sequence[Wanted], *, is_last: bool) -> bool:
+    def _make(self, term: Term, heard: ManualRequest, part: Sequence[PlannedRun], *, is_last: bool) -> bool:
         """This part of the request's runs is made; whether the request is still there."""
         items = [value for one in part for value in self._item(heard, one)]
         reply = self._store.call(
@@ -189,7 +189,7 @@ class Inbox:
         refuse(words, term)
         return words[0] == "OK"
 
-    def _item(self, heard: Request, one: Wanted) -> Iterator[Value]:
+    def _item(self, heard: ManualRequest, one: PlannedRun) -> Iterator[Value]:
         job = one.entry.job
         if heard.env and job.id == heard.job:
             job = replace(job, env=job.env | heard.env)
@@ -204,7 +204,7 @@ class Inbox:
         yield from (len(record.fields), *record.fields)
 
 
-def _detail(heard: Request) -> str:
+def _detail(heard: ManualRequest) -> str:
     if heard.from_at is not None and heard.to_at is not None:
         return f"{heard.from_at:%Y-%m-%dT%H:%M:%SZ} {heard.to_at:%Y-%m-%dT%H:%M:%SZ}"
     words = [word for word, is_so in (("force", heard.force), ("chain", heard.chain)) if is_so]

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from kuber_cron.common.runs import manual_request
-from kuber_cron.common.runs.manual_request import Request, RequestError
+from kuber_cron.common.runs.manual_request import ManualRequest, RequestError
 from kuber_cron.common.runs.payload import run_id
 from kuber_cron.control.documents import iso
 from kuber_cron.scheduler.decisions import planner
-from kuber_cron.scheduler.decisions.planner import Entry
+from kuber_cron.scheduler.decisions.planner import CatalogEntry
 
 MOST_FOLLOWERS = 100
 """Jobs of one chain: it is made in one call, and Redis is not to be held for long."""
@@ -24,7 +24,7 @@ _SLACK = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class PlannedRun:
     """One run to be made.
 
     Attributes:
@@ -32,7 +32,7 @@ class Wanted:
         after: Runs of the same request that it waits for.
     """
 
-    entry: Entry
+    entry: CatalogEntry
     at: datetime
     run: str
     instant: str = ""
@@ -41,7 +41,7 @@ class Wanted:
 
 def heard(
     request_id: str, body: bytes, signature: str, keys: Sequence[bytes], now: datetime, *, is_begun: bool
-) -> Request:
+) -> ManualRequest:
     """The request in ``body``, which the leader may act on.
 
     Args:
@@ -55,7 +55,7 @@ def heard(
     Raises:
         RequestError: It may not; with what whoever asked is to be told.
     """
-    found = Request.from_bytes(body)
+    found = ManualRequest.from_bytes(body)
     if found.id != request_id:
         raise RequestError("bad-request", "the request cannot be read: it has another id than its key")
     if not is_begun and not found.asked_at - _SLACK <= now <= found.until_at:
@@ -73,7 +73,7 @@ def heard(
     return found
 
 
-def wanted(asked: Request, entries: Mapping[str, Entry], now: datetime) -> list[Wanted]:
+def wanted(asked: ManualRequest, entries: Mapping[str, CatalogEntry], now: datetime) -> list[PlannedRun]:
     """The runs of the request, in the order in which they are to be made.
 
     Raises:
@@ -86,7 +86,7 @@ def wanted(asked: Request, entries: Mapping[str, Entry], now: datetime) -> list[
     return _of_trigger(asked, entries)
 
 
-def _of_trigger(asked: Request, entries: Mapping[str, Entry]) -> list[Wanted]:
+def _of_trigger(asked: ManualRequest, entries: Mapping[str, CatalogEntry]) -> list[PlannedRun]:
     at = asked.asked_at.replace(microsecond=0)
     jobs = _followers(asked.job, entries) if asked.chain else [asked.job]
     if len(jobs) > MOST_FOLLOWERS:
@@ -97,7 +97,7 @@ def _of_trigger(asked: Request, entries: Mapping[str, Entry]) -> list[Wanted]:
         )
     made = {job: asked.run_id(job, at) for job in jobs}
     return [
-        Wanted(
+        PlannedRun(
             entry=entries[job],
             at=at,
             run=run,
@@ -107,7 +107,7 @@ def _of_trigger(asked: Request, entries: Mapping[str, Entry]) -> list[Wanted]:
     ]
 
 
-def _followers(first: str, entries: Mapping[str, Entry]) -> list[str]:
+def _followers(first: str, entries: Mapping[str, CatalogEntry]) -> list[str]:
     """The job and all that come after it, directly or not, each after those that it comes after."""
     found = {first}
     for job in sorted(entries, key=lambda name: entries[name].relations.rank):
@@ -116,13 +116,13 @@ def _followers(first: str, entries: Mapping[str, Entry]) -> list[str]:
     return [first, *sorted(found - {first}, key=lambda name: (entries[name].relations.rank, name))]
 
 
-def _of_span(asked: Request, entry: Entry, now: datetime) -> list[Wanted]:
+def _of_span(asked: ManualRequest, entry: CatalogEntry, now: datetime) -> list[PlannedRun]:
     if asked.from_at is None or asked.to_at is None:
         raise RequestError("bad-request", "the request cannot be read: its span is none")
     job = entry.job
     if entry.schedule.kind == "reboot":
         raise RequestError("no-instants", f"{job.id} runs at reboot: its schedule names no instants")
-    found: list[Wanted] = []
+    found: list[PlannedRun] = []
     start = asked.from_at - timedelta(microseconds=1)
     for at in planner.instants(entry.schedule, start, not_before=job.not_before, not_after=job.not_after):
         if at >= asked.to_at or at > now:
@@ -133,7 +133,7 @@ def _of_span(asked: Request, entry: Entry, now: datetime) -> list[Wanted]:
                 f"{job.id} has more than {asked.most} instants from {iso(asked.from_at)} to {iso(asked.to_at)}",
                 hint=f"ask for a shorter span, or for more with --max (at most {manual_request.MOST_RUNS})",
             )
-        found.append(Wanted(entry=entry, at=at, run=asked.run_id(job.id, at), instant=run_id(job.id, at)))
+        found.append(PlannedRun(entry=entry, at=at, run=asked.run_id(job.id, at), instant=run_id(job.id, at)))
     if not found:
         raise RequestError(
             "no-instants",

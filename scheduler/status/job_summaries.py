@@ -7,25 +7,25 @@ cursor is dropped, for until then it can come back, and people ask about it.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from kuber_cron.common.jobs.job import Job
-from kuber_cron.common.records.job_summary import Card
+from kuber_cron.common.records.job_summary import JobSummary
 from kuber_cron.common.redis_store.scripts import Store, text
 from kuber_cron.common.runs.payload import origin_of
 from kuber_cron.scheduler.decisions.catalog import Catalog
 from kuber_cron.scheduler.decisions.dispatcher import refuse
-from kuber_cron.scheduler.decisions.planner import Entry, timing_job
+from kuber_cron.scheduler.decisions.planner import CatalogEntry, timing_job
 from kuber_cron.scheduler.election.term import Term
 
 _SLICE = 1000  # cards in one round, about 2 ms of Redis, so that ten thousand are there within ten seconds
 _AGAIN_ROUNDS = 30  # jobs that have left the files but not yet their cursors are looked at again so often
 
 
-class Register:
+class JobSummaries:
     """What this replica has told of the jobs in this term. Owned by the housekeeping's thread."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._epoch = 0
-        self._entries: Mapping[str, Entry] = {}
+        self._entries: Mapping[str, CatalogEntry] = {}
         self._left: list[str] = []  # jobs of ``_entries`` whose cards are still to be laid
         self._gone: list[str] = []
         self._rounds = 0
@@ -66,7 +66,7 @@ class Register:
         self._gone, self._rounds = sorted(gone), 0
         self._epoch, self._entries = term.epoch, catalog.entries
 
-    def _send(self, term: Term, cards: Sequence[tuple[str, Card]], gone: Sequence[str]) -> list[str]:
+    def _send(self, term: Term, cards: Sequence[tuple[str, JobSummary]], gone: Sequence[str]) -> list[str]:
         """Lay these cards and take those away; which of the latter have to stay for now."""
         told = [part for job, card in cards for part in (job, card.to_text())]
         reply = self._store.call("register", term.epoch, term.lease, len(cards), *told, *gone)
@@ -75,7 +75,7 @@ class Register:
         return words[1:]
 
 
-def cards_of(catalog: Catalog, names: Iterable[str]) -> Iterator[tuple[str, Card]]:
+def cards_of(catalog: Catalog, names: Iterable[str]) -> Iterator[tuple[str, JobSummary]]:
     """The cards of these jobs."""
 
     def named(name: str) -> Job | None:
@@ -88,7 +88,7 @@ def cards_of(catalog: Catalog, names: Iterable[str]) -> Iterator[tuple[str, Card
         timed = timing_job(job, named)
         yield (
             name,
-            Card(
+            JobSummary(
                 schedule=job.schedule,
                 timezone=entry.schedule.timezone,
                 timed_by="" if timed.id == name else timed.id,

@@ -16,20 +16,20 @@ from kuber_cron.common.records import processes
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.scheduler.decisions.catalog import Catalog
 from kuber_cron.scheduler.election.term import Term
-from kuber_cron.scheduler.status.job_summaries import Register
-from kuber_cron.scheduler.status.scheduler_entry import TELL_SECONDS, Lateness, Presence
+from kuber_cron.scheduler.status.job_summaries import JobSummaries
+from kuber_cron.scheduler.status.scheduler_entry import TELL_SECONDS, Lateness, SchedulerEntry
 
 log = structlog.get_logger(__name__)
 
 
-class Bulletin:
+class StatusPublisher:
     """One replica's. ``holder``: its identity in elections; without one it tells nothing of itself."""
 
     def __init__(
         self, store: Store, holder: str, *, clock: Clock, server_now: Callable[[], datetime]
     ) -> None:
-        self._register = Register(store)
-        self._presence = Presence(store, holder) if holder else None
+        self._register = JobSummaries(store)
+        self._presence = SchedulerEntry(store, holder) if holder else None
         self._holder = holder
         self._clock = clock
         self._server_now = server_now
@@ -51,7 +51,7 @@ class Bulletin:
             return
         errors = [str(each) for each in catalog.diagnostics if each.severity == "error"]
         now = self._server_now()
-        entry = processes.Scheduler(
+        entry = processes.SchedulerInfo(
             holder=self._holder,
             version=__version__,
             started_at=self._started_at,

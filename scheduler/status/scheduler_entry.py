@@ -34,7 +34,7 @@ class Lateness:
         return max((seconds for minute, seconds in self._minutes if minute >= since), default=None)
 
 
-class Presence:
+class SchedulerEntry:
     """The entries of the replicas, of which one is ours."""
 
     def __init__(self, store: Store, holder: str) -> None:
@@ -42,7 +42,7 @@ class Presence:
         self._key = store.keys.own("schedulers")
         self._holder = holder
 
-    def tell(self, entry: processes.Scheduler) -> None:
+    def tell(self, entry: processes.SchedulerInfo) -> None:
         """Others read this of us; entries of replicas that are long gone are taken away.
 
         Raises:
@@ -66,5 +66,5 @@ class Presence:
 
 
 def _is_gone(told: str, now: datetime) -> bool:
-    entry = processes.Scheduler.from_text(told)
+    entry = processes.SchedulerInfo.from_text(told)
     return entry is None or now - entry.seen_at > _FORGOTTEN

@@ -14,8 +14,13 @@ from tests.faults.history import Asked
 from tests.faults.redis_server import RedisServer
 
 from kuber_cron.common.redis_store.scripts import Keys, Store
-from kuber_cron.common.runs.manual_request import Request
-from kuber_cron.control.actions.operations import Acts, HalfDecidedError, NotDecidedError, RefusedError
+from kuber_cron.common.runs.manual_request import ManualRequest
+from kuber_cron.control.actions.operations import (
+    HalfDecidedError,
+    NotDecidedError,
+    OperatorActions,
+    RefusedError,
+)
 
 # One after another of each kind of policy; what others come after is left out, for a run by hand is none of the chain's.
 JOBS = ("tick-03", "alone-slow", "in-line", "pool-a", "newest", "high")
@@ -49,11 +54,11 @@ class Asker:
             job = next(self._jobs)
             try:
                 with redis.Redis.from_url(self._server.url, protocol=2, socket_timeout=5.0) as client:
-                    self._ask(Acts(Store(client, Keys("rq")), "ada@faults"), job)
+                    self._ask(OperatorActions(Store(client, Keys("rq")), "ada@faults"), job)
             except redis.RedisError:
                 continue  # it was not even asked for
 
-    def _ask(self, acts: Acts, job: str) -> None:
+    def _ask(self, acts: OperatorActions, job: str) -> None:
         asked = acts.new(action="trigger", job=job, patience_seconds=_PATIENCE_SECONDS)
         at, verdict, run = time.time(), "unheard", ""
         try:
@@ -66,5 +71,5 @@ class Asker:
         self._asked.append(_taken_down(asked, at, verdict, run))
 
 
-def _taken_down(asked: Request, at: float, verdict: str, run: str) -> Asked:
+def _taken_down(asked: ManualRequest, at: float, verdict: str, run: str) -> Asked:
     return Asked(job=asked.job, at=at, mark=f"-m{asked.id[:8]}", verdict=verdict, run=run)

@@ -25,7 +25,7 @@ import redis
 
 from kuber_cron.common.formats import loader
 from kuber_cron.common.jobs.job import Job
-from kuber_cron.scheduler.decisions.run_hash import Builder
+from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
 
 LEASE_SECONDS = 2.0
 _TURN_SECONDS = 0.05
@@ -40,7 +40,7 @@ class Naive:
         self.jobs = jobs
         self._pause = pause
         self._always = always
-        self._builder = Builder(client, None)
+        self._builder = RunHashBuilder(client, None)
         self._name = f"naive_{secrets.token_hex(4)}"
         self._epoch = 0
         self.leads = False

@@ -20,11 +20,19 @@ from tests.models.world import START, Held, Replica, Worker, World
 
 from kuber_cron.common.errors import FencedError
 from kuber_cron.common.redis_store.scripts import Store
-from kuber_cron.common.runs.retry_policy import Kind
+from kuber_cron.common.runs.retry_policy import OutcomeKind
 from kuber_cron.worker.coordination.run_store import Started
 
 NUMBERS = st.integers(0, 23)
-KINDS: tuple[Kind, ...] = ("success", "failed", "timed_out", "signalled", "lost", "interrupted", "stopped")
+KINDS: tuple[OutcomeKind, ...] = (
+    "success",
+    "failed",
+    "timed_out",
+    "signalled",
+    "lost",
+    "interrupted",
+    "stopped",
+)
 FAULTS = ("", "", "", "", "request lost", "answer lost")
 
 
@@ -165,7 +173,7 @@ class ScriptsMachine(RuleBasedStateMachine):
         self.claim_and_start(i, count, other_first=False)
 
     @rule(i=st.integers(0, 1), kinds=st.lists(st.sampled_from(KINDS), min_size=1, max_size=4))
-    def work(self, i: int, kinds: list[Kind]) -> None:
+    def work(self, i: int, kinds: list[OutcomeKind]) -> None:
         """As many attempts as there are kinds of end, one after the other."""
         worker = self.world.workers[i]
         for kind in kinds:
@@ -195,7 +203,7 @@ class ScriptsMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self._known_attempts())
     @rule(i=NUMBERS, kind=st.sampled_from(KINDS))
-    def end(self, i: int, kind: Kind) -> None:
+    def end(self, i: int, kind: OutcomeKind) -> None:
         """An attempt ends; its worker may have been taken for dead meanwhile."""
         worker, held = _pick(self._known_attempts(), i)
         self._told(held, lambda: self.world.end(worker, held, kind)[1])

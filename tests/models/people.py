@@ -9,10 +9,10 @@ from redis.exceptions import ConnectionError as NotConnected
 from tests.models.world import KEYS, START, Replica, World
 
 from kuber_cron.common.redis_store.scripts import Store, text
-from kuber_cron.common.runs.manual_request import Request
-from kuber_cron.control.actions.operations import Acts, Done
-from kuber_cron.control.actions.results import Made
-from kuber_cron.scheduler.manual_runs.request_loop import Inbox, Rights
+from kuber_cron.common.runs.manual_request import ManualRequest
+from kuber_cron.control.actions.operations import OperatorActions, ScriptReply
+from kuber_cron.control.actions.results import CreatedRun
+from kuber_cron.scheduler.manual_runs.request_loop import RequestKeys, RequestLoop
 
 
 class Paper(Store):
@@ -42,16 +42,16 @@ class People:
     def __init__(self, client: Redis, world: World) -> None:
         self.client = client
         self.world = world
-        self.acts = Acts(Store(client, KEYS), "somebody@model")
+        self.acts = OperatorActions(Store(client, KEYS), "somebody@model")
         self.paper = Paper(client)
-        self.asked: list[Request] = []
+        self.asked: list[ManualRequest] = []
 
-    def inbox(self, replica: Replica) -> Inbox:
+    def inbox(self, replica: Replica) -> RequestLoop:
         """That replica's look into the requests, under the term that it believes in."""
-        made = Inbox(
+        made = RequestLoop(
             lambda: self.client,
             KEYS,
-            Rights(),
+            RequestKeys(),
             clock=_RedisClock(self.acts),  # type: ignore[arg-type] # what it asks of one
             token=lambda: replica.term,
             catalog=lambda: self.world.catalog,
@@ -59,7 +59,7 @@ class People:
         made._store = self.paper
         return made
 
-    def ask(self, job: str, action: str, *, force: bool, chain: bool, back: int) -> Request:
+    def ask(self, job: str, action: str, *, force: bool, chain: bool, back: int) -> ManualRequest:
         """A request stands in the list."""
         now = self.world.clock.at
         more: dict[str, Any] = {"chain": chain}
@@ -84,25 +84,25 @@ class People:
             self.acts._request("withdraw", asked.id)
         self.asked.clear()
 
-    def made_for(self, asked: Request) -> list[Made]:
+    def made_for(self, asked: ManualRequest) -> list[CreatedRun]:
         """What its answer says."""
         word, *items = self.acts._request("look", asked.id)
-        return [Made.from_text(item) for item in items] if word == "ANSWERED" else []
+        return [CreatedRun.from_text(item) for item in items] if word == "ANSWERED" else []
 
     def send_again(self, i: int) -> list[str]:
         """What was sent to make runs arrives once more; the script's answer."""
         args = self.paper.sent[i % len(self.paper.sent)]
         return [text(part) for part in Store.call(self.paper, "manual", *args)]
 
-    def stop(self, run: str) -> Done:
+    def stop(self, run: str) -> ScriptReply:
         return self.acts.stop(run)
 
-    def retry(self, run: str, *, force: bool) -> Done:
+    def retry(self, run: str, *, force: bool) -> ScriptReply:
         return self.acts.retry(run, again=True, force=force)
 
 
 class _RedisClock:
-    def __init__(self, acts: Acts) -> None:
+    def __init__(self, acts: OperatorActions) -> None:
         self._acts = acts
 
     def now(self) -> datetime:

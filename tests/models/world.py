@@ -20,11 +20,11 @@ from kuber_cron.common.runs import payload, retry_policy
 from kuber_cron.scheduler.decisions import planner
 from kuber_cron.scheduler.decisions.catalog import Catalog, compile_entries
 from kuber_cron.scheduler.decisions.decider import Decider
-from kuber_cron.scheduler.decisions.dispatcher import Dispatcher, Item, Verdict
-from kuber_cron.scheduler.decisions.run_hash import Builder
+from kuber_cron.scheduler.decisions.dispatcher import BatchItem, DecisionResult, Dispatcher
+from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
 from kuber_cron.scheduler.election.term import Term
-from kuber_cron.scheduler.maintenance.housekeeping import Housekeeper, Tidied
-from kuber_cron.worker.coordination.run_store import Ending, Ledger, NotStarted, Started
+from kuber_cron.scheduler.maintenance.housekeeping import Housekeeper, MaintenanceEvent
+from kuber_cron.worker.coordination.run_store import AttemptEnd, NotStarted, RunStore, Started
 from kuber_cron.worker.execution import launching
 from kuber_cron.worker.execution.outcome import Outcome
 
@@ -91,9 +91,9 @@ class Replica:
     def __init__(self, client: Redis, name: str, clock: Any, tidy_clock: Any) -> None:
         self.name = name
         self.store = LossyStore(client)
-        self._dispatcher = Dispatcher(self.store, Builder(client, None))
+        self._dispatcher = Dispatcher(self.store, RunHashBuilder(client, None))
         self._clock = clock
-        self.verdicts: list[Verdict] = []
+        self.verdicts: list[DecisionResult] = []
         self._decider = Decider(
             self.store,
             self._dispatcher,
@@ -136,8 +136,8 @@ class Replica:
         """Decide each job's first due instant and its later ones in two batches, of which the second comes first."""
         assert self.term is not None
         stored = self._dispatcher.cursors()
-        first: list[Item] = []
-        later: list[Item] = []
+        first: list[BatchItem] = []
+        later: list[BatchItem] = []
         for name in jobs:
             entry = catalog.entries[name]
             for i, decision in enumerate(
@@ -151,7 +151,7 @@ class Replica:
             told = [verdict for answer in answers for verdict in answer.verdicts()]
             self.verdicts += [verdict for verdict in told if verdict.applied]
 
-    def tidy(self) -> list[Tidied]:
+    def tidy(self) -> list[MaintenanceEvent]:
         """One round of housekeeping."""
         assert self.term is not None
         return list(self._housekeeper.round(self.term))
@@ -164,7 +164,7 @@ class Held:
     run: str
     execution: str
     started: Started
-    ending: Ending | None = None
+    ending: AttemptEnd | None = None
 
 
 @dataclass
@@ -172,7 +172,7 @@ class Worker:
     """One worker, by its ledger; dead ones are remembered for what they may still have to say."""
 
     name: str
-    ledger: Ledger
+    ledger: RunStore
     running: list[Held] = field(default_factory=list)
     unheard: list[tuple[str, str]] = field(default_factory=list)
     """Runs and executions that it started and may start again with the same name: the answer was lost."""
@@ -224,7 +224,7 @@ class World:
 
     def _worker(self) -> Worker:
         name = f"w{next(self._numbers)}"
-        worker = Worker(name, Ledger(Store(self.client, KEYS), worker=name, ttl_seconds=_TTL_SECONDS))
+        worker = Worker(name, RunStore(Store(self.client, KEYS), worker=name, ttl_seconds=_TTL_SECONDS))
         worker.ledger.announce(datetime.now(UTC))
         return worker
 
@@ -242,15 +242,15 @@ class World:
             worker.running.append(Held(run, execution, answer))
         return answer
 
-    def end(self, worker: Worker, held: Held, kind: retry_policy.Kind) -> tuple[Held, str]:
+    def end(self, worker: Worker, held: Held, kind: retry_policy.OutcomeKind) -> tuple[Held, str]:
         """The attempt has ended so; the worker tells the ledger what the run's policy makes of it."""
-        policy = retry_policy.Policy.of(self.cast[self.job_of(held.run)])
+        policy = retry_policy.RetryPolicy.of(self.cast[self.job_of(held.run)])
         outcome = Outcome(kind=kind, exit_code={"success": 0, "failed": 1}.get(kind))
         decision = retry_policy.decide(
             policy, kind, exit_code=outcome.exit_code, spent=held.started.spent, rng=random.Random(0)
         )
         action, delay = launching.action(decision, outcome)
-        ending = Ending(
+        ending = AttemptEnd(
             action=action,
             outcome=kind,
             ended_at=datetime.now(UTC),

@@ -17,12 +17,12 @@ from kuber_cron.common.redis_store import connections
 from kuber_cron.common.redis_store.scripts import Keys, Store
 from kuber_cron.scheduler.election import kubernetes_lease
 from kuber_cron.scheduler.election.contest import Contest, Setup
-from kuber_cron.scheduler.election.fence import Fence, Releases
-from kuber_cron.scheduler.election.kubernetes_election import Elector
+from kuber_cron.scheduler.election.fence import Fence, ReleaseListener
+from kuber_cron.scheduler.election.kubernetes_election import KubernetesElection
 from kuber_cron.scheduler.election.lease_store import Times
 from kuber_cron.scheduler.election.metrics import LeaseMetrics
-from kuber_cron.scheduler.election.redis_clock import ServerClock
-from kuber_cron.scheduler.election.redis_election import TTL_SECONDS, RedisLease
+from kuber_cron.scheduler.election.redis_clock import RedisClock
+from kuber_cron.scheduler.election.redis_election import TTL_SECONDS, RedisElection
 from kuber_cron.scheduler.election.term import Term
 
 KEYS = Keys("rq")
@@ -78,7 +78,7 @@ class Electorate:
     def contender_by(self, name: str, kubeconfig: Path | None, **options: Any) -> Contender:
         registry = CollectorRegistry()
         clock = SystemClock()
-        server_clock = ServerClock(clock)
+        server_clock = RedisClock(clock)
         times: LeaseTimes = options.get("times", FAST)
 
         def connect() -> redis.Redis:
@@ -89,7 +89,7 @@ class Electorate:
             clock=clock,
             server_clock=server_clock,
             metrics=LeaseMetrics(registry),
-            listen=lambda heard: Releases(connect, KEYS, heard),
+            listen=lambda heard: ReleaseListener(connect, KEYS, heard),
         )
 
         def fence(cluster: str, ttl: float) -> Fence:
@@ -104,15 +104,15 @@ class Electorate:
 
         election: Contest
         if kubeconfig is None:
-            election = RedisLease(setup, fence("one", TTL_SECONDS))
+            election = RedisElection(setup, fence("one", TTL_SECONDS))
         else:
-            api = kubernetes_lease.KubeLease(
+            api = kubernetes_lease.KubernetesLease(
                 kubernetes_lease.find({"KUBECONFIG": str(kubeconfig)}, home=Path("/nowhere")),
                 namespace=self.namespace,
                 name=self.name,
                 request_seconds=times.request,
             )
-            election = Elector(
+            election = KubernetesElection(
                 setup,
                 api=api,
                 fence=fence(api.cluster(), times.lease),

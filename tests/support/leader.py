@@ -21,12 +21,12 @@ from kuber_cron.common.runs import payload
 from kuber_cron.scheduler.decisions import planner
 from kuber_cron.scheduler.decisions.catalog import Catalog, compile_entries
 from kuber_cron.scheduler.decisions.decider import Decider
-from kuber_cron.scheduler.decisions.dispatcher import Dispatcher, Verdict
+from kuber_cron.scheduler.decisions.dispatcher import DecisionResult, Dispatcher
 from kuber_cron.scheduler.decisions.planner import Decision
-from kuber_cron.scheduler.decisions.run_hash import Builder
+from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
 from kuber_cron.scheduler.election.term import Term
-from kuber_cron.scheduler.maintenance.housekeeping import Housekeeper, Tidied
-from kuber_cron.worker.coordination.run_store import Ending, Ledger, Started
+from kuber_cron.scheduler.maintenance.housekeeping import Housekeeper, MaintenanceEvent
+from kuber_cron.worker.coordination.run_store import AttemptEnd, RunStore, Started
 
 KEYS = Keys("rq")
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
@@ -120,10 +120,10 @@ class Desk:
         self.catalog = Catalog(compile_entries(jobs), 1, True, at, ())
         self.settled_seconds = 0.0
         self.leads: Callable[[], bool] = lambda: True
-        self.verdicts: list[Verdict] = []
+        self.verdicts: list[DecisionResult] = []
         self.state_lost = 0
         self.store = Store(client, keys)
-        self.dispatcher = Dispatcher(self.store, Builder(client, None))
+        self.dispatcher = Dispatcher(self.store, RunHashBuilder(client, None))
         self.decider = Decider(
             self.store,
             self.dispatcher,
@@ -146,7 +146,7 @@ class Desk:
         self.term = replace(self.term, epoch=epoch, through=through)
         self.decider.forget()
 
-    def decide(self, at: datetime) -> list[Verdict]:
+    def decide(self, at: datetime) -> list[DecisionResult]:
         """Decide all that is due at that instant, as the deciding loop would; what was applied."""
         self.clock.at = at
         before = len(self.verdicts)
@@ -186,7 +186,7 @@ class Desk:
         for number in range(first, last + 1):
             self.decide(minute(number))
 
-    def tidy(self, *, rounds: int = 1, seconds_ahead: float = 0.0) -> list[Tidied]:
+    def tidy(self, *, rounds: int = 1, seconds_ahead: float = 0.0) -> list[MaintenanceEvent]:
         """Rounds of housekeeping at Redis' own time, with dead workers reaped at once."""
         seconds, micro = self.client.time()
         clock = DeskClock(datetime.fromtimestamp(seconds + micro / 1e6 + seconds_ahead, UTC))
@@ -225,7 +225,7 @@ class Hand:
 
     def __init__(self, client: redis.Redis, name: str = "hand", keys: Keys = KEYS) -> None:
         self.client, self.keys, self.name = client, keys, name
-        self.ledger = Ledger(Store(client, keys), worker=name, ttl_seconds=600)
+        self.ledger = RunStore(Store(client, keys), worker=name, ttl_seconds=600)
         self.ledger.announce(T0)
         self.running: dict[str, str] = {}
         self._count = 0
@@ -263,7 +263,7 @@ class Hand:
     ) -> str:
         """End the attempt; the script's answer."""
         usual = {"finish": "success", "requeue": "interrupted", "stop": "stopped"}
-        ending = Ending(
+        ending = AttemptEnd(
             action=action,
             outcome=outcome or usual.get(action, "failed"),
             ended_at=at,

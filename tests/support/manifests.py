@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kuber_cron.common.config.host import Machine
+from kuber_cron.common.config.host import Host
 from kuber_cron.common.config.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -118,7 +118,7 @@ def environment(workload: Document, documents: list[Document]) -> dict[str, str]
 
 def settings(workload: Document, documents: list[Document]) -> Settings:
     (container, *_) = pod(workload)["containers"]
-    machine = Machine(pod=True, namespace="here", cpus=quantity(container["resources"]["limits"]["cpu"]))
+    machine = Host(pod=True, namespace="here", cpus=quantity(container["resources"]["limits"]["cpu"]))
     loaded = Settings.load(environment(workload, documents), machine)
     assert loaded.warnings == ()
     return loaded

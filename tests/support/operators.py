@@ -7,10 +7,10 @@ import redis
 from tests.support.leader import KEYS, Desk
 
 from kuber_cron.common.redis_store.scripts import Store
-from kuber_cron.common.runs.manual_request import Request
-from kuber_cron.control.actions.operations import Acts
-from kuber_cron.control.actions.results import Made
-from kuber_cron.scheduler.manual_runs.request_loop import Inbox, Rights
+from kuber_cron.common.runs.manual_request import ManualRequest
+from kuber_cron.control.actions.operations import OperatorActions
+from kuber_cron.control.actions.results import CreatedRun
+from kuber_cron.scheduler.manual_runs.request_loop import RequestKeys, RequestLoop
 
 WHO = "ada@desk"
 
@@ -37,31 +37,31 @@ class Asker:
     ) -> None:
         self.desk = desk
         self.key = key
-        self.acts = Acts(Store(desk.client, desk.keys), who)
-        self.inbox = Inbox(
+        self.acts = OperatorActions(Store(desk.client, desk.keys), who)
+        self.inbox = RequestLoop(
             lambda: desk.client,
             desk.keys,
-            Rights(signing_key=key, accepted_keys=accepted),
+            RequestKeys(signing_key=key, accepted_keys=accepted),
             clock=RedisClock(desk.client),  # type: ignore[arg-type] # what it asks of one
             token=lambda: desk.term if desk.leads() else None,
             catalog=lambda: desk.catalog,
         )
 
-    def request(self, job: str = "job", action: str = "trigger", **what: Any) -> Request:
+    def request(self, job: str = "job", action: str = "trigger", **what: Any) -> ManualRequest:
         return self.acts.new(action=action, job=job, **what)
 
-    def ask(self, asked: Request, *, key: bytes | None = None) -> list[Made]:
+    def ask(self, asked: ManualRequest, *, key: bytes | None = None) -> list[CreatedRun]:
         return self.acts.ask(asked, signing_key=key or self.key, wait=lambda _: self.inbox.drain())
 
-    def trigger(self, job: str = "job", **what: Any) -> list[Made]:
+    def trigger(self, job: str = "job", **what: Any) -> list[CreatedRun]:
         """What a trigger came to."""
         return self.ask(self.request(job, **what))
 
-    def backfill(self, first: datetime, end: datetime, job: str = "job", **what: Any) -> list[Made]:
+    def backfill(self, first: datetime, end: datetime, job: str = "job", **what: Any) -> list[CreatedRun]:
         """What a backfill came to."""
         return self.ask(self.request(job, "backfill", from_at=first, to_at=end, **what))
 
-    def put(self, asked: Request, *, key: bytes | None = None) -> None:
+    def put(self, asked: ManualRequest, *, key: bytes | None = None) -> None:
         """Ask, and do not wait."""
         from kuber_cron.common.runs import manual_request
 
@@ -70,7 +70,7 @@ class Asker:
         self.acts._request("put", asked.id, body, signature, 60_000)
 
 
-def verdicts(made: list[Made]) -> list[str]:
+def verdicts(made: list[CreatedRun]) -> list[str]:
     return [f"{one.verdict} {one.reason}".strip() for one in made]
 
 

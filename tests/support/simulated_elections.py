@@ -17,11 +17,11 @@ from kuber_cron.common.config.settings import LeaseTimes
 from kuber_cron.common.errors import RedisUnreachableError
 from kuber_cron.scheduler.election import contest, kubernetes_election
 from kuber_cron.scheduler.election.contest import Setup
-from kuber_cron.scheduler.election.fence import Answer
-from kuber_cron.scheduler.election.kubernetes_election import Elector
-from kuber_cron.scheduler.election.lease_rules import LeaseError, Reason, Record
+from kuber_cron.scheduler.election.fence import FenceReply
+from kuber_cron.scheduler.election.kubernetes_election import KubernetesElection
+from kuber_cron.scheduler.election.lease_rules import LeaseError, LeaseFailure, LeaseRecord
 from kuber_cron.scheduler.election.lease_store import Times
-from kuber_cron.scheduler.election.redis_clock import ServerClock
+from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Term
 
 FAST = LeaseTimes(lease=4.0, renew=3.0, retry=1.0)
@@ -90,16 +90,16 @@ class SkewedClock:
 class SimulatedApi:
     """One Lease."""
 
-    record: Record | None = None
+    record: LeaseRecord | None = None
     version: int = 0
 
-    def read(self) -> Record | None:
+    def read(self) -> LeaseRecord | None:
         return self.record
 
-    def write(self, record: Record) -> Record:
+    def write(self, record: LeaseRecord) -> LeaseRecord:
         stored = self.record.version if self.record is not None else ""
         if record.version != stored:
-            reason: Reason = "conflict" if self.record is not None else "not_found"
+            reason: LeaseFailure = "conflict" if self.record is not None else "not_found"
             raise LeaseError("stale", reason=reason)
         self.version += 1
         self.record = replace(record, version=str(self.version))
@@ -141,15 +141,15 @@ class RedisPlace(Place):
         self._clock = clock
         self.answered_at = clock.elapsed()
 
-    def look(self, epoch: int) -> Answer:  # noqa: ARG002 - the fence's own signature
-        return Answer("LOOKED", self._server.epoch, self._server.holder, self._server.through)
+    def look(self, epoch: int) -> FenceReply:  # noqa: ARG002 - the fence's own signature
+        return FenceReply("LOOKED", self._server.epoch, self._server.holder, self._server.through)
 
-    def claim(self, epoch: int) -> Answer:
+    def claim(self, epoch: int) -> FenceReply:
         fence = self._server
         if epoch > fence.epoch or (epoch == fence.epoch and fence.holder == self.holder):
             fence.epoch, fence.holder = epoch, self.holder
-            return Answer("CLAIMED", epoch, self.holder, fence.through)
-        return Answer("STALE", fence.epoch, fence.holder, fence.through)
+            return FenceReply("CLAIMED", epoch, self.holder, fence.through)
+        return FenceReply("STALE", fence.epoch, fence.holder, fence.through)
 
     def announce(self) -> None:
         """Nobody listens: standbys poll."""
@@ -195,10 +195,10 @@ class Replica:
         setup = Setup(
             holder=name,
             clock=self.clock,
-            server_clock=ServerClock(self.clock),
+            server_clock=RedisClock(self.clock),
             metrics=Silent(),  # type: ignore[arg-type] # answers every call
         )
-        self.elector = Elector(
+        self.elector = KubernetesElection(
             setup,
             api=self.api,
             fence=self.redis,

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from tests.support.waiting import eventually
 
-from kuber_cron.worker.execution.launch import Ended, Launch, argv, environment
+from kuber_cron.worker.execution.launch import AttemptResult, Launch, argv, environment
 from kuber_cron.worker.execution.supervisor import Supervisor
 
 _numbers = itertools.count()
@@ -20,7 +20,7 @@ class Supervised:
 
     def __init__(self, **options: Any) -> None:
         self.started: queue.Queue[tuple[Launch, int]] = queue.Queue()
-        self.ended: queue.Queue[Ended] = queue.Queue()
+        self.ended: queue.Queue[AttemptResult] = queue.Queue()
         options.setdefault("on_started", lambda launch, pid: self.started.put((launch, pid)))
         options.setdefault("on_ended", self.ended.put)
         self.supervisor = Supervisor(**options)
@@ -49,10 +49,10 @@ class Supervised:
         assert self.supervisor.start(launch)
         return launch
 
-    def end(self) -> Ended:
+    def end(self) -> AttemptResult:
         return self.ended.get(timeout=DEADLINE)
 
-    def run(self, command: str | list[str], **options: Any) -> Ended:
+    def run(self, command: str | list[str], **options: Any) -> AttemptResult:
         self.start(command, **options)
         return self.end()
 

@@ -15,13 +15,13 @@ from tests.support.waiting import eventually
 
 from kuber_cron.common.clock import SystemClock
 from kuber_cron.common.jobs.job import Job
-from kuber_cron.common.notifications.sender import Messenger
-from kuber_cron.common.observability.job_metrics import JobMeasures
+from kuber_cron.common.notifications.sender import NotificationSender
+from kuber_cron.common.observability.job_metrics import JobMetrics
 from kuber_cron.common.redis_store import connections
 from kuber_cron.common.redis_store.scripts import Keys
-from kuber_cron.scheduler.decisions.run_hash import Builder
+from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
 from kuber_cron.worker.metrics import WorkerMetrics
-from kuber_cron.worker.service import Options, Worker
+from kuber_cron.worker.service import Worker, WorkerOptions
 
 KEYS = Keys("rq")
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -38,7 +38,7 @@ def push(
 ) -> str:
     """Queue one run of the job, as the deciding script would, or in another ``queue`` than its own; its id."""
     at = START + timedelta(seconds=next(_count))
-    record = Builder(client, signing_key).record(definition, at, datetime.now(UTC))
+    record = RunHashBuilder(client, signing_key).record(definition, at, datetime.now(UTC))
     client.hset(KEYS.run(record.run), items=list(record.fields))
     client.sadd("rq:queues", KEYS.queue(record.origin))
     client.rpush(KEYS.queue(queue or record.origin), record.run)
@@ -51,18 +51,18 @@ def worker(
     directory: Path,
     *,
     grace_seconds: float = 5.0,
-    messenger: Messenger | None = None,
+    messenger: NotificationSender | None = None,
     **options: Any,
 ) -> Iterator[Worker]:
     """A worker that runs in threads of this process and is drained at the end."""
     registry = CollectorRegistry()
     given = {"keys": KEYS, "log_dir": directory, "environ": dict(os.environ), "slots": 4, **options}
     made = Worker(
-        Options(**given),
+        WorkerOptions(**given),
         connect=lambda purpose: connections.open_client(url, purpose, block_seconds=2.0),
         clock=SystemClock(),
         metrics=WorkerMetrics(registry, slots=given["slots"], alone=True),
-        measures=JobMeasures(registry),
+        measures=JobMetrics(registry),
         messenger=messenger,
     )
     made.registry = registry  # type: ignore[attr-defined] # for the test's eyes only

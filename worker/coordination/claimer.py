@@ -21,14 +21,14 @@ from redis.exceptions import RedisError
 
 from kuber_cron.common.clock import Clock
 from kuber_cron.common.errors import PayloadError
-from kuber_cron.common.observability.job_metrics import JobMeasures
+from kuber_cron.common.observability.job_metrics import JobMetrics
 from kuber_cron.common.runs.payload import Payload
 from kuber_cron.worker.coordination import rq_registration
-from kuber_cron.worker.coordination.queue_rotation import Turns
-from kuber_cron.worker.coordination.run_store import HELD, Ledger, Started
-from kuber_cron.worker.coordination.slots import Held, Slots
+from kuber_cron.worker.coordination.queue_rotation import QueueRotation
+from kuber_cron.worker.coordination.run_store import HELD, RunStore, Started
+from kuber_cron.worker.coordination.slots import RunningAttempt, Slots
 from kuber_cron.worker.execution import launching, leftover_processes
-from kuber_cron.worker.execution.launch import Ended, Launch
+from kuber_cron.worker.execution.launch import AttemptResult, Launch
 from kuber_cron.worker.execution.outcome import Outcome
 from kuber_cron.worker.metrics import WorkerMetrics
 
@@ -66,20 +66,20 @@ class Claimer:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: RunStore,
         *,
         waiting: "Redis",
-        turns: Turns,
+        turns: QueueRotation,
         slots: Slots,
         conditions: Conditions,
         clock: Clock,
         metrics: WorkerMetrics,
-        measures: JobMeasures,
+        measures: JobMetrics,
         is_suspended: Callable[[], bool],
         is_cut_off: Callable[[], bool],
         start: Callable[[Launch], bool],
-        started: Callable[[Held], None],
-        ended: Callable[[Ended], None],
+        started: Callable[[RunningAttempt], None],
+        ended: Callable[[AttemptResult], None],
     ) -> None:
         """Claims nothing yet.
 
@@ -180,12 +180,14 @@ class Claimer:
                 redact=self._conditions.redact,
             )
         except PayloadError as error:
-            self._refuse(Held(run, execution, started, None, error))
+            self._refuse(RunningAttempt(run, execution, started, None, error))
             return
         except (ValueError, TypeError, AttributeError) as error:  # a payload whose values are of other types
-            self._refuse(Held(run, execution, started, None, PayloadError(str(error), reason="malformed")))
+            self._refuse(
+                RunningAttempt(run, execution, started, None, PayloadError(str(error), reason="malformed"))
+            )
             return
-        held = Held(run, execution, started, payload)
+        held = RunningAttempt(run, execution, started, payload)
         self._slots.put(held)
         if started.attempt > 1:
             self._sweep(run, draining)
@@ -247,7 +249,7 @@ class Claimer:
         if killed := leftover_processes.sweep(earlier):
             log.warning("processes of an earlier attempt were killed", run=run, processes=killed)
 
-    def _refuse(self, held: Held) -> None:
+    def _refuse(self, held: RunningAttempt) -> None:
         error = held.problem
         if error is None:
             raise ValueError(held.run)

@@ -11,7 +11,7 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
-from kuber_cron.worker.coordination.rq_registration import Command
+from kuber_cron.worker.coordination.rq_registration import WorkerCommand
 
 log = structlog.get_logger(__name__)
 
@@ -19,10 +19,10 @@ _LOOK_SECONDS = 0.5
 _AFTER_ERROR_SECONDS = 0.5
 
 
-class Ear:
+class CommandListener:
     """Listens on one channel until it is told to end."""
 
-    def __init__(self, client: "Redis", channel: str, obey: Callable[[Command], None]) -> None:
+    def __init__(self, client: "Redis", channel: str, obey: Callable[[WorkerCommand], None]) -> None:
         """``obey`` is called in the ear's thread for each command."""
         self._client = client
         self._channel = channel
@@ -52,7 +52,7 @@ class Ear:
 
     def _hear(self, data: bytes) -> None:
         try:
-            command = Command.from_message(data)
+            command = WorkerCommand.from_message(data)
             log.info("command received", command=command.word, run=command.run or None)
             self._obey(command)
         except Exception:

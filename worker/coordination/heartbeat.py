@@ -15,7 +15,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from kuber_cron.common.clock import Clock
-from kuber_cron.worker.coordination.run_store import Ledger
+from kuber_cron.worker.coordination.run_store import RunStore
 from kuber_cron.worker.coordination.slots import Slots
 from kuber_cron.worker.execution.outcome import Cause
 from kuber_cron.worker.metrics import WorkerMetrics
@@ -36,12 +36,12 @@ class Stop(Protocol):
         """TERM, the grace, KILL."""
 
 
-class Pulse:
+class Heartbeat:
     """Beats every third of the ttl, each second while nothing answers."""
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: RunStore,
         slots: Slots,
         *,
         clock: Clock,

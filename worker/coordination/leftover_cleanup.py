@@ -14,7 +14,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from kuber_cron.common.clock import Clock
-from kuber_cron.worker.coordination.run_store import Ledger
+from kuber_cron.worker.coordination.run_store import RunStore
 from kuber_cron.worker.execution import leftover_processes
 from kuber_cron.worker.metrics import WorkerMetrics
 
@@ -25,10 +25,10 @@ _PAUSE_SECONDS = 2.0
 _TTLS = 3
 
 
-class Clearer:
+class LeftoverCleanup:
     """Looks for a while after the start, in a thread of its own."""
 
-    def __init__(self, ledger: Ledger, *, clock: Clock, ttl_seconds: float, metrics: WorkerMetrics) -> None:
+    def __init__(self, ledger: RunStore, *, clock: Clock, ttl_seconds: float, metrics: WorkerMetrics) -> None:
         self._ledger = ledger
         self._clock = clock
         self._seconds = _TTLS * ttl_seconds

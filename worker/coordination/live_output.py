@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from kuber_cron.common.clock import Clock
 from kuber_cron.common.redis_store.scripts import Keys
-from kuber_cron.worker.execution.launch import Running
+from kuber_cron.worker.execution.launch import RunningCommand
 
 TTL_SECONDS = 60  # a dead worker's last words stay this long
 _PAUSE_SECONDS = 1.0
@@ -31,7 +31,7 @@ _TURN_BYTES = (
 log = structlog.get_logger(__name__)
 
 
-class Follower:
+class LiveOutput:
     """Tells Redis, from a thread of its own, what running commands have said."""
 
     def __init__(
@@ -39,7 +39,7 @@ class Follower:
         client: "Redis",
         keys: Keys,
         *,
-        running: Callable[[], Sequence[Running]],
+        running: Callable[[], Sequence[RunningCommand]],
         is_held: Callable[[str], bool],
         clock: Clock,
     ) -> None:
@@ -81,7 +81,7 @@ class Follower:
             # A view for people must not cost the worker anything.
             log.exception("what commands say could not be told")
 
-    def _due(self, now: float) -> list[Running]:
+    def _due(self, now: float) -> list[RunningCommand]:
         """Whose output has changed since it was told, or would expire; the longest untold first."""
         due = []
         for one in self._running():
@@ -93,7 +93,7 @@ class Follower:
                 due.append((told[0], one))
         return [one for _, one in sorted(due, key=lambda pair: pair[0])]
 
-    def _tell(self, due: Sequence[Running]) -> None:
+    def _tell(self, due: Sequence[RunningCommand]) -> None:
         if not due:
             return
         now, size = self._clock.elapsed(), 0
@@ -122,7 +122,7 @@ class Follower:
         return self._keys.own(f"output:{execution}")
 
 
-def _document(one: Running) -> bytes:
+def _document(one: RunningCommand) -> bytes:
     launch = one.launch
     about = {"run": launch.run_id, "job": launch.job, "attempt": launch.attempt}
     return json.dumps({**about, **one.excerpt().to_fields()}, ensure_ascii=False).encode()

@@ -11,11 +11,11 @@ from redis.exceptions import RedisError
 from kuber_cron.common.jobs.job import Job
 from kuber_cron.common.notifications import events
 from kuber_cron.common.notifications.events import Ping, RunEnded
-from kuber_cron.common.notifications.sender import Messenger
+from kuber_cron.common.notifications.sender import NotificationSender
 from kuber_cron.common.runs import payload as runs
-from kuber_cron.worker.coordination.run_store import Ledger
-from kuber_cron.worker.coordination.slots import Held
-from kuber_cron.worker.execution.launch import Ended
+from kuber_cron.worker.coordination.run_store import RunStore
+from kuber_cron.worker.coordination.slots import RunningAttempt
+from kuber_cron.worker.execution.launch import AttemptResult
 
 log = structlog.get_logger(__name__)
 
@@ -23,16 +23,16 @@ log = structlog.get_logger(__name__)
 _NOTIFY = str(Job.__dataclass_fields__["notify"].default)
 
 
-class Teller:
+class WorkerNotifications:
     """Tells of one worker's runs. ``started`` and ``ended`` are called in different threads."""
 
-    def __init__(self, messenger: Messenger | None, ledger: Ledger, *, worker: str) -> None:
+    def __init__(self, messenger: NotificationSender | None, ledger: RunStore, *, worker: str) -> None:
         """``ledger`` is asked in the thread that calls ``ended``. Without a messenger nothing is told."""
         self._messenger = messenger
         self._ledger = ledger
         self._worker = worker
 
-    def started(self, held: Held) -> None:
+    def started(self, held: RunningAttempt) -> None:
         """The first attempt of a run has started, or a later one, which is not told."""
         payload = held.payload
         if self._messenger is None or payload is None or not payload.ping or held.started.attempt != 1:
@@ -42,7 +42,7 @@ class Teller:
         except Exception:  # as below
             log.exception("a start could not be told", run=held.run)
 
-    def ended(self, held: Held, ended: Ended, *, verdict: str, is_final: bool) -> None:
+    def ended(self, held: RunningAttempt, ended: AttemptResult, *, verdict: str, is_final: bool) -> None:
         """An attempt has ended and is recorded.
 
         Args:
@@ -61,7 +61,13 @@ class Teller:
             log.exception("an end could not be told", run=held.run)
 
     def _tell(
-        self, messenger: Messenger, held: Held, ended: Ended, *, recovered: bool, is_final: bool
+        self,
+        messenger: NotificationSender,
+        held: RunningAttempt,
+        ended: AttemptResult,
+        *,
+        recovered: bool,
+        is_final: bool,
     ) -> None:
         payload, words = held.payload, held.payload.notify if held.payload else _NOTIFY
         url = payload.ping if payload else None
@@ -97,7 +103,7 @@ class Teller:
         if url and sign is not None:
             messenger.ping(Ping(url=url, job=notice.job, run=held.run, sign=sign, output=notice.output))
 
-    def _outcome(self, held: Held, ended: Ended, *, is_final: bool) -> str | None:
+    def _outcome(self, held: RunningAttempt, ended: AttemptResult, *, is_final: bool) -> str | None:
         """The run's outcome, if it is over; None if it goes on."""
         try:
             return self._ledger.outcome_if_over(held.run, held.execution)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 _LOW_SHARE = 10
 
 
-class Turns:
+class QueueRotation:
     """The order of each turn, one after the other. Not safe for several threads."""
 
     def __init__(self, queues: Sequence[str]) -> None:

@@ -17,14 +17,14 @@ import structlog
 from redis.exceptions import RedisError, ResponseError
 
 from kuber_cron.common.clock import Clock
-from kuber_cron.common.observability.job_metrics import JobMeasures
+from kuber_cron.common.observability.job_metrics import JobMetrics
 from kuber_cron.common.runs import retry_policy
 from kuber_cron.worker.coordination import rq_registration
-from kuber_cron.worker.coordination.notifications import Teller
-from kuber_cron.worker.coordination.run_store import Action, Ending, Ledger
-from kuber_cron.worker.coordination.slots import Held, Slots
+from kuber_cron.worker.coordination.notifications import WorkerNotifications
+from kuber_cron.worker.coordination.run_store import AttemptEnd, EndAction, RunStore
+from kuber_cron.worker.coordination.slots import RunningAttempt, Slots
 from kuber_cron.worker.execution import launching
-from kuber_cron.worker.execution.launch import Ended
+from kuber_cron.worker.execution.launch import AttemptResult
 from kuber_cron.worker.execution.outcome import Outcome
 from kuber_cron.worker.metrics import WorkerMetrics
 
@@ -38,7 +38,7 @@ FINAL = frozenset({"finish", "fail", "stop", "quarantine"})
 
 
 @dataclass(frozen=True, slots=True)
-class Recent:
+class FinishedAttempt:
     """An attempt that has ended, for people who watch."""
 
     job: str
@@ -57,21 +57,21 @@ class Totals:
     working_seconds: float
 
 
-class Reporter:
+class ResultReporter:
     """Takes ends from any thread and records them in one of its own."""
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: RunStore,
         *,
         worker: str,
         slots: Slots,
         clock: Clock,
         metrics: WorkerMetrics,
-        measures: JobMeasures,
+        measures: JobMetrics,
         rng: random.Random,
         may_give_up: Callable[[], bool],
-        teller: Teller,
+        teller: WorkerNotifications,
     ) -> None:
         """``may_give_up``: nobody would miss an outcome that Redis does not take, for all commands have ended."""
         self._ledger = ledger
@@ -83,17 +83,17 @@ class Reporter:
         self._rng = rng
         self._may_give_up = may_give_up
         self._teller = teller
-        self._ended: SimpleQueue[Ended | None] = SimpleQueue()
-        self._refused: deque[Ended] = deque()  # by Redis; to be told again, all of them at once
+        self._ended: SimpleQueue[AttemptResult | None] = SimpleQueue()
+        self._refused: deque[AttemptResult] = deque()  # by Redis; to be told again, all of them at once
         self._again_at = 0.0
         self._is_last = False
         self._flush_until: float | None = None
         self._gave_up = False
         self._pause = threading.Event()
-        self._recent: deque[Recent] = deque(maxlen=_RECENT)
+        self._recent: deque[FinishedAttempt] = deque(maxlen=_RECENT)
         self._totals = Totals(0, 0, 0.0)
 
-    def tell(self, ended: Ended) -> None:
+    def tell(self, ended: AttemptResult) -> None:
         """An attempt has ended. Returns at once."""
         self._ended.put(ended)
 
@@ -101,7 +101,7 @@ class Reporter:
         """``run`` returns when all that was told is recorded."""
         self._ended.put(None)
 
-    def recent(self) -> list[Recent]:
+    def recent(self) -> list[FinishedAttempt]:
         """The attempts that ended last, newest first."""
         return list(self._recent)
 
@@ -124,7 +124,7 @@ class Reporter:
                 log.exception("an outcome could not be recorded", run=ended.launch.run_id)
             self._slots.free(ended.launch.execution_id)
 
-    def _next(self) -> Ended | None:
+    def _next(self) -> AttemptResult | None:
         """What is to be recorded now; None when all is, and nothing more will come."""
         while True:
             if self._refused and (wait := self._again_at - self._clock.elapsed()) <= 0:
@@ -142,13 +142,13 @@ class Reporter:
                 return ended
             self._is_last = True
 
-    def _report(self, ended: Ended) -> bool:
+    def _report(self, ended: AttemptResult) -> bool:
         """Whether it is done with; False where Redis refuses it for now."""
         held = self._slots.get(ended.launch.execution_id)
         if held is None:
             raise KeyError(ended.launch.execution_id)
         action, delay = self._action(held, ended)
-        ending = Ending(
+        ending = AttemptEnd(
             action=action,
             outcome=ended.outcome.kind,
             ended_at=ended.ended_at,
@@ -175,7 +175,7 @@ class Reporter:
         )
         return True
 
-    def _action(self, held: Held, ended: Ended) -> tuple[Action, float]:
+    def _action(self, held: RunningAttempt, ended: AttemptResult) -> tuple[EndAction, float]:
         outcome = ended.outcome
         if held.problem is not None:
             return ("return" if held.problem.reason == "version" else "quarantine"), 0.0
@@ -184,7 +184,7 @@ class Reporter:
         if outcome.kind == "interrupted" and ended.pid is None:
             return "return", 0.0  # we drained before it ran: no attempt, also for a job that has only one
         decision = retry_policy.decide(
-            retry_policy.Policy.of(held.payload),
+            retry_policy.RetryPolicy.of(held.payload),
             outcome.kind,
             exit_code=outcome.exit_code,
             spent=held.started.spent,
@@ -192,7 +192,7 @@ class Reporter:
         )
         return launching.action(decision, outcome)
 
-    def _recorded(self, held: Held, ending: Ending) -> str | None:
+    def _recorded(self, held: RunningAttempt, ending: AttemptEnd) -> str | None:
         """The end script's answer, asked for until there is one or nobody waits for it any more.
 
         None where Redis refuses this one, so that the others go on.
@@ -220,7 +220,7 @@ class Reporter:
             self._flush_until = now + _FLUSH_SECONDS
         return now >= self._flush_until
 
-    def _count(self, held: Held, ended: Ended, ending: Ending, verdict: str) -> None:
+    def _count(self, held: RunningAttempt, ended: AttemptResult, ending: AttemptEnd, verdict: str) -> None:
         outcome, job = ended.outcome, held.job
         facts = {
             "job": job,
@@ -250,7 +250,7 @@ class Reporter:
             before.working_seconds + ended.elapsed_seconds,
         )
         self._recent.appendleft(
-            Recent(job, outcome, ended.ended_at, ended.elapsed_seconds, held.started.attempt)
+            FinishedAttempt(job, outcome, ended.ended_at, ended.elapsed_seconds, held.started.attempt)
         )
         for warning in ended.warnings:
             log.warning("attempt not quite as asked", job=job, run=held.run, warning=warning)

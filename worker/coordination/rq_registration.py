@@ -25,7 +25,7 @@ from rq.worker.base import BaseWorker
 from kuber_cron.common.errors import PayloadError
 from kuber_cron.common.redis_store.scripts import rq_instant
 from kuber_cron.common.runs import payload as runs
-from kuber_cron.worker.execution.launch import Ended
+from kuber_cron.worker.execution.launch import AttemptResult
 
 _RESULT_TYPES = {
     "finish": Result.Type.SUCCESSFUL,
@@ -107,7 +107,7 @@ class Registration(BaseWorker):
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class WorkerCommand:
     """A command as RQ publishes it: ``stop-job``, ``stop-execution``, ``shutdown``, ``kill-horse``."""
 
     word: str
@@ -115,7 +115,7 @@ class Command:
     execution: str
 
     @classmethod
-    def from_message(cls, data: bytes) -> "Command":
+    def from_message(cls, data: bytes) -> "WorkerCommand":
         """The command in a message.
 
         Raises:
@@ -159,7 +159,7 @@ def read(data: bytes, keys: Sequence[bytes], run: str) -> runs.Payload:
 
 def result_fields(
     action: str,
-    ended: Ended,
+    ended: AttemptResult,
     *,
     worker: str,
     attempt: int,

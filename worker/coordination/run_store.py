@@ -12,10 +12,10 @@ from typing import Any, Literal
 from redis import Redis
 
 from kuber_cron.common.redis_store.scripts import Store, rq_instant, text
-from kuber_cron.common.runs.retry_policy import Spent
+from kuber_cron.common.runs.retry_policy import SpentBudgets
 
-Action = Literal["finish", "fail", "stop", "retry", "requeue", "return", "quarantine"]
-Pulse = Literal["OK", "GONE", "STOP"]
+EndAction = Literal["finish", "fail", "stop", "retry", "requeue", "return", "quarantine"]
+HeartbeatReply = Literal["OK", "GONE", "STOP"]
 HELD = "held: its group"
 _OVER = frozenset({"finished", "failed", "stopped"})
 
@@ -35,7 +35,7 @@ class Started:
     attempt: int
     recovered: bool
     data: bytes
-    spent: Spent
+    spent: SpentBudgets
     queued_at: datetime | None
 
 
@@ -48,7 +48,7 @@ class NotStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class AttemptEnd:
     """How an attempt's end is to be recorded.
 
     Attributes:
@@ -61,7 +61,7 @@ class Ending:
         result: RQ's result entry, as name and value pairs.
     """
 
-    action: Action
+    action: EndAction
     outcome: str
     ended_at: datetime
     delay_seconds: float = 0.0
@@ -71,7 +71,7 @@ class Ending:
     result: Sequence[str | int | float]
 
 
-class Ledger:
+class RunStore:
     """One worker's entries. ``client`` has no retries of its own where an answer matters (the service's choice)."""
 
     def __init__(self, store: Store, *, worker: str, ttl_seconds: float) -> None:
@@ -130,11 +130,11 @@ class Ledger:
             attempt=int(attempt),
             recovered=bool(recovered),
             data=data,
-            spent=Spent(retries=int(retried), lost=int(lost), interrupted=int(interrupted)),
+            spent=SpentBudgets(retries=int(retried), lost=int(lost), interrupted=int(interrupted)),
             queued_at=_instant(text(queued)),
         )
 
-    def end(self, run: str, execution: str, ending: Ending) -> str:
+    def end(self, run: str, execution: str, ending: AttemptEnd) -> str:
         """The script's word: ``DONE``, ``STOPPED``, ``RECOVERED``, ``REPEATED`` or ``LATE``.
 
         STOPPED is over instead of attempted again, RECOVERED a success after a failure, REPEATED had been recorded.
@@ -174,7 +174,7 @@ class Ledger:
             if b"execution_id" in fields and not (lost and b"return_value" in fields)
         ]
 
-    def beat(self, running: Iterable[tuple[str, str]], now: datetime) -> list[Pulse]:
+    def beat(self, running: Iterable[tuple[str, str]], now: datetime) -> list[HeartbeatReply]:
         """One heartbeat for the worker and these (run, execution) pairs; what each of them is told."""
         pairs = [part for pair in running for part in pair]
         reply = self._store.call(
@@ -191,7 +191,7 @@ def _instant(iso: str) -> datetime | None:
     return instant if instant.tzinfo is not None else None  # not RQ's form: nobody knows what is meant
 
 
-def _pulse(word: str) -> Pulse:
+def _pulse(word: str) -> HeartbeatReply:
     match word:
         case "OK" | "GONE" | "STOP":
             return word

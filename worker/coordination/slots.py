@@ -10,7 +10,7 @@ from kuber_cron.worker.coordination.run_store import Started
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class RunningAttempt:
     """One attempt of ours. ``payload`` is None where the run could not be read, and ``problem`` says why."""
 
     run: str
@@ -35,7 +35,7 @@ class Slots:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, RunningAttempt] = {}
         self._changed = threading.Condition()
 
     def __len__(self) -> int:
@@ -44,16 +44,16 @@ class Slots:
     def __contains__(self, execution: object) -> bool:
         return execution in self._held
 
-    def get(self, execution: str) -> Held | None:
+    def get(self, execution: str) -> RunningAttempt | None:
         """The attempt of this execution id, None when it is not ours any more."""
         return self._held.get(execution)
 
-    def all(self) -> list[Held]:
+    def all(self) -> list[RunningAttempt]:
         """Every held attempt now, oldest first."""
         with self._changed:
             return list(self._held.values())
 
-    def put(self, held: Held) -> None:
+    def put(self, held: RunningAttempt) -> None:
         """The attempt takes a slot."""
         with self._changed:
             self._held[held.execution] = held

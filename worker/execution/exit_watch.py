@@ -21,7 +21,7 @@ Post = Callable[[Callback], None]
 """Runs a callback in the loop's thread, soon; may be called from any thread."""
 
 
-class Exits(Protocol):
+class ExitWatch(Protocol):
     """Calls back, in the loop's thread, when a child has ended."""
 
     def add(self, pid: int, callback: Callback) -> None:
@@ -34,7 +34,7 @@ class Exits(Protocol):
         """Forget everything and give back what is held."""
 
 
-def choose(selector: selectors.BaseSelector, post: Post) -> Exits:
+def choose(selector: selectors.BaseSelector, post: Post) -> ExitWatch:
     """The best way that this machine has."""
     if sys.platform == "linux" and _has_pidfds():
         return Pidfds(selector, post)

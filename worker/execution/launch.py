@@ -75,7 +75,7 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
+class RunningCommand:
     """One command that runs now, for a live view.
 
     Attributes:
@@ -98,7 +98,7 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class AttemptResult:
     """One attempt that is over: its process is reaped, and its pipes and its log file are closed.
 
     Attributes:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from kuber_cron.common.runs import retry_policy
 from kuber_cron.common.runs.payload import Payload
 from kuber_cron.worker.execution import launch as command
-from kuber_cron.worker.execution.launch import Ended, Launch
+from kuber_cron.worker.execution.launch import AttemptResult, Launch
 from kuber_cron.worker.execution.outcome import Outcome
 from kuber_cron.worker.output import log_file, redactor
 from kuber_cron.worker.output.capture import Captured
 
 if TYPE_CHECKING:
     from kuber_cron.worker.coordination.run_store import (
-        Action,  # would import the redis client, which `exec` does without
+        EndAction,  # would import the redis client, which `exec` does without
     )
 
 
@@ -80,9 +80,9 @@ def unreadable(run: str, execution: str, attempt: int) -> Launch:
     return Launch(run_id=run, job="", execution_id=execution, attempt=attempt, argv=(), env={})
 
 
-def never_ran(launch: Launch, outcome: Outcome, sentence: str, now: datetime) -> Ended:
+def never_ran(launch: Launch, outcome: Outcome, sentence: str, now: datetime) -> AttemptResult:
     """The end of an attempt of which nothing was started, with a sentence for people as its output."""
-    return Ended(
+    return AttemptResult(
         launch=launch,
         outcome=outcome,
         ended_at=now,
@@ -90,13 +90,13 @@ def never_ran(launch: Launch, outcome: Outcome, sentence: str, now: datetime) ->
     )
 
 
-def action(decision: retry_policy.Decision, outcome: Outcome) -> "tuple[Action, float]":
+def action(decision: retry_policy.Decision, outcome: Outcome) -> "tuple[EndAction, float]":
     """What the end script is asked to do, and after how many seconds a retry is due."""
     match decision:
-        case retry_policy.Again(delay_seconds=delay):
+        case retry_policy.Retry(delay_seconds=delay):
             return "retry", delay
         case retry_policy.Requeue():
             return "requeue", 0.0
-        case retry_policy.Final():
-            final: dict[str, Action] = {"success": "finish", "stopped": "stop"}
+        case retry_policy.GiveUp():
+            final: dict[str, EndAction] = {"success": "finish", "stopped": "stop"}
             return final.get(outcome.kind, "fail"), 0.0

@@ -8,13 +8,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from kuber_cron.common.runs.retry_policy import Kind
+from kuber_cron.common.runs.retry_policy import OutcomeKind
 
 Cause = Literal["timeout", "stopped", "replaced", "interrupted", "lost"]
 """Why we ended a command: its timeout, a person, a newer run, our own drain, or a lost heartbeat (somebody else
 may own the run by now)."""
 
-_KINDS: dict[Cause, Kind] = {
+_KINDS: dict[Cause, OutcomeKind] = {
     "timeout": "timed_out",
     "stopped": "stopped",
     "replaced": "stopped",
@@ -34,7 +34,7 @@ class Outcome:
         cause: Why we ended it, or None where it ended by itself.
     """
 
-    kind: Kind
+    kind: OutcomeKind
     exit_code: int | None = None
     signal: int | None = None
     cause: Cause | None = None
@@ -67,7 +67,7 @@ class Outcome:
         return self.kind == "success"
 
     @property
-    def reason(self) -> Kind | None:
+    def reason(self) -> OutcomeKind | None:
         """The label of ``cron_job_failures_total``; None for a success and for an interruption."""
         return None if self.kind in {"success", "interrupted"} else self.kind
 

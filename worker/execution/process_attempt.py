@@ -27,7 +27,7 @@ from datetime import datetime
 from functools import partial
 
 from kuber_cron.worker.execution import leftover_processes
-from kuber_cron.worker.execution.launch import Ended, Launch, Running
+from kuber_cron.worker.execution.launch import AttemptResult, Launch, RunningCommand
 from kuber_cron.worker.execution.outcome import Cause, Outcome
 from kuber_cron.worker.execution.spawn import Child, signal_group
 from kuber_cron.worker.output.capture import Output
@@ -52,7 +52,7 @@ class Phase(enum.Enum):
     DONE = enum.auto()
 
 
-class Attempt:
+class ProcessAttempt:
     """One started command. Everything here runs in the loop's thread and never blocks.
 
     Attributes:
@@ -75,7 +75,7 @@ class Attempt:
         wall: datetime,
         now: float,
         selector: selectors.BaseSelector,
-        on_done: Callable[["Attempt"], None],
+        on_done: Callable[["ProcessAttempt"], None],
     ) -> None:
         self.launch = launch
         self.pid = child.process.pid
@@ -194,9 +194,9 @@ class Attempt:
 
     # What people ask --------------------------------------------------------------------------------------------
 
-    def running(self, now: float) -> Running:
+    def running(self, now: float) -> RunningCommand:
         """A snapshot for a live view."""
-        return Running(
+        return RunningCommand(
             launch=self.launch,
             pid=self.pid,
             started_at=self.started_at,
@@ -206,13 +206,13 @@ class Attempt:
             excerpt=self.output.excerpt,
         )
 
-    def ended(self, wall: datetime) -> Ended:
+    def ended(self, wall: datetime) -> AttemptResult:
         """The result. Call it once, when done: it closes the output."""
         captured = self.output.close()
         cpu_seconds, max_rss_bytes = _resources(self._usage)
         if captured.warning is not None:
             self.warnings.append(captured.warning)
-        return Ended(
+        return AttemptResult(
             launch=self.launch,
             outcome=Outcome.of(self._returncode, cause=self.cause, success=self.launch.success_codes),
             pid=self.pid,

@@ -21,9 +21,9 @@ import structlog
 
 from kuber_cron.common.clock import Clock, SystemClock
 from kuber_cron.worker.execution import exit_watch, leftover_processes
-from kuber_cron.worker.execution.launch import Ended, Launch, Running
+from kuber_cron.worker.execution.launch import AttemptResult, Launch, RunningCommand
 from kuber_cron.worker.execution.outcome import Cause, Outcome
-from kuber_cron.worker.execution.process_attempt import Attempt, Phase
+from kuber_cron.worker.execution.process_attempt import Phase, ProcessAttempt
 from kuber_cron.worker.execution.spawn import CannotStartError, signal_group, spawn
 from kuber_cron.worker.output.capture import Output, Sink
 from kuber_cron.worker.output.log_file import LogFile
@@ -53,7 +53,7 @@ class Supervisor:
         self,
         *,
         on_started: Callable[[Launch, int], None],
-        on_ended: Callable[[Ended], None],
+        on_ended: Callable[[AttemptResult], None],
         sinks: Callable[[Launch], Sequence[Sink]] = no_sinks,
         clock: Clock | None = None,
     ) -> None:
@@ -75,7 +75,7 @@ class Supervisor:
         self._accepting = True
         self._woken = False
         self._over = False
-        self._attempts: dict[str, Attempt] = {}
+        self._attempts: dict[str, ProcessAttempt] = {}
         self._drain_until: tuple[float, float] | None = None  # term and kill, for what starts while we drain
         self._detach = _has_terminal()
         self._selector = selectors.DefaultSelector()
@@ -134,7 +134,7 @@ class Supervisor:
             self._accepting = False
         self.kill_all()
 
-    def running(self) -> list[Running]:
+    def running(self) -> list[RunningCommand]:
         """What runs now, longest first."""
         now = self._clock.elapsed()
         return [attempt.running(now) for attempt in tuple(self._attempts.values())]
@@ -178,7 +178,7 @@ class Supervisor:
             self.errors += 1
             log.exception("supervisor failed")
             owner = getattr(getattr(callback, "func", callback), "__self__", None)
-            if isinstance(owner, Attempt) and owner.phase is not Phase.DONE:
+            if isinstance(owner, ProcessAttempt) and owner.phase is not Phase.DONE:
                 owner.abandon()
 
     def _sweep(self, now: float) -> None:
@@ -246,7 +246,7 @@ class Supervisor:
             self.errors += 1
             log.exception("on_started failed", run=launch.run_id)
 
-    def _begin(self, launch: Launch, output: Output) -> Attempt:
+    def _begin(self, launch: Launch, output: Output) -> ProcessAttempt:
         """It runs, and the loop hears of it.
 
         Raises:
@@ -254,7 +254,7 @@ class Supervisor:
         """
         child = spawn(launch, new_session=self._detach)
         try:
-            attempt = Attempt(
+            attempt = ProcessAttempt(
                 launch,
                 child,
                 output,
@@ -288,7 +288,7 @@ class Supervisor:
 
     # Ends -------------------------------------------------------------------------------------------------------
 
-    def _done(self, attempt: Attempt) -> None:
+    def _done(self, attempt: ProcessAttempt) -> None:
         self._exits.remove(attempt.pid)
         del self._attempts[attempt.launch.execution_id]
         self._tell(attempt.ended(self._clock.now()))
@@ -296,9 +296,11 @@ class Supervisor:
     def _refuse(self, launch: Launch, output: Output, error: CannotStartError) -> None:
         output.write("stderr", f"kuber-cron: cannot start: {error.message}\n".encode("utf-8", "replace"))
         outcome = Outcome(kind="failed", exit_code=error.exit_code)
-        self._tell(Ended(launch=launch, outcome=outcome, ended_at=self._clock.now(), captured=output.close()))
+        self._tell(
+            AttemptResult(launch=launch, outcome=outcome, ended_at=self._clock.now(), captured=output.close())
+        )
 
-    def _tell(self, ended: Ended) -> None:
+    def _tell(self, ended: AttemptResult) -> None:
         with self._lock:
             self._known.discard(ended.launch.execution_id)
         try:

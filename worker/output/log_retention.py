@@ -37,7 +37,7 @@ _SWEEP_PAUSE_SECONDS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Retention:
+class LogRetention:
     """A job's quota; None is no limit of that kind.
 
     Attributes:
@@ -52,7 +52,7 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class LogFileEntry:
     """One log file of a job's directory: its size in bytes, and when it was last written (seconds since 1970)."""
 
     directory: Path
@@ -67,8 +67,8 @@ class Entry:
 
 
 def surplus(
-    entries: Sequence[Entry], retention: Retention, *, now: float, in_use: Collection[Path] = ()
-) -> list[Entry]:
+    entries: Sequence[LogFileEntry], retention: LogRetention, *, now: float, in_use: Collection[Path] = ()
+) -> list[LogFileEntry]:
     """What has to go, oldest first. Pure.
 
     The newest file and those in use stay whatever their size and age, and count towards the quota.
@@ -94,7 +94,7 @@ def _within(value: float, limit: float | None) -> bool:
     return limit is None or value <= limit
 
 
-def entries(directory: Path) -> list[Entry]:
+def entries(directory: Path) -> list[LogFileEntry]:
     """The log files of one job's directory; none where it cannot be read."""
     found = []
     with suppress(OSError), os.scandir(directory) as files:
@@ -103,7 +103,7 @@ def entries(directory: Path) -> list[Entry]:
                 with suppress(OSError):  # deleted meanwhile
                     stat = file.stat(follow_symlinks=False)
                     found.append(
-                        Entry(
+                        LogFileEntry(
                             directory=directory, name=file.name, size=stat.st_size, written_at=stat.st_mtime
                         )
                     )
@@ -122,14 +122,14 @@ class _Since:
 class Pruner:
     """Keeps each job's directory within its quota, give or take a tenth; for one thread."""
 
-    def __init__(self, retention: Retention, clock: Clock) -> None:
+    def __init__(self, retention: LogRetention, clock: Clock) -> None:
         self._retention = retention
         self._clock = clock
         self._files = max(1, (retention.max_files or 100) // _SLACK)
         self._bytes = max(1, (retention.max_bytes or 2**63) // _SLACK)
         self._since: dict[Path, _Since] = {}
 
-    def ended(self, log_path: Path, size: int = 0, in_use: Collection[Path] = ()) -> list[Entry]:
+    def ended(self, log_path: Path, size: int = 0, in_use: Collection[Path] = ()) -> list[LogFileEntry]:
         """One more log file of ``size`` bytes is complete; which old ones of its job were deleted for it.
 
         Never raises: what cannot be deleted now is tried again later.
@@ -148,7 +148,7 @@ class Pruner:
                 return []
         return self.look(directory, in_use)
 
-    def look(self, directory: Path, in_use: Collection[Path] = ()) -> list[Entry]:
+    def look(self, directory: Path, in_use: Collection[Path] = ()) -> list[LogFileEntry]:
         """The directory is within its quota now; which files were deleted for it. Never raises."""
         self._since[directory] = _Since(self._clock.elapsed())
         deleted = []
@@ -168,7 +168,7 @@ class Trimmer:
 
     def __init__(
         self,
-        retention: Retention,
+        retention: LogRetention,
         log_dir: Path | None,
         *,
         clock: Clock,
@@ -241,7 +241,7 @@ class Trimmer:
         else:
             self._trimmed(self._pruner.look(directory, self._in_use()))
 
-    def _trimmed(self, gone: Sequence[Entry]) -> None:
+    def _trimmed(self, gone: Sequence[LogFileEntry]) -> None:
         if gone:
             self._metrics.log_trimmed.inc(len(gone))
             log.debug("old log files deleted", directory=str(gone[0].directory), files=len(gone))

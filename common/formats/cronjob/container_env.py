@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from kuber_cron.common.diagnostics import shown
 from kuber_cron.common.formats.cronjob import variable_expansion
-from kuber_cron.common.formats.cronjob.import_report import Findings
-from kuber_cron.common.formats.cronjob.typed_values import Value, WrongTypeError
+from kuber_cron.common.formats.cronjob.import_report import ImportReport
+from kuber_cron.common.formats.cronjob.typed_values import TypedValue, WrongTypeError
 
 ConfigMaps = Mapping[tuple[str, str], Mapping[str, str]]
 """The data of ConfigMaps by namespace and name."""
@@ -22,7 +22,7 @@ _PROBABLE = re.compile(r"\$\(([A-Z_][A-Z0-9_]*)\)", re.ASCII)
 
 
 @dataclass(slots=True)
-class Variables:
+class ContainerEnv:
     """A container's variables.
 
     Attributes:
@@ -53,13 +53,15 @@ class Variables:
         self.elsewhere.add(name)
 
 
-def read(fields: Mapping[str, Value], namespace: str, maps: ConfigMaps, findings: Findings) -> Variables:
+def read(
+    fields: Mapping[str, TypedValue], namespace: str, maps: ConfigMaps, findings: ImportReport
+) -> ContainerEnv:
     """A container's variables, from its ``envFrom`` and ``env``.
 
     Raises:
         WrongTypeError: A field is missing or of a wrong type.
     """
-    reader = _Reader(Variables(), namespace, maps, findings)
+    reader = _Reader(ContainerEnv(), namespace, maps, findings)
     for source in fields["envFrom"].items() if "envFrom" in fields else []:
         reader.read_source(source)
     for entry in fields["env"].items() if "env" in fields else []:
@@ -71,12 +73,12 @@ def read(fields: Mapping[str, Value], namespace: str, maps: ConfigMaps, findings
 class _Reader:
     """What the variables of one container are read with."""
 
-    found: Variables
+    found: ContainerEnv
     namespace: str
     maps: ConfigMaps
-    findings: Findings
+    findings: ImportReport
 
-    def read_source(self, source: Value) -> None:
+    def read_source(self, source: TypedValue) -> None:
         """Take in one item of ``envFrom``."""
         parts = source.fields()
         prefix = parts["prefix"].text() if "prefix" in parts else ""
@@ -95,7 +97,7 @@ class _Reader:
             self.findings.say("KC610", source, f"the variables of {kind} {name} are not set")
             self.findings.need("variable", f"{prefix}*", source, f"{kind} {name}, every key")
 
-    def read_entry(self, entry: Value) -> None:
+    def read_entry(self, entry: TypedValue) -> None:
         """Take in one item of ``env``."""
         parts = entry.fields()
         name = entry.field("name").text()
@@ -108,7 +110,7 @@ class _Reader:
         else:
             self.found.set_known(name, "")
 
-    def _read_value(self, name: str, value: Value) -> None:
+    def _read_value(self, name: str, value: TypedValue) -> None:
         text = value.text()
         parts = self.found.expand(text)
         missing = variable_expansion.names(parts)
@@ -119,7 +121,7 @@ class _Reader:
         self.findings.say("KC610", value, f"variable {name} is not set: it is made of {', '.join(missing)}")
         self.findings.need("variable", name, value, f"made as {shown(text)}")
 
-    def _read_reference(self, name: str, source: Value) -> None:
+    def _read_reference(self, name: str, source: TypedValue) -> None:
         parts = source.fields()
         if "configMapKeyRef" in parts:
             reference = parts["configMapKeyRef"]

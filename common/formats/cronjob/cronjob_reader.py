@@ -19,8 +19,8 @@ from kuber_cron.common.formats.cronjob import (
     unsupported_fields,
 )
 from kuber_cron.common.formats.cronjob.container_env import ConfigMaps
-from kuber_cron.common.formats.cronjob.import_report import Findings
-from kuber_cron.common.formats.cronjob.typed_values import Value, WrongTypeError
+from kuber_cron.common.formats.cronjob.import_report import ImportReport
+from kuber_cron.common.formats.cronjob.typed_values import TypedValue, WrongTypeError
 from kuber_cron.common.jobs.option_types import LONGEST_SECONDS
 from kuber_cron.common.jobs.options import KUBERNETES_CONCURRENCY
 from kuber_cron.common.schedule import Schedule, timezones
@@ -31,7 +31,7 @@ _LONGEST_NAME = 63
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class ImportedJob:
     """A CronJob that can be taken over; only its name's uniqueness is open.
 
     Attributes:
@@ -47,11 +47,11 @@ class Draft:
     namespace: str
     image: str
     values: dict[str, Any]
-    findings: Findings
-    place: Value
+    findings: ImportReport
+    place: TypedValue
 
 
-def title(cronjob: Value) -> tuple[str, str]:
+def title(cronjob: TypedValue) -> tuple[str, str]:
     """Its namespace and name as far as they can be read, for messages; each may be empty."""
     try:
         metadata = cronjob.fields()["metadata"].fields()
@@ -68,8 +68,12 @@ def title(cronjob: Value) -> tuple[str, str]:
 
 
 def read(
-    cronjob: Value, timezone: str, choices: pod_reader.Choices, maps: ConfigMaps, findings: Findings
-) -> Draft | None:
+    cronjob: TypedValue,
+    timezone: str,
+    choices: pod_reader.ContainerChoice,
+    maps: ConfigMaps,
+    findings: ImportReport,
+) -> ImportedJob | None:
     """A CronJob as a draft; None where the findings say why it cannot be taken over.
 
     Args:
@@ -92,7 +96,7 @@ def read(
     if findings.is_refused:
         return None
     values = reader.values | reader.options
-    return Draft(
+    return ImportedJob(
         name=reader.name,
         namespace=namespace,
         image=reader.image,
@@ -110,10 +114,10 @@ class _Reader:
         options: What its annotation says, which beats the fields.
     """
 
-    findings: Findings
+    findings: ImportReport
     timezone: str
     name: str = ""
-    place: Value | None = None
+    place: TypedValue | None = None
     image: str = ""
     values: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
@@ -125,7 +129,7 @@ class _Reader:
         except WrongTypeError as error:
             self.findings.refuse(error)
 
-    def read_metadata(self, cronjob: Value, title: str) -> None:
+    def read_metadata(self, cronjob: TypedValue, title: str) -> None:
         metadata = cronjob.field("metadata")
         fields = metadata.fields()
         self.place = fields.get("name") or fields.get("generateName") or metadata
@@ -139,7 +143,7 @@ class _Reader:
         if notes.description is not None:
             self.values["description"] = notes.description
 
-    def read_schedule(self, spec: Value) -> None:
+    def read_schedule(self, spec: TypedValue) -> None:
         fields = spec.fields()
         value = spec.field("schedule")
         text = value.text()
@@ -162,13 +166,13 @@ class _Reader:
         elif found.schedule != " ".join(text.split()):
             self.findings.say("KC607", value, f"its schedule {text} is written {found.schedule}")
 
-    def _check_zone(self, zone: str, value: Value) -> None:
+    def _check_zone(self, zone: str, value: TypedValue) -> None:
         try:
             timezones.find(zone)
         except ScheduleError as error:
             self.findings.say("KC504", value, error.message, error.hint)
 
-    def read_policies(self, spec: Value) -> None:
+    def read_policies(self, spec: TypedValue) -> None:
         fields = spec.fields()
         unsupported_fields.tell(fields, unsupported_fields.SPEC, unsupported_fields.KNOWN_SPEC, self.findings)
         policy = fields["concurrencyPolicy"].text() if "concurrencyPolicy" in fields else "Allow"
@@ -194,7 +198,9 @@ class _Reader:
                     "KC605", fields["suspend"], "suspended: nothing is made up for when it is resumed"
                 )
 
-    def read_job(self, spec: Value, namespace: str, choices: pod_reader.Choices, maps: ConfigMaps) -> None:
+    def read_job(
+        self, spec: TypedValue, namespace: str, choices: pod_reader.ContainerChoice, maps: ConfigMaps
+    ) -> None:
         job = spec.field("jobTemplate").field("spec")
         pod = job.field("template").field("spec")
         self.attempt(lambda: self.values.update(kube_jobs.read(job, pod, self.findings)))

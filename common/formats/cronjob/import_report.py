@@ -6,11 +6,11 @@ from typing import Any
 
 from kuber_cron.common.diagnostics import LONGEST_TEXT, Diagnostic
 from kuber_cron.common.formats.cronjob.difference_codes import DIFFERENCES
-from kuber_cron.common.formats.cronjob.typed_values import Value, WrongTypeError
+from kuber_cron.common.formats.cronjob.typed_values import TypedValue, WrongTypeError
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SourcePosition:
     """Where a document stands.
 
     Attributes:
@@ -23,7 +23,7 @@ class Place:
     lines: Sequence[str]
     before: int = 0
 
-    def told(self, code: str, value: Value, message: str, hint: str | None = None) -> Diagnostic:
+    def told(self, code: str, value: TypedValue, message: str, hint: str | None = None) -> Diagnostic:
         """The diagnostic of a difference at ``value``."""
         text = self.lines[value.line] if value.line < len(self.lines) else ""
         return Diagnostic(
@@ -59,7 +59,7 @@ class Need:
 
 
 @dataclass(slots=True)
-class Findings:
+class ImportReport:
     """The state of one CronJob's reading.
 
     Attributes:
@@ -69,17 +69,17 @@ class Findings:
         needs: What its workers must have, with the place that says so.
     """
 
-    place: Place
+    place: SourcePosition
     label: str
     diagnostics: list[Diagnostic] = field(default_factory=list)
-    needs: list[tuple[Need, Value]] = field(default_factory=list)
+    needs: list[tuple[Need, TypedValue]] = field(default_factory=list)
 
     @property
     def is_refused(self) -> bool:
         """Whether it cannot be taken over."""
         return any(each.severity == "error" for each in self.diagnostics)
 
-    def say(self, code: str, value: Value, message: str, hint: str | None = None) -> None:
+    def say(self, code: str, value: TypedValue, message: str, hint: str | None = None) -> None:
         """Note a difference at ``value``."""
         self.diagnostics.append(self.place.told(code, value, f"{self.label}: {message}", hint))
 
@@ -87,6 +87,6 @@ class Findings:
         """Note a value of a wrong type."""
         self.say("KC502", error.value, error.message, error.hint)
 
-    def need(self, kind: str, name: str, value: Value, source: str = "") -> None:
+    def need(self, kind: str, name: str, value: TypedValue, source: str = "") -> None:
         """Note that its workers must have something."""
         self.needs.append((Need(kind=kind, name=name, source=source), value))

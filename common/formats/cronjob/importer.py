@@ -13,20 +13,20 @@ from typing import Literal
 from kuber_cron.common.diagnostics import Diagnostic
 from kuber_cron.common.formats import writer, yaml_jobs
 from kuber_cron.common.formats.cronjob import cronjob_reader, pod_reader
-from kuber_cron.common.formats.cronjob.cronjob_reader import Draft
-from kuber_cron.common.formats.cronjob.import_report import Findings, Need
+from kuber_cron.common.formats.cronjob.cronjob_reader import ImportedJob
+from kuber_cron.common.formats.cronjob.import_report import ImportReport, Need
 from kuber_cron.common.formats.cronjob.manifest_stream import Objects, name_of
 from kuber_cron.common.jobs import job_ids
 from kuber_cron.common.jobs.job import Job
 
-Form = Literal["yaml", "crontab"]
+JobFileForm = Literal["yaml", "crontab"]
 QueueBy = Literal["none", "image", "namespace"]
 _LONGEST_NAME = 63
 _HEAD_LINES = 2  # version: 1, jobs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class ImportOptions:
     """How CronJobs are to be taken over.
 
     Attributes:
@@ -37,15 +37,15 @@ class Wishes:
         choices: What was said about containers.
     """
 
-    form: Form = "yaml"
+    form: JobFileForm = "yaml"
     timezone: str = "UTC"
     queue_by: QueueBy = "none"
     with_namespace: bool = False
-    choices: pod_reader.Choices = field(default_factory=pod_reader.Choices)
+    choices: pod_reader.ContainerChoice = field(default_factory=pod_reader.ContainerChoice)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class ImportResult:
     """What became of the CronJobs.
 
     Attributes:
@@ -63,7 +63,7 @@ class Report:
     needs: dict[str, dict[Need, list[str]]]
 
 
-def take_over(files: Iterable[tuple[str, bytes]], wishes: Wishes) -> Report:
+def take_over(files: Iterable[tuple[str, bytes]], wishes: ImportOptions) -> ImportResult:
     """The jobs that the CronJobs in files of manifests become, and everything that is to be said of it.
 
     Args:
@@ -83,7 +83,7 @@ def take_over(files: Iterable[tuple[str, bytes]], wishes: Wishes) -> Report:
     kept, text = _written(jobs, named, wishes.form)
     needs = _needs(kept, named)
     said = [*objects.diagnostics, *(each for findings in found for each in findings.diagnostics)]
-    return Report(
+    return ImportResult(
         text=text,
         jobs=kept,
         cronjobs=len(objects.cronjobs),
@@ -92,13 +92,15 @@ def take_over(files: Iterable[tuple[str, bytes]], wishes: Wishes) -> Report:
     )
 
 
-def _read(objects: Objects, wishes: Wishes) -> tuple[list[Findings], list[Draft]]:
-    found: list[Findings] = []
-    drafts: list[Draft] = []
+def _read(objects: Objects, wishes: ImportOptions) -> tuple[list[ImportReport], list[ImportedJob]]:
+    found: list[ImportReport] = []
+    drafts: list[ImportedJob] = []
     first: dict[tuple[str, str], str] = {}
     for place, value in objects.cronjobs:
         namespace, name = cronjob_reader.title(value)
-        findings = Findings(place, "/".join(filter(None, (namespace, name))) or "a CronJob without a name")
+        findings = ImportReport(
+            place, "/".join(filter(None, (namespace, name))) or "a CronJob without a name"
+        )
         found.append(findings)
         if name and (namespace, name) in first:
             findings.say("KC508", value, f"stands at {first[namespace, name]} already")
@@ -110,10 +112,10 @@ def _read(objects: Objects, wishes: Wishes) -> tuple[list[Findings], list[Draft]
     return found, drafts
 
 
-def _named(drafts: Sequence[Draft], *, with_namespace: bool) -> dict[str, Draft]:
+def _named(drafts: Sequence[ImportedJob], *, with_namespace: bool) -> dict[str, ImportedJob]:
     """The drafts by names of their own, in their order."""
     counts = Counter(draft.name for draft in drafts)
-    named: dict[str, Draft] = {}
+    named: dict[str, ImportedJob] = {}
     numbers: dict[str, int] = {}
     for draft in drafts:
         wanted = draft.name
@@ -128,13 +130,13 @@ def _named(drafts: Sequence[Draft], *, with_namespace: bool) -> dict[str, Draft]
     return named
 
 
-def _job(name: str, draft: Draft) -> Job:
+def _job(name: str, draft: ImportedJob) -> Job:
     place = draft.findings.place
     line = place.before + draft.place.line + 1
     return Job(id=name, source=place.source, line=line, **draft.values)
 
 
-def _with_queues(jobs: Mapping[str, Job], named: Mapping[str, Draft], by: QueueBy) -> dict[str, Job]:
+def _with_queues(jobs: Mapping[str, Job], named: Mapping[str, ImportedJob], by: QueueBy) -> dict[str, Job]:
     """The jobs with the queues that they are to have; one that its annotation says stays."""
     if by == "none":
         return dict(jobs)
@@ -164,7 +166,9 @@ def _queue_names(wanted: Sequence[str], by: QueueBy) -> dict[str, str]:
     return names
 
 
-def _written(jobs: Mapping[str, Job], named: Mapping[str, Draft], form: Form) -> tuple[list[Job], str]:
+def _written(
+    jobs: Mapping[str, Job], named: Mapping[str, ImportedJob], form: JobFileForm
+) -> tuple[list[Job], str]:
     """The jobs that can be written and loaded, and their text; the others' findings say why not."""
     left = dict(jobs) if form == "yaml" else {name: _for_crontab(job) for name, job in jobs.items()}
     remarks = {name: _remark(draft) for name, draft in named.items()}
@@ -212,11 +216,11 @@ def _for_crontab(job: Job) -> Job:
     return job
 
 
-def _remark(draft: Draft) -> str:
+def _remark(draft: ImportedJob) -> str:
     return f"CronJob {draft.findings.label}" + (f", image {draft.image}" if draft.image else "")
 
 
-def _needs(jobs: Sequence[Job], named: Mapping[str, Draft]) -> dict[str, dict[Need, list[str]]]:
+def _needs(jobs: Sequence[Job], named: Mapping[str, ImportedJob]) -> dict[str, dict[Need, list[str]]]:
     """What the workers of each queue must have; one variable with two sources is a finding."""
     needs: dict[str, dict[Need, list[str]]] = defaultdict(dict)
     sources: dict[tuple[str, str], tuple[Need, str]] = {}

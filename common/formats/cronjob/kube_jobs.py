@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from kuber_cron.common.formats.cronjob import unsupported_fields
-from kuber_cron.common.formats.cronjob.import_report import Findings
-from kuber_cron.common.formats.cronjob.typed_values import Value, WrongTypeError
+from kuber_cron.common.formats.cronjob.import_report import ImportReport
+from kuber_cron.common.formats.cronjob.typed_values import TypedValue, WrongTypeError
 from kuber_cron.common.jobs.option_types import LONGEST_SECONDS
 
 _RETRIES = 6  # Kubernetes' own backoffLimit
@@ -16,7 +16,7 @@ _MOST_RETRIES = 999_999_999
 _GRACE_SECONDS = 30  # Kubernetes' own terminationGracePeriodSeconds
 
 
-def read(job: Value, pod: Value, findings: Findings) -> dict[str, Any]:
+def read(job: TypedValue, pod: TypedValue, findings: ImportReport) -> dict[str, Any]:
     """The :class:`Job` attributes that a Job's spec and its pod's spec say.
 
     Raises:
@@ -38,13 +38,13 @@ def read(job: Value, pod: Value, findings: Findings) -> dict[str, Any]:
     return values
 
 
-def _refuse_several_pods(fields: Mapping[str, Value], findings: Findings) -> None:
+def _refuse_several_pods(fields: Mapping[str, TypedValue], findings: ImportReport) -> None:
     for name in ("parallelism", "completions"):
         if name in fields and (number := fields[name].integer()) != 1:
             findings.say("KC507", fields[name], f"{name} is {number}, and a run is one command")
 
 
-def _retries(job: Value, fields: Mapping[str, Value], findings: Findings) -> int:
+def _retries(job: TypedValue, fields: Mapping[str, TypedValue], findings: ImportReport) -> int:
     if "backoffLimit" in fields:
         return min(fields["backoffLimit"].integer(), _MOST_RETRIES)
     if "backoffLimitPerIndex" not in fields:
@@ -52,7 +52,9 @@ def _retries(job: Value, fields: Mapping[str, Value], findings: Findings) -> int
     return _RETRIES
 
 
-def _timeout(fields: Mapping[str, Value], of_pod: Mapping[str, Value], findings: Findings) -> float | None:
+def _timeout(
+    fields: Mapping[str, TypedValue], of_pod: Mapping[str, TypedValue], findings: ImportReport
+) -> float | None:
     limits = []
     if "activeDeadlineSeconds" in of_pod:
         limits.append(of_pod["activeDeadlineSeconds"].integer())
@@ -66,11 +68,11 @@ def _timeout(fields: Mapping[str, Value], of_pod: Mapping[str, Value], findings:
     return float(max(1, min(bounded))) if bounded else None
 
 
-def _number(fields: Mapping[str, Value], name: str, default: int) -> float:
+def _number(fields: Mapping[str, TypedValue], name: str, default: int) -> float:
     return float(fields[name].integer() if name in fields else default)
 
 
-def _failure_policy(policy: Value, findings: Findings) -> dict[str, Any]:
+def _failure_policy(policy: TypedValue, findings: ImportReport) -> dict[str, Any]:
     """``FailJob`` on exit codes; what other rules say is told.
 
     Rules are tried in order, so one that is not understood ends what can be taken over.

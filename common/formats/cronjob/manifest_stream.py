@@ -11,8 +11,8 @@ import yaml
 
 from kuber_cron.common.diagnostics import Diagnostic
 from kuber_cron.common.formats import yaml_nodes
-from kuber_cron.common.formats.cronjob.import_report import Place
-from kuber_cron.common.formats.cronjob.typed_values import Value, WrongTypeError
+from kuber_cron.common.formats.cronjob.import_report import SourcePosition
+from kuber_cron.common.formats.cronjob.typed_values import TypedValue, WrongTypeError
 
 # A pod's deepest fields lie at 20; a List adds two.
 _MAX_DEPTH = 60
@@ -30,10 +30,10 @@ class Objects:
         diagnostics: Documents that cannot be read, and kinds that are passed over, the latter once a kind.
     """
 
-    cronjobs: list[tuple[Place, Value]] = field(default_factory=list)
+    cronjobs: list[tuple[SourcePosition, TypedValue]] = field(default_factory=list)
     maps: dict[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
     diagnostics: list[Diagnostic] = field(default_factory=list)
-    _others: dict[str, tuple[int, Place, Value]] = field(default_factory=dict)
+    _others: dict[str, tuple[int, SourcePosition, TypedValue]] = field(default_factory=dict)
 
     def read(self, content: bytes, source: str) -> None:
         """Take in one file."""
@@ -41,14 +41,14 @@ class Objects:
         if text.lstrip().startswith("{"):
             text = yaml_nodes.of_json(text)
         for before, part in yaml_nodes.documents(text):
-            place = Place(source, part.split("\n"), before)
+            place = SourcePosition(source, part.split("\n"), before)
             try:
                 root = yaml_nodes.compose(part, max_depth=_MAX_DEPTH)
             except (yaml.YAMLError, ValueError, RecursionError) as error:
                 self.diagnostics.append(_broken(error, place))
                 continue
             if root is not None:
-                self._take(Value(root, "", root), place)
+                self._take(TypedValue(root, "", root), place)
 
     def end(self) -> None:
         """The diagnostics hold what was passed over, too."""
@@ -57,7 +57,7 @@ class Objects:
             self.diagnostics.append(place.told("KC622", value, what))
         self._others.clear()
 
-    def _take(self, value: Value, place: Place, listed: str = "") -> None:
+    def _take(self, value: TypedValue, place: SourcePosition, listed: str = "") -> None:
         try:
             fields = value.fields()
             kind = fields["kind"].text() if "kind" in fields else listed
@@ -74,7 +74,7 @@ class Objects:
         except WrongTypeError as error:
             self.diagnostics.append(place.told("KC502", error.value, error.message, error.hint))
 
-    def _take_map(self, fields: Mapping[str, Value]) -> None:
+    def _take_map(self, fields: Mapping[str, TypedValue]) -> None:
         metadata = fields["metadata"].fields() if "metadata" in fields else {}
         if "name" in metadata:
             namespace = metadata["namespace"].text() if "namespace" in metadata else ""
@@ -82,20 +82,20 @@ class Objects:
             found = {key: value.text() for key, value in data.items()}
             self.maps[namespace, metadata["name"].text()] = found
 
-    def _pass_over(self, what: str, place: Place, value: Value) -> None:
+    def _pass_over(self, what: str, place: SourcePosition, value: TypedValue) -> None:
         count, first_place, first = self._others.get(what, (0, place, value))
         self._others[what] = (count + 1, first_place, first)
 
 
-def _broken(error: Exception, place: Place) -> Diagnostic:
+def _broken(error: Exception, place: SourcePosition) -> Diagnostic:
     line, col, what, hint = yaml_nodes.problem(error, list(place.lines))
     if _TEMPLATE.search("\n".join(place.lines)):
         hint = "it looks like a template: render it first (helm template, kubectl kustomize)"
     mark = yaml.Mark("", 0, line - 1, col - 1, None, 0)
     node = yaml.ScalarNode("", "", mark, mark)
-    return place.told("KC501", Value(node, "", node), f"not YAML: {what}", hint)
+    return place.told("KC501", TypedValue(node, "", node), f"not YAML: {what}", hint)
 
 
-def name_of(place: Place, value: Value) -> str:
+def name_of(place: SourcePosition, value: TypedValue) -> str:
     """Where an object stands, for messages about another one."""
     return f"{place.source}:{place.before + value.line + 1}"

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kuber_cron.common.formats.cronjob import container_env, unsupported_fields, variable_expansion
-from kuber_cron.common.formats.cronjob.container_env import ConfigMaps, Variables
-from kuber_cron.common.formats.cronjob.import_report import Findings
-from kuber_cron.common.formats.cronjob.typed_values import Value
+from kuber_cron.common.formats.cronjob.container_env import ConfigMaps, ContainerEnv
+from kuber_cron.common.formats.cronjob.import_report import ImportReport
+from kuber_cron.common.formats.cronjob.typed_values import TypedValue
 
 # A string runs under them with -c, as a pod's [shell, -c, script] does.
 _SHELLS = {"sh": "/bin/sh", "/bin/sh": "/bin/sh", "/bin/bash": "/bin/bash", "/bin/dash": "/bin/dash"}
@@ -18,7 +18,7 @@ _SHELL_NAMES = ("sh", "bash", "dash", "ash", "ksh", "zsh")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choices:
+class ContainerChoice:
     """What a person said about containers.
 
     Attributes:
@@ -35,7 +35,7 @@ class Choices:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class ContainerCommand:
     """What a container does.
 
     Attributes:
@@ -61,8 +61,8 @@ def repository(image: str) -> str:
 
 
 def read(
-    pod: Value, namespace: str, choices: Choices, maps: ConfigMaps, findings: Findings
-) -> Command | None:
+    pod: TypedValue, namespace: str, choices: ContainerChoice, maps: ConfigMaps, findings: ImportReport
+) -> ContainerCommand | None:
     """The command of a pod's spec; None where the findings say why there is none.
 
     Raises:
@@ -92,7 +92,7 @@ def read(
     )
     cwd = parts["workingDir"].text() if "workingDir" in parts else None
     home = variables.known.get("HOME")
-    return Command(
+    return ContainerCommand(
         image=image,
         words=command,
         shell=shell,
@@ -102,7 +102,7 @@ def read(
     )
 
 
-def _chosen(pod: Value, choices: Choices, findings: Findings) -> Value | None:
+def _chosen(pod: TypedValue, choices: ContainerChoice, findings: ImportReport) -> TypedValue | None:
     containers = pod.field("containers").items()
     fields = pod.fields()
     before = fields["initContainers"].items() if "initContainers" in fields else []
@@ -126,7 +126,11 @@ def _chosen(pod: Value, choices: Choices, findings: Findings) -> Value | None:
 
 
 def _words(
-    parts: Mapping[str, Value], container: Value, image: str, choices: Choices, findings: Findings
+    parts: Mapping[str, TypedValue],
+    container: TypedValue,
+    image: str,
+    choices: ContainerChoice,
+    findings: ImportReport,
 ) -> list[str] | None:
     """The program and its arguments as written; what they refer to is not filled in."""
     arguments = [each.text() for each in parts["args"].items()] if "args" in parts else []
@@ -148,7 +152,7 @@ def _words(
 
 
 def _command(
-    words: Sequence[str], variables: Variables, place: Value, findings: Findings
+    words: Sequence[str], variables: ContainerEnv, place: TypedValue, findings: ImportReport
 ) -> tuple[str | list[str], str]:
     """What runs, and the shell that runs it if it is a string."""
     parts = [variables.expand(word) for word in words]
@@ -170,7 +174,9 @@ def _is_shell(program: str) -> bool:
     return program.startswith("/") and program.rpartition("/")[2] in _SHELL_NAMES
 
 
-def _tell_volumes(fields: Mapping[str, Value], parts: Mapping[str, Value], findings: Findings) -> None:
+def _tell_volumes(
+    fields: Mapping[str, TypedValue], parts: Mapping[str, TypedValue], findings: ImportReport
+) -> None:
     volumes = {
         each.field("name").text(): each for each in (fields["volumes"].items() if "volumes" in fields else [])
     }
@@ -181,7 +187,7 @@ def _tell_volumes(fields: Mapping[str, Value], parts: Mapping[str, Value], findi
         findings.need("volume", path, mount, what)
 
 
-def _volume(volume: Value | None) -> str:
+def _volume(volume: TypedValue | None) -> str:
     """What a volume is, in a few words."""
     fields = volume.fields() if volume is not None else {}
     known = {

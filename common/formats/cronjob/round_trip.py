@@ -15,8 +15,8 @@ from kuber_cron.common.formats.cronjob.exporter import (
     NAME_ANNOTATION,
     OPTIONS_ANNOTATION,
 )
-from kuber_cron.common.formats.cronjob.import_report import Findings
-from kuber_cron.common.formats.cronjob.typed_values import Value
+from kuber_cron.common.formats.cronjob.import_report import ImportReport
+from kuber_cron.common.formats.cronjob.typed_values import TypedValue
 from kuber_cron.common.jobs.option_types import NAME, BadValueError
 from kuber_cron.common.jobs.options import OPTIONS, Option
 
@@ -39,7 +39,7 @@ class Notes:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-def read(metadata: Value, findings: Findings) -> Notes:
+def read(metadata: TypedValue, findings: ImportReport) -> Notes:
     """What the annotations say.
 
     Raises:
@@ -58,7 +58,7 @@ def read(metadata: Value, findings: Findings) -> Notes:
     )
 
 
-def _options(value: Value, findings: Findings) -> dict[str, Any]:
+def _options(value: TypedValue, findings: ImportReport) -> dict[str, Any]:
     try:
         written = json.loads(value.text())
     except ValueError as error:

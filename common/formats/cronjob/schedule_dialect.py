@@ -28,7 +28,7 @@ _RANGES = {_DAY: "1-31", _WEEKDAY: "0-6"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Read:
+class TranslatedSchedule:
     """A schedule of Kubernetes in our grammar.
 
     Attributes:
@@ -40,7 +40,7 @@ class Read:
     timezone: str | None = None
 
 
-def read(text: str) -> Read:
+def read(text: str) -> TranslatedSchedule:
     """Kubernetes' ``text`` in our grammar; what robfig/cron would refuse is left for our parser to refuse.
 
     Raises:
@@ -48,8 +48,8 @@ def read(text: str) -> Read:
     """
     zone = _ZONE.fullmatch(text.strip())
     if zone is not None:
-        return Read(schedule=_read(zone[2]), timezone=zone[1])
-    return Read(schedule=_read(text))
+        return TranslatedSchedule(schedule=_read(zone[2]), timezone=zone[1])
+    return TranslatedSchedule(schedule=_read(text))
 
 
 def _read(text: str) -> str:

@@ -25,7 +25,7 @@ class WrongTypeError(Exception):
         hint: What to write instead, or None.
     """
 
-    def __init__(self, value: "Value", message: str, hint: str | None = None) -> None:
+    def __init__(self, value: "TypedValue", message: str, hint: str | None = None) -> None:
         super().__init__(message)
         self.value = value
         self.message = message
@@ -33,7 +33,7 @@ class WrongTypeError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class TypedValue:
     """One value.
 
     Attributes:
@@ -56,7 +56,7 @@ class Value:
         """0-based column of its key."""
         return self.key.start_mark.column
 
-    def fields(self) -> dict[str, "Value"]:
+    def fields(self) -> dict[str, "TypedValue"]:
         """A mapping's values by name, without those that are null; the later of two equal keys counts.
 
         Raises:
@@ -64,16 +64,16 @@ class Value:
         """
         if not isinstance(self.node, yaml.MappingNode):
             raise self._wrong("a mapping")
-        found: dict[str, Value] = {}
+        found: dict[str, TypedValue] = {}
         for key, value in _pairs(self.node):
             name = str(key.value) if isinstance(key, yaml.ScalarNode) else ""
             found.pop(name, None)
             if value.tag != f"{TAG}null":
                 path = f"{self.path}.{name}" if self.path else name
-                found[name] = Value(value, path, key)
+                found[name] = TypedValue(value, path, key)
         return found
 
-    def field(self, name: str) -> "Value":
+    def field(self, name: str) -> "TypedValue":
         """A mapping's value that has to be there.
 
         Raises:
@@ -84,7 +84,7 @@ class Value:
             raise WrongTypeError(self, f"{self.path + '.' if self.path else ''}{name} is missing")
         return found
 
-    def items(self) -> list["Value"]:
+    def items(self) -> list["TypedValue"]:
         """A list's values.
 
         Raises:
@@ -92,7 +92,7 @@ class Value:
         """
         if not isinstance(self.node, yaml.SequenceNode):
             raise self._wrong("a list")
-        return [Value(node, f"{self.path}[{at}]", node) for at, node in enumerate(self.node.value)]
+        return [TypedValue(node, f"{self.path}[{at}]", node) for at, node in enumerate(self.node.value)]
 
     def text(self) -> str:
         """A string.

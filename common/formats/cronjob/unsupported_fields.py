@@ -7,8 +7,8 @@ is made and watched rather than what it does, and defaults, which the API server
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kuber_cron.common.formats.cronjob.import_report import Findings
-from kuber_cron.common.formats.cronjob.typed_values import Value
+from kuber_cron.common.formats.cronjob.import_report import ImportReport
+from kuber_cron.common.formats.cronjob.typed_values import TypedValue
 from kuber_cron.common.suggestions import closest
 
 _WORDS = {
@@ -111,7 +111,7 @@ KNOWN_CONTAINER = (
 )
 
 
-def tell(fields: Mapping[str, Value], lost: Lost, known: Iterable[str], findings: Findings) -> None:
+def tell(fields: Mapping[str, TypedValue], lost: Lost, known: Iterable[str], findings: ImportReport) -> None:
     """The findings hold what is said of fields without counterpart, and of those that nobody knows."""
     names = tuple(known)
     for name, value in fields.items():

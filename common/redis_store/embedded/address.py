@@ -15,7 +15,7 @@ _HIGHEST_PORT = 55_535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ServerAddress:
     """Where clients find the server: its configuration, its URL, and the private socket directory or ""."""
 
     config: dict[str, str] = field(repr=False)
@@ -23,7 +23,7 @@ class Place:
     sockets: str = ""
 
 
-def find_place(directory: Path, listen: Literal["auto", "tcp"]) -> Place:
+def find_place(directory: Path, listen: Literal["auto", "tcp"]) -> ServerAddress:
     """A place that works, tried out: in the data directory, in a private temporary one, or on loopback.
 
     The caller holds the directory's locks, for a socket left there by a crash is removed.
@@ -37,15 +37,15 @@ def find_place(directory: Path, listen: Literal["auto", "tcp"]) -> Place:
         private.rmdir()
     password = secrets.token_urlsafe(24)
     port = _free_port()
-    return Place(
+    return ServerAddress(
         config={"port": str(port), "bind": "127.0.0.1", "requirepass": password},
         url=f"redis://:{password}@127.0.0.1:{port}/0",
     )
 
 
-def _on_socket(directory: Path, sockets: str = "") -> Place:
+def _on_socket(directory: Path, sockets: str = "") -> ServerAddress:
     path = str(directory / SOCKET_NAME)
-    return Place(
+    return ServerAddress(
         config={"port": "0", "unixsocket": path, "unixsocketperm": "700"},
         url=f"unix://{quote(path)}?db=0",
         sockets=sockets,

@@ -36,7 +36,7 @@ from redis.retry import Retry
 
 from kuber_cron.common.clock import SystemClock
 from kuber_cron.common.errors import EmbeddedRedisError
-from kuber_cron.common.redis_store.embedded.address import SOCKET_NAME, Place, find_place
+from kuber_cron.common.redis_store.embedded.address import SOCKET_NAME, ServerAddress, find_place
 from kuber_cron.common.redis_store.embedded.binary import Program, find_program
 
 DEFAULT_DIRECTORY = Path(".kuber-cron/redis")
@@ -190,7 +190,7 @@ class EmbeddedRedis:
         if lock is not None:
             os.close(lock)
 
-    def _launch(self, place: Place, options: Mapping[str, str], server_lock: int) -> None:
+    def _launch(self, place: ServerAddress, options: Mapping[str, str], server_lock: int) -> None:
         config = _write_config(self.directory, {**_OURS, **place.config, **options})
         log = _open_log(self.log_path)
         try:

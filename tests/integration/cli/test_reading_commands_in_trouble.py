@@ -122,7 +122,7 @@ def test_that_nobody_leads_is_said_by_status_and_by_why(redis_client, redis_url,
 
 def test_releases_that_differ_are_told(redis_client, redis_url, decided):
     now = datetime.fromtimestamp(redis_client.time()[0], UTC)
-    entry = processes.Scheduler(holder="one", version="0.9.9", seen_at=now)
+    entry = processes.SchedulerInfo(holder="one", version="0.9.9", seen_at=now)
     redis_client.hset(KEYS.own("schedulers"), "one", entry.to_text())
     for words in (["status"], ["workers"]):
         troubles = json.loads(kuber_cron(*words, "--redis-url", redis_url, "--format", "json").stdout)[

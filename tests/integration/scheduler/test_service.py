@@ -7,14 +7,14 @@ from tests.support.leader import KEYS
 from tests.support.waiting import eventually
 
 from kuber_cron.common.clock import SystemClock
-from kuber_cron.common.observability.job_metrics import JobMeasures
+from kuber_cron.common.observability.job_metrics import JobMetrics
 from kuber_cron.common.redis_store import connections
-from kuber_cron.scheduler.decisions.catalog import Watcher
-from kuber_cron.scheduler.election.redis_clock import ServerClock
+from kuber_cron.scheduler.decisions.catalog import CatalogWatcher
+from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Term
 from kuber_cron.scheduler.maintenance import redis_observer
 from kuber_cron.scheduler.metrics import SchedulerMetrics
-from kuber_cron.scheduler.service import Options, Scheduler
+from kuber_cron.scheduler.service import Scheduler, SchedulerOptions
 
 
 class GivenTerm:
@@ -62,15 +62,15 @@ class GivenTerm:
 def service(redis_client, redis_url, tmp_path):
     (tmp_path / "crontab").write_text("@every 1s true\n")
     clock = SystemClock()
-    server_clock = ServerClock(clock)
+    server_clock = RedisClock(clock)
     seconds, micro = redis_client.time()
     server_clock.measured(clock.elapsed(), clock.elapsed(), seconds + micro / 1e6)
     registry = CollectorRegistry()
-    measures = JobMeasures(registry)
-    watcher = Watcher([tmp_path / "crontab"], clock=clock)
+    measures = JobMetrics(registry)
+    watcher = CatalogWatcher([tmp_path / "crontab"], clock=clock)
     watcher.load()
     made = Scheduler(
-        Options(keys=KEYS),
+        SchedulerOptions(keys=KEYS),
         connect=lambda: connections.open_client(redis_url, "deciding"),
         election=GivenTerm(redis_client),
         server_clock=server_clock,

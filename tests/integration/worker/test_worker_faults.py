@@ -20,7 +20,7 @@ from tests.support.waiting import eventually
 from tests.support.workers import KEYS, ended, job, push, status, worker
 
 from kuber_cron.common.redis_store.scripts import Store
-from kuber_cron.worker.coordination.run_store import Ending, Ledger, NotStarted, Started
+from kuber_cron.worker.coordination.run_store import AttemptEnd, NotStarted, RunStore, Started
 
 TTL = 4.0  # the shortest that the settings allow
 
@@ -205,7 +205,7 @@ def test_a_worker_whose_heartbeats_hang_starts_nothing_that_it_would_end_at_once
 
 @pytest.fixture
 def ledger(redis_client):
-    made = Ledger(Store(redis_client, KEYS), worker="w", ttl_seconds=15)
+    made = RunStore(Store(redis_client, KEYS), worker="w", ttl_seconds=15)
     made.announce(datetime.now(UTC))
     return made
 
@@ -234,7 +234,7 @@ def test_an_end_sent_twice_is_one_end(redis_client, ledger):
     run = push(redis_client, job())
     ledger.claim(["default"], 1)
     ledger.start(run, "e1", now())
-    ending = Ending(
+    ending = AttemptEnd(
         action="finish", outcome="success", ended_at=now(), duration_seconds=0.1, result=["type", "1"]
     )
     words = [ledger.end(run, "e1", ending) for _ in range(3)]

@@ -11,7 +11,7 @@ from tests.support.waiting import eventually
 from tests.support.workers import ended, job, push, worker
 
 from kuber_cron.worker.execution import spawn
-from kuber_cron.worker.output.log_retention import Retention, entries
+from kuber_cron.worker.output.log_retention import LogRetention, entries
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
 
@@ -29,7 +29,7 @@ def outcome(client, run):
 
 def test_each_jobs_log_files_stay_within_its_quota(redis_client, redis_url, tmp_path):
     rare = push(redis_client, job("rare", "echo once"))
-    with worker(redis_url, tmp_path, slots=1, retention=Retention(max_files=3)) as made:
+    with worker(redis_url, tmp_path, slots=1, retention=LogRetention(max_files=3)) as made:
         for _ in range(8):
             last = push(redis_client, job("frequent", "echo hello"))
         newest = outcome(redis_client, last)["log"]

@@ -16,9 +16,9 @@ from tests.support.workers import job
 
 from kuber_cron.cli.app import COMMANDS
 from kuber_cron.common.clock import SystemClock
-from kuber_cron.common.notifications.sender import Messenger
+from kuber_cron.common.notifications.sender import NotificationSender
 from kuber_cron.common.observability import http_server
-from kuber_cron.common.observability.job_metrics import JobMeasures
+from kuber_cron.common.observability.job_metrics import JobMetrics
 from kuber_cron.scheduler.decisions.catalog import Catalog, compile_entries
 from kuber_cron.scheduler.election.metrics import LeaseMetrics
 from kuber_cron.scheduler.maintenance.redis_observer import LastRun, Observation, QueueState
@@ -65,11 +65,11 @@ def each_alert():
 def exported() -> dict[str, set[str]]:
     """Each sample's labels by its name, of a leader and a worker that have done everything once."""
     registry = http_server.make_registry()
-    measures = JobMeasures(registry)
+    measures = JobMetrics(registry)
     scheduler = SchedulerMetrics(registry, measures)
     lease = LeaseMetrics(registry)
     WorkerMetrics(registry, slots=4, alone=False)
-    Messenger(None, clock=SystemClock(), registry=registry)
+    NotificationSender(None, clock=SystemClock(), registry=registry)
     now = datetime(2026, 1, 1, tzinfo=UTC)
     scheduler.update(
         epoch=1,
@@ -101,7 +101,7 @@ def exported() -> dict[str, set[str]]:
 
 def buckets_of(name: str) -> set[str]:
     registry = http_server.make_registry()
-    measures = JobMeasures(registry)
+    measures = JobMetrics(registry)
     measures.expect_runs_of(["default"])
     return {
         sample.labels["le"]

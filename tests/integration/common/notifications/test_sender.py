@@ -21,16 +21,16 @@ from tests.support.waiting import eventually
 from tests.support.workers import KEYS, ended, job, push, status, worker
 
 from kuber_cron.common.clock import SystemClock
-from kuber_cron.common.config.host import Machine
+from kuber_cron.common.config.host import Host
 from kuber_cron.common.config.settings import Settings
 from kuber_cron.common.errors import SettingsError
 from kuber_cron.common.notifications.delivery_queue import Retries
 from kuber_cron.common.notifications.events import Missed, Ping, RunEnded
-from kuber_cron.common.notifications.sender import Messenger
+from kuber_cron.common.notifications.sender import NotificationSender
 from kuber_cron.common.notifications.webhook import Webhook
 from kuber_cron.common.observability import logging_setup
 from kuber_cron.scheduler.maintenance.redis_observer import observe
-from kuber_cron.scheduler.notifications import Teller
+from kuber_cron.scheduler.notifications import SchedulerNotifications
 
 DOCS = Path(__file__).parents[4] / "docs" / "notifications.md"
 QUICK = Retries(first_seconds=0.02, factor=1.0, jitter=0.0)
@@ -56,7 +56,7 @@ def messengers(receiving):
     def make(url="", *, form="json", keys_file=None, has_webhook=True, **options):
         webhook = Webhook(url=url or f"{receiving.url}/hook", form=form, keys_file=keys_file)
         registry = CollectorRegistry()
-        one = Messenger(
+        one = NotificationSender(
             webhook if has_webhook else None,
             clock=SystemClock(),
             registry=registry,
@@ -272,9 +272,7 @@ def test_no_log_line_holds_an_address_or_a_key(receiving, messengers, tmp_path):
 
 def load(tmp_path, **settings):
     return Webhook.of(
-        Settings.load(
-            {f"KUBER_CRON_{name}": str(value) for name, value in settings.items()}, Machine(cpus=2.0)
-        )
+        Settings.load({f"KUBER_CRON_{name}": str(value) for name, value in settings.items()}, Host(cpus=2.0))
     )
 
 
@@ -427,7 +425,7 @@ def test_a_receiver_that_hangs_costs_no_run_anything(
 
 def told_by(desk, made, *, seen=None):
     """What the leader tells when it looks now."""
-    teller = seen or Teller(made, desk.store)
+    teller = seen or SchedulerNotifications(made, desk.store)
     teller.observed(observe(desk.store, []).missed, desk.term, desk.catalog.entries)
     return teller
 
@@ -515,7 +513,7 @@ def test_a_run_lost_for_good_is_told_by_the_leader(receiving, messengers, redis_
     run = hand.take()
     hand.die()
     (tidied,) = (one for one in desk.tidy() if one.what == "lost_failed")
-    Teller(made, desk.store).lost(tidied.run, lost, desk.term, AT)
+    SchedulerNotifications(made, desk.store).lost(tidied.run, lost, desk.term, AT)
     eventually(lambda: len(receiving.received) == 2)
     hook, ping = receiving.received
     told = hook.json

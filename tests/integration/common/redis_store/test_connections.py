@@ -16,7 +16,7 @@ import redis
 from prometheus_client import CollectorRegistry
 from tests.support.waiting import eventually
 
-from kuber_cron.common.config.host import Machine
+from kuber_cron.common.config.host import Host
 from kuber_cron.common.config.settings import Settings
 from kuber_cron.common.errors import RedisRefusedError, RedisUnreachableError, SettingsError
 from kuber_cron.common.observability import http_server, logging_setup
@@ -218,7 +218,7 @@ def test_a_bad_url_is_a_bad_setting_without_its_password(url, reason):
 
 def test_without_a_url_the_setting_is_named():
     with pytest.raises(SettingsError, match="KUBER_CRON_REDIS_URL is not set"):
-        connect(Settings.load({}, Machine()), "general")
+        connect(Settings.load({}, Host()), "general")
 
 
 def test_the_settings_reach_the_client(redis_server, tmp_path):
@@ -229,7 +229,7 @@ def test_the_settings_reach_the_client(redis_server, tmp_path):
             "KUBER_CRON_REDIS_URL": f"redis://127.0.0.1:{port_of(server.url)}/3",
             "KUBER_CRON_REDIS_PASSWORD_FILE": str(tmp_path / "password"),
         },
-        Machine(),
+        Host(),
     )
     with connect(settings, "general") as client:
         client.set("key", "value")

@@ -4,7 +4,7 @@ import pytest
 import redis
 from tests.support.leader import KEYS, job, minute, seen
 
-from kuber_cron.common.redis_store.scripts import Bounds, text
+from kuber_cron.common.redis_store.scripts import HistoryLimits, text
 
 
 def kept(client, name="job"):
@@ -21,7 +21,7 @@ def sizes(client, name="job"):
 def bounded(desk, **bounds):
     """A leader that has told the scripts of its bounds."""
     made = seen(desk)
-    made.housekeeper._bounds = Bounds(**bounds)
+    made.housekeeper._bounds = HistoryLimits(**bounds)
     made.tidy()
     return made
 
@@ -102,7 +102,7 @@ def test_a_lower_bound_is_reached_a_few_runs_at_each_end(desk, hand, redis_clien
     made = bounded(desk)
     made.minutes(1, 30)
     hand.work()
-    made.housekeeper._bounds = Bounds(runs=5)
+    made.housekeeper._bounds = HistoryLimits(runs=5)
     made.housekeeper._bounded_in = 0
     made.tidy()
     for number, left in ((31, 21), (32, 12), (33, 5)):
@@ -115,7 +115,7 @@ def test_every_leader_tells_of_its_own_bounds(desk, redis_client):
     made = bounded(desk, runs=3)
     other = desk(job(), holder="other")
     other.lead(2)
-    other.housekeeper._bounds = Bounds(runs=7)
+    other.housekeeper._bounds = HistoryLimits(runs=7)
     other.tidy()
     assert redis_client.hget(KEYS.own("bounds"), "runs") == b"7"
     made.term = other.term

@@ -8,12 +8,12 @@ from tests.support.operators import WHO, Asker, acted, acts
 
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs import payload
-from kuber_cron.control.actions.operations import Acts, Done
+from kuber_cron.control.actions.operations import OperatorActions, ScriptReply
 
 
 @pytest.fixture
 def person(redis_client):
-    return Acts(Store(redis_client, KEYS), WHO)
+    return OperatorActions(Store(redis_client, KEYS), WHO)
 
 
 def fields(client, run, *names):
@@ -36,7 +36,7 @@ def test_a_queued_run_that_is_stopped_never_starts(desk, hand, redis_client, per
     made = seen(desk)
     made.decide(minute(1))
     run = made.run(1)
-    assert person.stop(run) == Done("STOPPED", ("queued",))
+    assert person.stop(run) == ScriptReply("STOPPED", ("queued",))
     assert fields(redis_client, run, "status", "outcome", "stopped_by") == ["canceled", "stopped", WHO]
     assert made.queued() == []
     assert hand.take() == ""
@@ -56,7 +56,7 @@ def test_a_run_between_two_attempts_that_is_stopped_is_not_attempted_again(desk,
     made = seen(desk, job(retries=3))
     made.decide(minute(1))
     hand.end(hand.take(), "retry", delay=0)
-    assert person.stop(made.run(1)) == Done("STOPPED", ("scheduled",))
+    assert person.stop(made.run(1)) == ScriptReply("STOPPED", ("scheduled",))
     made.tidy(seconds_ahead=60)
     assert hand.take() == ""
     assert fields(redis_client, made.run(1), "status", "outcome") == ["canceled", "stopped"]
@@ -66,7 +66,7 @@ def test_a_claimed_run_that_is_stopped_is_not_started(desk, hand, person):
     made = seen(desk)
     made.decide(minute(1))
     run = hand.claim()
-    assert person.stop(run) == Done("STOPPED", ("queued",))
+    assert person.stop(run) == ScriptReply("STOPPED", ("queued",))
     assert hand.start(run) == "status is canceled"
 
 
@@ -74,7 +74,7 @@ def test_a_held_run_that_is_stopped_lets_the_next_in_line_go_on(desk, hand, pers
     made = seen(desk, job(concurrency="queue", max_running=3))
     made.minutes(1, 3)
     running = hand.take()
-    assert person.stop(made.run(2)) == Done("STOPPED", ("deferred",))
+    assert person.stop(made.run(2)) == ScriptReply("STOPPED", ("deferred",))
     assert made.queued() == []
     hand.end(running)
     assert made.queued() == [made.run(3)]
@@ -94,7 +94,7 @@ def test_a_run_that_waits_for_its_group_frees_its_place_when_it_is_stopped(desk,
     first = hand.take()
     hand.take()
     second = ({made.run(1, "a"), made.run(1, "b")} - {first}).pop()
-    assert person.stop(second) == Done("STOPPED", ("deferred",))
+    assert person.stop(second) == ScriptReply("STOPPED", ("deferred",))
     assert redis_client.zcard(KEYS.own("waiting:one")) == 0
     hand.end(first)
     assert made.queued() == []
@@ -107,7 +107,7 @@ def test_a_running_run_is_told_to_stop_durably_and_at_once(desk, hand, redis_cli
     with redis_client.pubsub(ignore_subscribe_messages=True) as heard:
         heard.subscribe("rq:pubsub:hand")
         heard.get_message(timeout=1)
-        assert person.stop(run) == Done("STOPPING", ("hand", ""))
+        assert person.stop(run) == ScriptReply("STOPPING", ("hand", ""))
         message = heard.get_message(timeout=1)
     assert json.loads(message["data"]) == {"command": "stop-job", "job_id": run}
     assert fields(redis_client, run, "stop", "stopped_by") == ["stopped", WHO]
@@ -121,7 +121,7 @@ def test_a_run_that_is_being_stopped_may_be_told_again_and_counts_once(desk, han
     made.decide(minute(1))
     run = hand.take()
     person.stop(run)
-    assert person.stop(run) == Done("STOPPING", ("hand", "1"))
+    assert person.stop(run) == ScriptReply("STOPPING", ("hand", "1"))
     assert made.words().count("stopping") == 1
     assert acted(redis_client) == {"stop": 1}
     hand.end(run, "stop")
@@ -141,14 +141,14 @@ def test_an_ended_run_cannot_be_stopped(desk, hand, person):
     made = seen(desk)
     made.decide(minute(1))
     hand.work()
-    assert person.stop(made.run(1)) == Done("OVER", ("finished", "success"))
-    assert person.stop("job-20260101T000000Z") == Done("UNKNOWN")
+    assert person.stop(made.run(1)) == ScriptReply("OVER", ("finished", "success"))
+    assert person.stop("job-20260101T000000Z") == ScriptReply("UNKNOWN")
 
 
 def test_a_run_of_rqs_own_is_none_of_ours(redis_client, person):
     redis_client.hset(KEYS.run("theirs"), mapping={"status": "queued", "origin": "default"})
-    assert person.stop("theirs") == Done("FOREIGN")
-    assert person.retry("theirs") == Done("FOREIGN")
+    assert person.stop("theirs") == ScriptReply("FOREIGN")
+    assert person.retry("theirs") == ScriptReply("FOREIGN")
 
 
 # --- retry -------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def failed(desk, hand, number=1, **policy):
 
 def test_a_failed_run_that_is_retried_has_all_its_budgets_again(desk, hand, redis_client, person):
     made, run = failed(desk, hand)
-    assert person.retry(run) == Done("QUEUED")
+    assert person.retry(run) == ScriptReply("QUEUED")
     assert made.queued() == [run]
     started = hand.start(hand.claim())
     assert (started.attempt, started.spent.retries, started.spent.lost) == (4, 0, 0)
@@ -189,8 +189,8 @@ def test_a_success_is_retried_only_on_purpose(desk, hand, person):
     made = seen(desk)
     made.decide(minute(1))
     hand.work()
-    assert person.retry(made.run(1)) == Done("SUCCEEDED")
-    assert person.retry(made.run(1), again=True) == Done("QUEUED")
+    assert person.retry(made.run(1)) == ScriptReply("SUCCEEDED")
+    assert person.retry(made.run(1), again=True) == ScriptReply("QUEUED")
     assert hand.work() == [made.run(1)]
 
 
@@ -199,7 +199,7 @@ def test_a_run_that_was_stopped_in_a_workers_hands_and_retried_stands_in_its_que
     made.decide(minute(1))
     run = hand.claim()
     person.stop(run)
-    assert person.retry(run) == Done("QUEUED")
+    assert person.retry(run) == ScriptReply("QUEUED")
     assert hand.ledger.unstarted() == []
     assert hand.start(run) == "not claimed by this worker"
     assert hand.work() == [run]
@@ -213,14 +213,14 @@ def test_a_live_run_is_not_retried(desk, hand, person, state):
         hand.take()
     if state == "scheduled":
         hand.end(made.run(1), "retry", delay=60)
-    assert person.retry(made.run(1)) == Done("LIVE", (state,))
-    assert person.retry("job-20260101T000000Z") == Done("UNKNOWN")
+    assert person.retry(made.run(1)) == ScriptReply("LIVE", (state,))
+    assert person.retry("job-20260101T000000Z") == ScriptReply("UNKNOWN")
 
 
 def test_a_retried_run_waits_in_line_where_its_job_runs_one_at_a_time(desk, hand, person):
     made, run = failed(desk, hand, concurrency="queue")
     made.decide(minute(2))
-    assert person.retry(run) == Done("HELD")
+    assert person.retry(run) == ScriptReply("HELD")
     assert made.queued() == [made.run(2)]
     hand.end(hand.take())
     assert hand.work() == [run]
@@ -236,8 +236,8 @@ def test_a_retried_run_waits_for_every_run_that_goes_on(desk, hand, person):
 def test_a_job_that_forbids_overlap_refuses_a_retry_beside_another_run_unless_forced(desk, hand, person):
     made, run = failed(desk, hand, concurrency="forbid")
     made.decide(minute(2))
-    assert person.retry(run) == Done("OVERLAP", (made.run(2),))
-    assert person.retry(run, force=True) == Done("QUEUED")
+    assert person.retry(run) == ScriptReply("OVERLAP", (made.run(2),))
+    assert person.retry(run, force=True) == ScriptReply("QUEUED")
     assert set(hand.work()) == {run, made.run(2)}
 
 
@@ -253,7 +253,7 @@ def test_the_next_of_a_chain_goes_by_how_the_retry_went(desk, hand, person):
     made = seen(desk, job("backup", "1-59/2 * * * *"), job("report", "*/2 * * * *", after=["backup"]))
     made.decide(minute(1))
     hand.end(hand.take(), "fail")
-    assert person.retry(made.run(1, "backup")) == Done("QUEUED")
+    assert person.retry(made.run(1, "backup")) == ScriptReply("QUEUED")
     made.decide(minute(2))
     assert made.status(2, "report") == "deferred"
     hand.end(hand.take())
@@ -279,9 +279,9 @@ def test_a_retried_run_that_is_stopped_counts_as_no_missed_instant(desk, hand, p
 
 def test_a_paused_job_queues_nothing_until_it_is_resumed(desk, redis_client, person):
     made = seen(desk)
-    assert person.pause("job", None) == Done("PAUSED")
+    assert person.pause("job", None) == ScriptReply("PAUSED")
     made.decide(minute(1))
-    assert person.resume("job") == Done("RESUMED", ("",))
+    assert person.resume("job") == ScriptReply("RESUMED", ("",))
     made.decide(minute(2))
     assert made.words() == ["moved first seen", "paused", "skipped suspended", "resumed", "queued"]
     assert whos(redis_client, "paused") == whos(redis_client, "resumed") == [WHO]
@@ -304,11 +304,11 @@ def test_what_has_ended_by_itself_is_cleared_away_by_the_next_pause(desk, redis_
 
 def test_all_jobs_are_paused_at_once(desk, redis_client, person):
     made = seen(desk, job("a"), job("b"))
-    assert person.pause("*", None) == Done("PAUSED")
+    assert person.pause("*", None) == ScriptReply("PAUSED")
     made.decide(minute(1))
     assert made.missed() == {"a|suspended": 1, "b|suspended": 1}
-    assert person.resume("a") == Done("RUNNING", ("1",))
-    assert person.resume("*") == Done("RESUMED", ("",))
+    assert person.resume("a") == ScriptReply("RUNNING", ("1",))
+    assert person.resume("*") == ScriptReply("RESUMED", ("",))
     made.decide(minute(2))
     assert made.words("a")[-1] == made.words("b")[-1] == "queued"
     assert [(one["action"], one["job"], one["who"]) for one in acts(redis_client)] == [
@@ -319,9 +319,9 @@ def test_all_jobs_are_paused_at_once(desk, redis_client, person):
 
 def test_a_job_that_nobody_knows_is_neither_paused_nor_resumed(desk, redis_client, person):
     seen(desk)
-    assert person.pause("bakup", None) == person.resume("bakup") == Done("UNKNOWN")
+    assert person.pause("bakup", None) == person.resume("bakup") == ScriptReply("UNKNOWN")
     assert redis_client.exists(KEYS.own("paused")) == 0
-    assert person.resume("job") == Done("RUNNING", ("",))
+    assert person.resume("job") == ScriptReply("RUNNING", ("",))
     assert acted(redis_client) == {}
 
 
@@ -339,17 +339,17 @@ def quarantined(desk, hand):
 def test_a_released_run_is_queued_again_and_its_record_is_gone(desk, hand, redis_client, person):
     made, run = quarantined(desk, hand)
     assert redis_client.xlen(KEYS.own("quarantine")) == 1
-    assert person.release(run) == Done("QUEUED")
+    assert person.release(run) == ScriptReply("QUEUED")
     assert redis_client.xlen(KEYS.own("quarantine")) == 0
     assert made.queued() == [run]
     assert hand.work() == [run]
-    assert person.release(run) == Done("UNKNOWN")
+    assert person.release(run) == ScriptReply("UNKNOWN")
     assert acted(redis_client) == {"release": 1}
 
 
 def test_a_dropped_run_leaves_the_quarantine_and_is_not_queued(desk, hand, redis_client, person):
     made, run = quarantined(desk, hand)
-    assert person.drop(run) == Done("DROPPED")
+    assert person.drop(run) == ScriptReply("DROPPED")
     assert redis_client.xlen(KEYS.own("quarantine")) == 0
     assert made.queued() == []
     assert fields(redis_client, run, "status") == ["failed"]
@@ -363,8 +363,8 @@ def test_what_was_no_run_can_only_be_dropped(desk, hand, redis_client, person):
     redis_client.set(KEYS.run(run), "no run")
     hand.take()
     assert redis_client.exists(KEYS.own(f"aside:{run}"))
-    assert person.release(run) == Done("ASIDE")
-    assert person.drop(run) == Done("DROPPED")
+    assert person.release(run) == ScriptReply("ASIDE")
+    assert person.drop(run) == ScriptReply("DROPPED")
     assert not redis_client.exists(KEYS.own(f"aside:{run}"))
 
 

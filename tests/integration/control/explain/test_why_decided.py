@@ -7,8 +7,8 @@ from tests.support.leader import KEYS, T0, Desk, job, minute
 
 from kuber_cron.cli.commands import why
 from kuber_cron.common.redis_store.scripts import Store
-from kuber_cron.control.actions.operations import Acts
-from kuber_cron.scheduler.status.job_summaries import Register
+from kuber_cron.control.actions.operations import OperatorActions
+from kuber_cron.scheduler.status.job_summaries import JobSummaries
 
 WORDS = {"QUEUED": "queued", "HELD": "held", "SKIPPED": "skipped", "KNOWN": "queued"}
 
@@ -75,7 +75,7 @@ def test_a_gap_is_told_minute_by_minute(desk, ask):
 def test_a_pause_is_told_with_who_has_made_it(desk, ask, redis_client):
     leader = desk(job())
     leader.minutes(0, 2)
-    acts = Acts(Store(redis_client, KEYS), "ann@desk")
+    acts = OperatorActions(Store(redis_client, KEYS), "ann@desk")
     acts.pause("job", None)
     leader.minutes(3, 5)
     agrees(leader, ask, least=5)
@@ -111,7 +111,7 @@ def test_an_edit_a_removal_and_a_return_are_told(desk, ask):
 
 def test_a_chain_is_told_by_what_each_run_waits_for(desk, hand, ask, redis_client):
     leader = desk(job("extract"), job("report", "@after", after=["extract"]))
-    register = Register(Store(redis_client, KEYS))
+    register = JobSummaries(Store(redis_client, KEYS))
     while not register.after_a_slice(leader.term, leader.catalog):
         pass
     leader.minutes(0, 1)

@@ -5,7 +5,7 @@ from tests.support.waiting import eventually
 
 from kuber_cron.common.clock import SystemClock
 from kuber_cron.common.formats import loader
-from kuber_cron.scheduler.decisions.catalog import Watcher
+from kuber_cron.scheduler.decisions.catalog import CatalogWatcher
 
 GOOD = "# kuber-cron: name=a\n* * * * * true\n"
 
@@ -15,7 +15,7 @@ def watched(tmp_path):
     path = tmp_path / "crontab"
     path.write_text(GOOD)
     changes = []
-    watcher = Watcher([tmp_path], clock=SystemClock(), on_change=lambda: changes.append(1))
+    watcher = CatalogWatcher([tmp_path], clock=SystemClock(), on_change=lambda: changes.append(1))
     watcher.load()
     watcher.start()
     yield path, watcher, changes
@@ -42,7 +42,7 @@ def test_a_broken_file_leaves_the_last_good_jobs_and_says_so(watched):
 def test_a_file_that_vanishes_leaves_the_last_good_jobs(tmp_path):
     path = tmp_path / "crontab"
     path.write_text(GOOD)
-    watcher = Watcher([path], clock=SystemClock())
+    watcher = CatalogWatcher([path], clock=SystemClock())
     watcher.load()
     watcher.start()
     path.unlink()
@@ -56,7 +56,7 @@ def test_a_file_that_vanishes_leaves_the_last_good_jobs(tmp_path):
 def test_the_good_jobs_of_a_file_that_is_broken_from_the_start_run(tmp_path):
     path = tmp_path / "crontab"
     path.write_text("61 * * * * true\n" + GOOD)
-    watcher = Watcher([path], clock=SystemClock())
+    watcher = CatalogWatcher([path], clock=SystemClock())
     assert list(watcher.load().entries) == ["a"]
     assert not watcher.current.valid
 
@@ -85,7 +85,7 @@ def test_a_load_that_failed_is_tried_again_though_the_files_are_as_they_were(tmp
     clock, changes = Clock(), []
     path = tmp_path / "crontab"
     path.write_text(GOOD)
-    watcher = Watcher([path], clock=clock, on_change=lambda: changes.append(1))
+    watcher = CatalogWatcher([path], clock=clock, on_change=lambda: changes.append(1))
     watcher.load()
     path.write_text(GOOD + "@daily true\n")
     with monkeypatch.context() as patch:
@@ -111,7 +111,7 @@ def test_what_is_remembered_of_files_is_what_they_hold(tmp_path):
         loaded = loader.load([tmp_path], **settings)
         return loaded.jobs, loaded.diagnostics, loader.fingerprint([tmp_path], settings.get("memory"))
 
-    memory, prints = loader.Memory(), set()
+    memory, prints = loader.FileCache(), set()
     (tmp_path / "a").write_text(GOOD)
     steps = [
         lambda: (tmp_path / "b").write_text("# kuber-cron: name=b after=a\n@after true\n"),
@@ -132,7 +132,7 @@ def test_what_is_remembered_of_files_is_what_they_hold(tmp_path):
 
 
 def test_unchanged_files_are_not_read_again_and_a_change_of_the_same_length_is_seen(tmp_path, monkeypatch):
-    path, memory, read = tmp_path / "crontab", loader.Memory(), []
+    path, memory, read = tmp_path / "crontab", loader.FileCache(), []
     path.write_text(GOOD)
     content = loader._content
     monkeypatch.setattr(loader, "_content", lambda each: read.append(each) or content(each))

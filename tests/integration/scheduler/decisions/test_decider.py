@@ -13,7 +13,7 @@ from kuber_cron.common.runs import payload
 from kuber_cron.common.schedule import Schedule
 from kuber_cron.scheduler.decisions import planner
 from kuber_cron.scheduler.decisions.dispatcher import Dispatcher
-from kuber_cron.scheduler.decisions.run_hash import Builder
+from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
 from kuber_cron.scheduler.election.term import Term
 
 KEYS = Keys("rq")
@@ -28,7 +28,7 @@ def entry(name="job", schedule="* * * * *", **policy):
 @pytest.fixture
 def dispatcher(redis_client):
     redis_client.hset(KEYS.own("fence"), "epoch", TERM.epoch)
-    return Dispatcher(Store(redis_client, KEYS), Builder(redis_client, None))
+    return Dispatcher(Store(redis_client, KEYS), RunHashBuilder(redis_client, None))
 
 
 def now(client):
@@ -137,7 +137,7 @@ def test_a_queue_of_the_wrong_kind_costs_no_cursor(redis_client, dispatcher):
 def test_the_run_record_is_what_rq_itself_writes(redis_client):
     job = entry(timeout=90.0).job
     at = datetime(2026, 1, 1, tzinfo=UTC)
-    record = Builder(redis_client, None).record(job, at, at)
+    record = RunHashBuilder(redis_client, None).record(job, at, at)
     ours = dict(zip(record.fields[0::2], record.fields[1::2], strict=True))
     queue = Queue("default", connection=redis_client, serializer=JSONSerializer)
     body, signature = payload.encode(payload.payload_for(job, at), None)

@@ -16,8 +16,8 @@ from tests.support.supervised import Supervised
 
 from kuber_cron.common.clock import SystemClock
 from kuber_cron.common.schedule import Schedule
-from kuber_cron.scheduler.decisions.catalog import Watcher
-from kuber_cron.scheduler.maintenance.redis_observer import Observer
+from kuber_cron.scheduler.decisions.catalog import CatalogWatcher
+from kuber_cron.scheduler.maintenance.redis_observer import RedisObserver
 
 NOT_OURS = {"info", "config|resetstat", "evalsha", "ping", "client|setinfo"}
 
@@ -57,7 +57,7 @@ def test_a_look_at_redis_costs_what_has_changed(redis_client):
         redis_client.flushdb()
         desk = Desk(redis_client, *[job(f"job-{number}", "0 0 1 1 *") for number in range(jobs)])
         desk.decide(minute(0))
-        observer = Observer(desk.store)
+        observer = RedisObserver(desk.store)
         observer.look(desk.catalog.entries)
         redis_client.sadd(KEYS.own("changed"), "job-1", "job-2")
         commands(redis_client)
@@ -175,12 +175,12 @@ def test_a_reload_costs_less_than_a_load(tmp_path):
         (tmp_path / f"{file:02}").write_text("".join(lines))
 
     def load(_number):
-        watcher = Watcher([tmp_path], clock=SystemClock())
+        watcher = CatalogWatcher([tmp_path], clock=SystemClock())
         began = time.thread_time()
         watcher.load()
         return time.thread_time() - began
 
-    watcher = Watcher([tmp_path], clock=SystemClock())
+    watcher = CatalogWatcher([tmp_path], clock=SystemClock())
     watcher.load()
 
     def reload(number):

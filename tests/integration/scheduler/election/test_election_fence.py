@@ -12,8 +12,8 @@ from kuber_cron.common.clock import SystemClock
 from kuber_cron.common.errors import RedisUnreachableError
 from kuber_cron.common.redis_store import connections
 from kuber_cron.common.redis_store.scripts import Store
-from kuber_cron.scheduler.election.fence import Fence, Releases
-from kuber_cron.scheduler.election.redis_clock import ServerClock
+from kuber_cron.scheduler.election.fence import Fence, ReleaseListener
+from kuber_cron.scheduler.election.redis_clock import RedisClock
 
 TTL = 15.0
 
@@ -40,7 +40,7 @@ class Fences:
         return Fence(
             Store(client, KEYS),
             clock=clock,
-            server_clock=ServerClock(clock),
+            server_clock=RedisClock(clock),
             holder=holder,
             cluster=cluster,
             ttl_seconds=TTL,
@@ -138,7 +138,7 @@ def test_a_release_is_heard_also_after_the_connection_was_killed(own_redis):
         own_redis,
     )
     heard = threading.Semaphore(0)
-    listener = Releases(lambda: connections.open_client(redis_url, "deciding"), KEYS, heard.release)
+    listener = ReleaseListener(lambda: connections.open_client(redis_url, "deciding"), KEYS, heard.release)
     listener.start()
     try:
         for _ in range(2):

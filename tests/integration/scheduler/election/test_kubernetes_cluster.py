@@ -155,7 +155,7 @@ def test_a_leader_outlives_the_end_of_its_token_and_takes_the_rotated_one(
         "KUBERNETES_SERVICE_PORT": str(split.port or 443),
     }
     one = voters.contender("one")
-    one.election._api = kubernetes_lease.KubeLease(  # type: ignore[attr-defined] # as in a pod
+    one.election._api = kubernetes_lease.KubernetesLease(  # type: ignore[attr-defined] # as in a pod
         kubernetes_lease.find(environ, home=tmp_path, service_account=account),
         namespace=namespace,
         name="kuber-cron",

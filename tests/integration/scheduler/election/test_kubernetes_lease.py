@@ -17,7 +17,7 @@ from tests.support.api_server import ApiServer
 
 from kuber_cron.common.errors import SettingsError
 from kuber_cron.scheduler.election import kubernetes_lease, lease_rules
-from kuber_cron.scheduler.election.lease_rules import LeaseError, Record
+from kuber_cron.scheduler.election.lease_rules import LeaseError, LeaseRecord
 
 pytest_plugins = ["tests.support.real_cluster_fixture"]
 
@@ -34,10 +34,10 @@ class Place:
     delete: Callable[[], object]
     stored: Callable[[], dict[str, Any] | None]
 
-    def client(self, **options: Any) -> kubernetes_lease.KubeLease:
+    def client(self, **options: Any) -> kubernetes_lease.KubernetesLease:
         configure = kubernetes_lease.find({"KUBECONFIG": str(self.kubeconfig)}, home=Path("/nowhere"))
         given = {"namespace": self.namespace, "name": "kuber-cron", "request_seconds": 3.0, **options}
-        return kubernetes_lease.KubeLease(configure, **given)
+        return kubernetes_lease.KubernetesLease(configure, **given)
 
 
 @pytest.fixture(params=["double", pytest.param("cluster", marks=pytest.mark.cluster)])
@@ -63,12 +63,14 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
         )
 
 
-def record(holder: str = "one", epoch: int = 7, before: Record | None = None, **changes: Any) -> Record:
+def record(
+    holder: str = "one", epoch: int = 7, before: LeaseRecord | None = None, **changes: Any
+) -> LeaseRecord:
     made = lease_rules.taken(before, holder=holder, epoch=epoch, lease=15.0, wall=WALL, through=3)
     return replace(made, **changes)
 
 
-def refusal(client: kubernetes_lease.KubeLease, written: Record) -> str:
+def refusal(client: kubernetes_lease.KubernetesLease, written: LeaseRecord) -> str:
     with pytest.raises(LeaseError) as raised:
         client.write(written)
     return raised.value.reason
@@ -194,7 +196,7 @@ def test_each_fault_is_one_request_and_one_reason(api, tmp_path, fault, options,
     configure = kubernetes_lease.find(
         {"KUBECONFIG": str(api.kubeconfig(tmp_path / "kubeconfig"))}, home=tmp_path
     )
-    client = kubernetes_lease.KubeLease(
+    client = kubernetes_lease.KubernetesLease(
         configure, namespace="default", name="kuber-cron", request_seconds=0.3
     )
     made = client.write(record())
@@ -212,7 +214,7 @@ def test_an_api_server_that_is_away_is_told_as_transport_and_found_again(api, tm
     configure = kubernetes_lease.find(
         {"KUBECONFIG": str(api.kubeconfig(tmp_path / "kubeconfig"))}, home=tmp_path
     )
-    client = kubernetes_lease.KubeLease(
+    client = kubernetes_lease.KubernetesLease(
         configure, namespace="default", name="kuber-cron", request_seconds=1.0
     )
     made = client.write(record())
@@ -225,7 +227,7 @@ def test_an_api_server_that_is_away_is_told_as_transport_and_found_again(api, tm
 def test_a_token_that_was_rotated_costs_one_attempt(tmp_path):
     with ApiServer(tokens=["old"]) as api:
         path = api.kubeconfig(tmp_path / "kubeconfig", token="old")
-        client = kubernetes_lease.KubeLease(
+        client = kubernetes_lease.KubernetesLease(
             kubernetes_lease.find({"KUBECONFIG": str(path)}, home=tmp_path),
             namespace="default",
             name="kuber-cron",
@@ -257,7 +259,7 @@ def test_a_pods_service_account_is_used_and_its_token_read_again_after_a_401(tmp
             made.host, made.ssl_ca_cert, made.refresh_api_key_hook = api.url, None, None
             return made
 
-        client = kubernetes_lease.KubeLease(
+        client = kubernetes_lease.KubernetesLease(
             plain, namespace="default", name="kuber-cron", request_seconds=1.0
         )
         assert client.read() is None
@@ -302,12 +304,12 @@ def test_a_ca_without_key_usage_is_believed_as_kubernetes_believes_it_and_a_fore
 
         threading.Thread(target=serve, daemon=True).start()
 
-        def lease(account: Path) -> kubernetes_lease.KubeLease:
+        def lease(account: Path) -> kubernetes_lease.KubernetesLease:
             (account / "token").write_text("t")
             port = str(listener.getsockname()[1])
             environ = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": port}
             configure = kubernetes_lease.find(environ, home=tmp_path, service_account=account)
-            return kubernetes_lease.KubeLease(
+            return kubernetes_lease.KubernetesLease(
                 configure, namespace="default", name="kuber-cron", request_seconds=5.0
             )
 
@@ -321,7 +323,9 @@ def test_a_cluster_is_the_same_for_all_replicas_and_another_for_another_lease(tm
         configure = kubernetes_lease.find({"KUBECONFIG": str(api.kubeconfig(tmp_path / "k"))}, home=tmp_path)
         names = [("a", "x"), ("a", "x"), ("b", "x"), ("a", "y")]
         clusters = [
-            kubernetes_lease.KubeLease(configure, namespace=space, name=name, request_seconds=1.0).cluster()
+            kubernetes_lease.KubernetesLease(
+                configure, namespace=space, name=name, request_seconds=1.0
+            ).cluster()
             for space, name in names
         ]
     assert clusters[0] == clusters[1]

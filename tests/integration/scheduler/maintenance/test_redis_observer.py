@@ -4,7 +4,7 @@ import pytest
 import redis
 from tests.support.leader import KEYS, Desk, Hand, job, minute
 
-from kuber_cron.scheduler.maintenance.redis_observer import LastRun, Observer, observe
+from kuber_cron.scheduler.maintenance.redis_observer import LastRun, RedisObserver, observe
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_each_queue_is_told_with_the_workers_that_serve_it(redis_client):
 
 def test_after_the_first_look_only_what_has_changed_is_read_and_it_is_told_with_the_rest(redis_client, hand):
     desk = Desk(redis_client, job("a"), job("b"))
-    observer = Observer(desk.store)
+    observer = RedisObserver(desk.store)
     desk.minutes(0, 1)
     first = observer.look(desk.catalog.entries)
     assert first.jobs == {name: LastRun(expected_from=minute(0).timestamp()) for name in ("a", "b")}
@@ -113,7 +113,7 @@ def test_after_the_first_look_only_what_has_changed_is_read_and_it_is_told_with_
 
 def test_what_nobody_told_of_is_seen_in_its_turn_and_a_job_that_is_gone_is_told_no_more(redis_client):
     desk = Desk(redis_client, job("a"), job("b"))
-    observer = Observer(desk.store)
+    observer = RedisObserver(desk.store)
     observer.look(desk.catalog.entries)
     redis_client.hset(KEYS.own("stats:b"), mapping={"failing": "a run"})
     redis_client.hincrby(KEYS.own("ended"), "b|failed", 1)
@@ -127,7 +127,7 @@ def test_what_nobody_told_of_is_seen_in_its_turn_and_a_job_that_is_gone_is_told_
 
 def test_after_an_error_every_job_is_looked_at_again(redis_client):
     desk = Desk(redis_client, job("a"))
-    observer = Observer(desk.store)
+    observer = RedisObserver(desk.store)
     observer.look(desk.catalog.entries)
     desk.minutes(0, 0)
     redis_client.set(KEYS.own("acted"), "no hash")

@@ -8,22 +8,26 @@ from tests.support.leader import KEYS, DeskClock, job, minute
 
 from kuber_cron.common.errors import FencedError
 from kuber_cron.common.records import processes
-from kuber_cron.common.records.job_summary import Card
+from kuber_cron.common.records.job_summary import JobSummary
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.scheduler.status import job_summaries
-from kuber_cron.scheduler.status.job_summaries import Register
-from kuber_cron.scheduler.status.publisher import Bulletin
+from kuber_cron.scheduler.status.job_summaries import JobSummaries
+from kuber_cron.scheduler.status.publisher import StatusPublisher
 
 CARDS = KEYS.own("jobs")
 
 
 def cards(client):
-    return {name.decode(): Card.from_text(text.decode()) for name, text in client.hgetall(CARDS).items()}
+    return {
+        name.decode(): JobSummary.from_text(text.decode()) for name, text in client.hgetall(CARDS).items()
+    }
 
 
 def entries(client):
     found = client.hgetall(KEYS.own("schedulers")).values()
-    return {entry.holder: entry for entry in (processes.Scheduler.from_text(text.decode()) for text in found)}
+    return {
+        entry.holder: entry for entry in (processes.SchedulerInfo.from_text(text.decode()) for text in found)
+    }
 
 
 def lay_all(made, desk):
@@ -36,7 +40,7 @@ def test_each_job_has_a_card_that_says_what_people_ask(desk, redis_client):
         job("extract", "H 2 * * *", queue="night", jitter=60.0, group="db:2", deadline=90.0),
         job("report", "@after", after=["extract"], timezone="Europe/Berlin", priority="low"),
     )
-    lay_all(Register(Store(redis_client, KEYS)), leader)
+    lay_all(JobSummaries(Store(redis_client, KEYS)), leader)
     found = cards(redis_client)
     assert found["extract"].queue == "night"
     assert found["extract"].delay == leader.catalog.entries["extract"].delay.total_seconds() > 0
@@ -51,7 +55,7 @@ def test_each_job_has_a_card_that_says_what_people_ask(desk, redis_client):
 def test_a_job_that_left_the_files_keeps_its_card_until_its_cursor_is_dropped(desk, redis_client):
     leader = desk(job("stays"), job("goes"))
     leader.decide(minute(1))
-    made = Register(Store(redis_client, KEYS))
+    made = JobSummaries(Store(redis_client, KEYS))
     lay_all(made, leader)
     leader.edit(job("stays"))
     lay_all(made, leader)
@@ -66,7 +70,7 @@ def test_a_job_that_left_the_files_keeps_its_card_until_its_cursor_is_dropped(de
 def test_ten_thousand_cards_come_in_slices_and_an_edit_lays_them_anew(desk, redis_client, monkeypatch):
     monkeypatch.setattr(job_summaries, "_SLICE", 2)
     leader = desk(*(job(f"job-{number}") for number in range(5)))
-    made = Register(Store(redis_client, KEYS))
+    made = JobSummaries(Store(redis_client, KEYS))
     laid = []
     while not made.after_a_slice(leader.term, leader.catalog):
         laid.append(redis_client.hlen(CARDS))
@@ -82,7 +86,7 @@ def test_an_edit_lays_the_cards_of_what_it_changed_and_of_what_was_still_to_be_l
     monkeypatch.setattr(job_summaries, "_SLICE", 2)
     jobs = [job(f"job-{number}") for number in range(6)]
     leader = desk(*jobs)
-    made, sent = Register(Store(redis_client, KEYS)), []
+    made, sent = JobSummaries(Store(redis_client, KEYS)), []
     send = made._send
     monkeypatch.setattr(
         made,
@@ -113,7 +117,7 @@ def test_a_leader_that_was_fenced_lays_no_card(desk, redis_client):
     leader = desk(job())
     redis_client.hincrby(KEYS.own("fence"), "epoch", 1)
     with pytest.raises(FencedError):
-        Register(Store(redis_client, KEYS)).after_a_slice(leader.term, leader.catalog)
+        JobSummaries(Store(redis_client, KEYS)).after_a_slice(leader.term, leader.catalog)
     assert cards(redis_client) == {}
 
 
@@ -122,7 +126,7 @@ def bulletin(redis_client):
     clock = DeskClock(datetime(2026, 3, 1, tzinfo=UTC))
 
     def make(holder):
-        made = Bulletin(Store(redis_client, KEYS), holder, clock=clock, server_now=clock.now)
+        made = StatusPublisher(Store(redis_client, KEYS), holder, clock=clock, server_now=clock.now)
         made.clock = clock
         return made
 

@@ -9,8 +9,8 @@ from tests.support.waiting import eventually
 from tests.support.workers import KEYS, ended, job, push, worker
 
 from kuber_cron.common.redis_store import connections
-from kuber_cron.worker.coordination.live_output import TTL_SECONDS, Follower
-from kuber_cron.worker.execution.launch import Launch, Running
+from kuber_cron.worker.coordination.live_output import TTL_SECONDS, LiveOutput
+from kuber_cron.worker.execution.launch import Launch, RunningCommand
 from kuber_cron.worker.output.excerpt import Ends, Excerpt
 
 
@@ -32,13 +32,13 @@ class Commands:
         for number in range(count):
             self.ends[f"e{number}"] = Ends()
             self.held.add(f"e{number}")
-        self.follower = Follower(
+        self.follower = LiveOutput(
             client, KEYS, running=self.running, is_held=self.held.__contains__, clock=self.clock
         )
 
     def running(self):
         return [
-            Running(
+            RunningCommand(
                 launch=Launch(run_id="r", job="j", execution_id=execution, argv=("x",), env={}),
                 pid=1,
                 started_at=self.clock.now(),

@@ -26,7 +26,7 @@ def utc(text):
     ],
 )
 def test_an_instant_without_an_offset_is_local_time_of_the_zone(text, meant):
-    assert instants.parse(text, BERLIN) == instants.Reading(instants=(utc(meant),))
+    assert instants.parse(text, BERLIN) == instants.InstantReading(instants=(utc(meant),))
 
 
 def test_a_time_that_happens_twice_means_both_passes():

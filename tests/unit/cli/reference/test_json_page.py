@@ -13,7 +13,7 @@ from kuber_cron.cli import app
 from kuber_cron.cli.reference import json_page
 from kuber_cron.common.errors import KuberCronError
 from kuber_cron.common.records import processes
-from kuber_cron.common.records.run import Run
+from kuber_cron.common.records.run import RunRecord
 from kuber_cron.control import documents
 from kuber_cron.control.queries import results
 
@@ -75,7 +75,7 @@ def test_each_error_code_has_its_meaning():
 
 
 def test_a_document_that_lacks_or_adds_an_attribute_is_found_out():
-    view = results.RunsView(now=AT, runs=(Run(run="a", job="a", state="queued"),), has_more=False)
+    view = results.RunsView(now=AT, runs=(RunRecord(run="a", job="a", state="queued"),), has_more=False)
     document = json.loads(json.dumps(documents.document(view)))
     assert json_documents.problems("runs", document) == []
     del document["runs"][0]["job"]
@@ -89,7 +89,7 @@ def test_a_document_that_lacks_or_adds_an_attribute_is_found_out():
 
 
 def test_an_instant_without_an_offset_or_a_wrong_type_is_found_out():
-    entry = processes.Scheduler(holder="a", seen_at=AT)
+    entry = processes.SchedulerInfo(holder="a", seen_at=AT)
     told = json.loads(json.dumps(documents.plain(entry)))
     schema = json_documents.SCHEMA["$defs"]["Scheduler"]
     assert json_documents._problems(schema, told, "x") == []

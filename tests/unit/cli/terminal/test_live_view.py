@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from kuber_cron.cli.terminal.live_view import Recent, Running, Snapshot, Upcoming, render
+from kuber_cron.cli.terminal.live_view import RecentRow, RunningRow, Snapshot, UpcomingRow, render
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -24,10 +24,10 @@ def ago(seconds):
 
 def busy(jobs):
     return Snapshot(
-        next=[Upcoming(job=f"next-{i}", due_at=NOW + timedelta(seconds=i)) for i in range(jobs)],
-        running=[Running(job=f"running-{i}", started_at=ago(i), command="sleep 9") for i in range(jobs)],
+        next=[UpcomingRow(job=f"next-{i}", due_at=NOW + timedelta(seconds=i)) for i in range(jobs)],
+        running=[RunningRow(job=f"running-{i}", started_at=ago(i), command="sleep 9") for i in range(jobs)],
         recent=[
-            Recent(job=f"ended-{i}", outcome="success", ended_at=ago(i), duration_seconds=i)
+            RecentRow(job=f"ended-{i}", outcome="success", ended_at=ago(i), duration_seconds=i)
             for i in range(jobs)
         ],
         leader=True,
@@ -39,7 +39,7 @@ def busy(jobs):
 
 @pytest.mark.parametrize("width", [60, 80, 160])
 def test_a_run_shows_its_job_its_attempt_and_how_long_it_runs(width):
-    snapshot = Snapshot(running=[Running(job="backup", started_at=ago(75), attempt=2, command="pg_dump")])
+    snapshot = Snapshot(running=[RunningRow(job="backup", started_at=ago(75), attempt=2, command="pg_dump")])
     line = next(line for line in drawn(snapshot, width) if "backup" in line)
     assert "attempt 2" in line
     assert line.endswith("1 m 15 s")
@@ -48,7 +48,7 @@ def test_a_run_shows_its_job_its_attempt_and_how_long_it_runs(width):
 
 @pytest.mark.parametrize("width", [60, 80, 160])
 def test_a_coming_run_counts_down(width):
-    snapshot = Snapshot(next=[Upcoming(job="report", due_at=NOW + timedelta(seconds=192), note="paused")])
+    snapshot = Snapshot(next=[UpcomingRow(job="report", due_at=NOW + timedelta(seconds=192), note="paused")])
     line = next(line for line in drawn(snapshot, width) if "report" in line)
     assert line.endswith("in 3 m 12 s")
     assert ("2026-03-01 12:03:12Z" in line) == ("paused" in line) == (width >= 80)
@@ -56,7 +56,7 @@ def test_a_coming_run_counts_down(width):
 
 @pytest.mark.parametrize("width", [60, 80, 160])
 def test_an_ended_run_shows_its_outcome(width):
-    ended = Recent(
+    ended = RecentRow(
         job="report", outcome="failed", detail="exit 3", ended_at=ago(5), duration_seconds=0.31, attempt=3
     )
     line = next(line for line in drawn(Snapshot(recent=[ended]), width) if "report" in line)
@@ -100,7 +100,7 @@ def test_while_draining_the_way_out_stands_first_even_on_a_narrow_terminal():
 
 
 def test_a_long_name_is_cut_and_never_pushes_the_time_out():
-    snapshot = Snapshot(next=[Upcoming(job="j" * 300, due_at=NOW + timedelta(hours=30))])
+    snapshot = Snapshot(next=[UpcomingRow(job="j" * 300, due_at=NOW + timedelta(hours=30))])
     line = next(line for line in drawn(snapshot, 60) if "jjj" in line)
     assert "…" in line
     assert line.endswith("in 1 d 06 h")
@@ -110,9 +110,9 @@ def test_a_long_name_is_cut_and_never_pushes_the_time_out():
 @given(st.text(min_size=1, max_size=40), st.sampled_from([60, 80, 160]))
 def test_nothing_in_a_name_or_command_escapes_its_cell(text, width):
     snapshot = Snapshot(
-        next=[Upcoming(job=text, due_at=NOW, note=text)],
-        running=[Running(job=text, started_at=NOW, command=text)],
-        recent=[Recent(job=text, outcome=text, detail=text, ended_at=NOW, duration_seconds=1)],
+        next=[UpcomingRow(job=text, due_at=NOW, note=text)],
+        running=[RunningRow(job=text, started_at=NOW, command=text)],
+        recent=[RecentRow(job=text, outcome=text, detail=text, ended_at=NOW, duration_seconds=1)],
         redis=text,
     )
     lines = drawn(snapshot, width)
@@ -124,5 +124,5 @@ def test_nothing_in_a_name_or_command_escapes_its_cell(text, width):
 def test_markup_in_a_name_is_text():
     assert any(
         "[red]x[/red]" in line
-        for line in drawn(Snapshot(next=[Upcoming(job="[red]x[/red]", due_at=NOW)]), 80)
+        for line in drawn(Snapshot(next=[UpcomingRow(job="[red]x[/red]", due_at=NOW)]), 80)
     )

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from kuber_cron.cli.terminal.live_view import Snapshot, Upcoming
+from kuber_cron.cli.terminal.live_view import Snapshot, UpcomingRow
 from kuber_cron.cli.terminal.screen import Screen, is_possible
 from kuber_cron.common.clock import SystemClock
 
@@ -30,7 +30,7 @@ def test_a_pipe_has_no_live_view_and_a_terminal_has():
 
 
 def test_a_supplier_that_fails_leaves_the_last_picture_and_says_what_happened(terminal):
-    answers = [Snapshot(next=[Upcoming(job="backup", due_at=SystemClock().now())])]
+    answers = [Snapshot(next=[UpcomingRow(job="backup", due_at=SystemClock().now())])]
     screen = Screen(answers.pop, terminal)
     with screen:
         screen.draw()

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kuber_cron.cli.terminal import output, watch
-from kuber_cron.cli.terminal.table import Column, Paper, cell_length, style_of
+from kuber_cron.cli.terminal.table import Column, Terminal, cell_length, style_of
 
 COLUMNS = (
     Column("RUN"),
@@ -15,7 +15,7 @@ COLUMNS = (
     Column("BY", rank=2),
 )
 ROWS = [["backup-1", "success", "1.0 s", "ann"], ["b", "failed", "12 s", "-"]]
-PLAIN = Paper()
+PLAIN = Terminal()
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=12)
 
 
@@ -28,7 +28,7 @@ def test_in_a_pipe_a_table_is_aligned_columns_and_nothing_else():
 
 
 def test_colour_says_the_outcome_and_moves_no_column():
-    lines = Paper(has_colour=True, width=80).table(COLUMNS, ROWS)
+    lines = Terminal(has_colour=True, width=80).table(COLUMNS, ROWS)
     assert "\x1b[32msuccess\x1b[0m" in lines[1]
     assert "\x1b[31mfailed\x1b[0m" in lines[2]
     assert [re.sub(r"\x1b\[\d+m", "", line) for line in lines] == PLAIN.table(COLUMNS, ROWS)
@@ -39,7 +39,7 @@ def test_colour_says_the_outcome_and_moves_no_column():
     [(80, "RUN STATE TOOK BY"), (28, "RUN STATE TOOK"), (20, "RUN STATE"), (5, "RUN STATE")],
 )
 def test_what_one_can_do_without_is_left_out_where_it_is_narrow(width, headers):
-    assert Paper(width=width).table(COLUMNS, ROWS)[0].split() == headers.split()
+    assert Terminal(width=width).table(COLUMNS, ROWS)[0].split() == headers.split()
 
 
 @given(st.lists(st.tuples(TEXTS, TEXTS), max_size=6))
@@ -60,7 +60,7 @@ def test_absolute_instants_are_in_full():
     from tests.support.leader import T0, minute
 
     assert PLAIN.moment(T0, minute(3)) == "3 min ago"
-    assert Paper(absolute=True).moment(T0, minute(3)) == "2026-03-01 00:00:00Z"
+    assert Terminal(absolute=True).moment(T0, minute(3)) == "2026-03-01 00:00:00Z"
     assert PLAIN.moment(None, T0) == "-"
 
 
@@ -68,12 +68,12 @@ def test_absolute_instants_are_in_full():
 
 
 def test_a_frame_is_drawn_from_the_top_and_each_line_ends_what_stood_there():
-    drawn = watch.frame(["a", "b"], Paper(width=10, height=5))
+    drawn = watch.frame(["a", "b"], Terminal(width=10, height=5))
     assert drawn == "\x1b[Ha\x1b[K\nb\x1b[K\x1b[J"
 
 
 def test_a_frame_is_never_higher_than_the_terminal_and_says_what_it_lacks():
-    drawn = watch.frame([str(i) for i in range(9)], Paper(width=30, height=4))
+    drawn = watch.frame([str(i) for i in range(9)], Terminal(width=30, height=4))
     assert drawn.count("\n") == 3
     assert "… and 6 more lines" in drawn
 

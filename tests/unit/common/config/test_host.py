@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kuber_cron.common.config.host import Machine, cpu_quota
+from kuber_cron.common.config.host import Host, cpu_quota
 
 
 def tree(root: Path, files: dict[str, str]) -> Path:
@@ -55,7 +55,7 @@ def test_the_cpu_quota(tmp_path, files, quota):
 
 
 def test_without_a_quota_the_cpus_count(tmp_path):
-    assert Machine.read({}, tmp_path).cpus >= 1
+    assert Host.read({}, tmp_path).cpus >= 1
 
 
 ACCOUNT = "var/run/secrets/kubernetes.io/serviceaccount"
@@ -63,8 +63,8 @@ ACCOUNT = "var/run/secrets/kubernetes.io/serviceaccount"
 
 def test_a_pod_is_one_that_may_ask_the_api_server(tmp_path):
     environ = {"KUBERNETES_SERVICE_HOST": "10.96.0.1"}
-    assert not Machine.read(environ, tmp_path).pod  # automountServiceAccountToken: false
+    assert not Host.read(environ, tmp_path).pod  # automountServiceAccountToken: false
     tree(tmp_path, {f"{ACCOUNT}/token": "x", f"{ACCOUNT}/namespace": "jobs"})
-    assert Machine.read(environ, tmp_path).pod
-    assert Machine.read(environ, tmp_path).namespace == "jobs"
-    assert not Machine.read({}, tmp_path).pod
+    assert Host.read(environ, tmp_path).pod
+    assert Host.read(environ, tmp_path).namespace == "jobs"
+    assert not Host.read({}, tmp_path).pod

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kuber_cron.cli.reference import settings_page
-from kuber_cron.common.config.host import Machine
+from kuber_cron.common.config.host import Host
 from kuber_cron.common.config.settings import PREFIX, LeaseTimes, Settings, is_service_link, variable
 from kuber_cron.common.errors import SettingsError
 
-LAPTOP = Machine(cpus=2.0)
-POD = Machine(pod=True, namespace="jobs", cpus=0.5)
+LAPTOP = Host(cpus=2.0)
+POD = Host(pod=True, namespace="jobs", cpus=0.5)
 
 
 def load(environ=None, machine=LAPTOP, **overrides):
@@ -227,7 +227,7 @@ def test_in_a_pod_the_leader_is_elected_by_its_lease():
 
 @pytest.mark.parametrize(("cpus", "slots"), [(0.5, 4), (4.0, 4), (4.1, 5), (64.0, 64)])
 def test_slots_follow_the_cpus_and_are_at_least_4(cpus, slots):
-    assert load(machine=Machine(cpus=cpus)).worker_slots == slots
+    assert load(machine=Host(cpus=cpus)).worker_slots == slots
 
 
 @pytest.mark.parametrize("times", [(15, 10, 2), (6, 4, 1), (3, 2, 0.5)])

@@ -5,17 +5,17 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kuber_cron.common.notifications.delivery_queue import Letter, Outbox, Retries
+from kuber_cron.common.notifications.delivery_queue import Delivery, DeliveryQueue, Retries
 
 STEADY = Retries(jitter=0.0)
 
 
 def outbox(retries=STEADY):
-    return Outbox(retries, random.Random(1))
+    return DeliveryQueue(retries, random.Random(1))
 
 
 def letter(name, lane="lane", host="host", at=0.0):
-    return Letter(content=name, lane=lane, host=host, told_at=at)
+    return Delivery(content=name, lane=lane, host=host, told_at=at)
 
 
 def put(box, *letters):

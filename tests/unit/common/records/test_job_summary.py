@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kuber_cron.common.records import processes
-from kuber_cron.common.records.job_summary import Card, is_suspended
+from kuber_cron.common.records.job_summary import JobSummary, is_suspended
 
 AT = datetime(2026, 3, 1, 2, 30, tzinfo=UTC)
 INSTANTS = st.datetimes(timezones=st.just(UTC)).map(lambda at: at.replace(microsecond=0))
 NAMES = st.text("abc-_", min_size=1, max_size=5)
 CARDS = st.builds(
-    Card,
+    JobSummary,
     schedule=st.text(min_size=1),
     timezone=st.sampled_from(["UTC", "Europe/Berlin"]),
     timed_by=st.just("") | NAMES,
@@ -37,7 +37,7 @@ CARDS = st.builds(
 
 @given(CARDS)
 def test_a_card_read_back_is_the_card(card):
-    assert Card.from_text(card.to_text()) == card
+    assert JobSummary.from_text(card.to_text()) == card
 
 
 @given(CARDS)
@@ -50,11 +50,11 @@ def test_whether_a_card_suspends_its_job_is_seen_without_reading_it(card):
 
 
 def test_a_usual_job_costs_little():
-    assert Card(schedule="* * * * *").to_text() == '{"schedule":"* * * * *"}'
+    assert JobSummary(schedule="* * * * *").to_text() == '{"schedule":"* * * * *"}'
 
 
 def test_what_a_newer_release_adds_is_left_out_and_what_is_no_card_is_none():
-    assert Card.from_text('{"schedule": "@daily", "mood": "good"}') == Card(schedule="@daily")
+    assert JobSummary.from_text('{"schedule": "@daily", "mood": "good"}') == JobSummary(schedule="@daily")
     for text in (
         "",
         "[]",
@@ -64,12 +64,12 @@ def test_what_a_newer_release_adds_is_left_out_and_what_is_no_card_is_none():
         '{"schedule": "@daily", "not_after": "soon"}',
         '{"schedule": "@daily", "delay": "x"}',
     ):
-        assert Card.from_text(text) is None
+        assert JobSummary.from_text(text) is None
 
 
 @given(
     st.builds(
-        processes.Scheduler,
+        processes.SchedulerInfo,
         holder=st.text(),
         version=st.text(),
         started_at=st.none() | INSTANTS,
@@ -82,17 +82,17 @@ def test_what_a_newer_release_adds_is_left_out_and_what_is_no_card_is_none():
     )
 )
 def test_a_replicas_entry_read_back_is_the_entry(entry):
-    assert processes.Scheduler.from_text(entry.to_text()) == entry
+    assert processes.SchedulerInfo.from_text(entry.to_text()) == entry
     newer = json.dumps(json.loads(entry.to_text()) | {"mood": "good"})
-    assert processes.Scheduler.from_text(newer) == entry
+    assert processes.SchedulerInfo.from_text(newer) == entry
 
 
 def test_an_entry_without_its_instant_is_none():
     for text in ("", "[]", "{}", '{"holder": "a"}', '{"holder": "a", "seen_at": "soon"}'):
-        assert processes.Scheduler.from_text(text) is None
+        assert processes.SchedulerInfo.from_text(text) is None
 
 
 def test_a_replica_that_has_been_silent_is_not_alive():
-    entry = processes.Scheduler(holder="a", seen_at=AT)
+    entry = processes.SchedulerInfo(holder="a", seen_at=AT)
     assert entry.is_alive(AT + timedelta(seconds=processes.SEEN_SECONDS - 1))
     assert not entry.is_alive(AT + timedelta(seconds=processes.SEEN_SECONDS))

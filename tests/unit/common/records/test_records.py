@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from kuber_cron.common.jobs.job import Job
 from kuber_cron.common.records import attempt
-from kuber_cron.common.records.decision_log import Logged
+from kuber_cron.common.records.decision_log import LogEntry
 from kuber_cron.common.records.job_state import state_of
-from kuber_cron.common.records.job_summary import Card
-from kuber_cron.common.records.processes import Worker
-from kuber_cron.common.records.run import RUN_FIELDS, Run
+from kuber_cron.common.records.job_summary import JobSummary
+from kuber_cron.common.records.processes import WorkerInfo
+from kuber_cron.common.records.run import RUN_FIELDS, RunRecord
 from kuber_cron.common.runs import payload as runs
 from kuber_cron.common.schedule import Schedule
 from kuber_cron.control import documents
@@ -30,7 +30,7 @@ def encoded(value):
 
 @given(JUNK)
 def test_whatever_stands_in_a_runs_hash_is_read_or_left_out(fields):
-    found = Run.from_fields("job-1", fields)
+    found = RunRecord.from_fields("job-1", fields)
     if fields.get("job") and fields.get("status"):
         assert json.dumps(documents.plain(found))
     else:
@@ -43,7 +43,7 @@ def test_whatever_stands_in_a_runs_hash_is_read_or_left_out(fields):
     )
 )
 def test_whatever_stands_in_a_result_is_read(fields):
-    found = attempt.Attempt.from_fields(fields, 7)
+    found = attempt.AttemptRecord.from_fields(fields, 7)
     assert (found.attempt, found.outcome) == (7, "lost")
     assert json.dumps(documents.plain(found))
 
@@ -63,14 +63,14 @@ def test_whatever_type_the_values_of_a_result_have_it_is_read(junk):
         "max_rss_bytes",
         "log",
     )
-    found = attempt.Attempt.from_fields({"return_value": encoded(dict.fromkeys(names, junk))}, 1)
+    found = attempt.AttemptRecord.from_fields({"return_value": encoded(dict.fromkeys(names, junk))}, 1)
     assert json.dumps(documents.plain(found))
 
 
 def test_the_states_of_a_run_are_told_by_its_status():
     told = {"job": "job", "at": "1772323200", "outcome": "failed", "execution": "", "attempt": "2"}
     states = {
-        status: Run.from_fields("job-1", {**told, "status": status}).state
+        status: RunRecord.from_fields("job-1", {**told, "status": status}).state
         for status in (
             "queued",
             "deferred",
@@ -98,7 +98,7 @@ def test_the_states_of_a_run_are_told_by_its_status():
     ("status", "outcome"), [("finished", "success"), ("failed", "failed"), ("canceled", "removed")]
 )
 def test_an_end_by_another_tool_has_the_outcome_that_it_means(status, outcome):
-    assert Run.from_fields("job-1", {"job": "job", "status": status}).outcome == outcome
+    assert RunRecord.from_fields("job-1", {"job": "job", "status": status}).outcome == outcome
 
 
 def test_an_attempt_has_all_that_its_worker_told():
@@ -126,7 +126,7 @@ def test_an_attempt_has_all_that_its_worker_told():
         "execution_started_at": "1772323200.5",
         "execution_ended_at": "1772323202",
     }
-    found = attempt.Attempt.from_fields(told, 1)
+    found = attempt.AttemptRecord.from_fields(told, 1)
     assert (found.attempt, found.exit_code, found.signal) == (3, 2, None)
     assert (found.queued_at, found.worker, found.execution) == (AT, "w", "e")
     assert found.streams == (("stdout", 2), ("stderr", 1))
@@ -137,7 +137,7 @@ def test_an_attempt_has_all_that_its_worker_told():
 
 def test_a_lost_attempt_is_told_as_the_leader_has_written_it():
     story = base64.b64encode(zlib.compress(b"the worker was lost: no heartbeat")).decode()
-    found = attempt.Attempt.from_fields({"exc_string": story, "worker_name": "w"}, 2)
+    found = attempt.AttemptRecord.from_fields({"exc_string": story, "worker_name": "w"}, 2)
     assert (found.outcome, found.attempt, found.reason) == ("lost", 2, "the worker was lost: no heartbeat")
 
 
@@ -148,13 +148,13 @@ def test_the_attempts_of_a_run_are_numbered_from_their_end():
 
 
 def test_the_output_of_a_running_attempt_is_what_it_has_said_so_far():
-    run = Run.from_fields(
+    run = RunRecord.from_fields(
         "job-1", {"job": "job", "status": "started", "attempt": "2", "execution": "e", "worker_name": "w"}
     )
     said = {"head": "abc", "tail": "", "streams": [["stdout", 3]], "omitted_bytes": 0, "total_bytes": 3}
-    found = attempt.Attempt.running(run, json.dumps(said).encode())
+    found = attempt.AttemptRecord.running(run, json.dumps(said).encode())
     assert (found.attempt, found.outcome, found.head, found.output_bytes) == (2, None, "abc", 3)
-    assert attempt.Attempt.running(run, None).head == ""
+    assert attempt.AttemptRecord.running(run, None).head == ""
 
 
 @given(
@@ -163,15 +163,15 @@ def test_the_output_of_a_running_attempt_is_what_it_has_said_so_far():
     )
 )
 def test_whatever_stands_in_a_log_is_read_or_left_out(fields):
-    found = Logged.from_fields("1772323200000-0", fields)
+    found = LogEntry.from_fields("1772323200000-0", fields)
     assert found is None or json.dumps(documents.plain(found))
 
 
 def test_a_run_by_hand_decides_no_instant():
     told = {"decision": "queued", "first": "1772323200", "run": "job-20260301T000000Z"}
-    assert Logged.from_fields("1-0", told).is_occurrence
-    assert not Logged.from_fields("1-0", {**told, "run": told["run"] + "-m0123abcd"}).is_occurrence
-    assert not Logged.from_fields("1-0", {**told, "decision": "ended"}).is_occurrence
+    assert LogEntry.from_fields("1-0", told).is_occurrence
+    assert not LogEntry.from_fields("1-0", {**told, "run": told["run"] + "-m0123abcd"}).is_occurrence
+    assert not LogEntry.from_fields("1-0", {**told, "decision": "ended"}).is_occurrence
 
 
 def test_a_payload_is_shown_whoever_signed_it_and_junk_is_not():
@@ -201,13 +201,13 @@ def test_whatever_redis_holds_of_a_job_its_state_is_told(cursor, card, stats):
 
 @given(st.dictionaries(st.sampled_from(["pid", "slots", "birth", "queues", "draining"]), st.text(max_size=6)))
 def test_whatever_stands_in_a_workers_hash_is_read(fields):
-    found = Worker.from_fields("w", fields, is_alive=True, running=0, claimed=0)
+    found = WorkerInfo.from_fields("w", fields, is_alive=True, running=0, claimed=0)
     assert json.dumps(documents.plain(found))
 
 
 def test_the_next_run_of_a_spread_schedule_is_the_jobs_own_or_its_predecessors():
     cursor = f"{int(AT.timestamp())}|UTC|H H * * *"
-    cards = [Card(schedule="H H * * *"), Card(schedule="@after", timed_by="extract", delay=60.0)]
+    cards = [JobSummary(schedule="H H * * *"), JobSummary(schedule="@after", timed_by="extract", delay=60.0)]
     one, other, after = (
         state_of(name, cursor, card.to_text(), None, None)
         for name, card in (("one", cards[0]), ("other", cards[0]), ("report", cards[1]))

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kuber_cron.common.runs import manual_request, payload
-from kuber_cron.common.runs.manual_request import MAX_BYTES, MOST_RUNS, Request, RequestError
+from kuber_cron.common.runs.manual_request import MAX_BYTES, MOST_RUNS, ManualRequest, RequestError
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
-ASKED = Request(
+ASKED = ManualRequest(
     id="0123456789abcdef" * 2,
     action="trigger",
     job="backup",
@@ -37,7 +37,7 @@ variables = st.dictionaries(
 def requests(draw):
     action = draw(st.sampled_from(["trigger", "backfill"]))
     span = {"from_at": draw(instants), "to_at": draw(instants)} if action == "backfill" else {}
-    return Request(
+    return ManualRequest(
         id=draw(st.from_regex(r"[0-9a-f]{32}", fullmatch=True)),
         action=action,
         job=draw(st.from_regex(r"[A-Za-z0-9_-]{1,62}", fullmatch=True)),
@@ -55,7 +55,7 @@ def requests(draw):
 
 @given(requests())
 def test_what_is_sent_is_what_is_read(asked):
-    assert Request.from_bytes(asked.to_bytes()) == asked
+    assert ManualRequest.from_bytes(asked.to_bytes()) == asked
 
 
 @given(requests(), st.binary(min_size=1), st.integers(0, 10**6), st.integers(1, 255))
@@ -78,7 +78,7 @@ def test_a_signature_of_a_request_is_none_of_a_run_and_the_other_way_round(asked
 @given(st.binary(max_size=200))
 def test_whatever_bytes_there_are_a_request_comes_of_them_or_an_error_of_ours(raw):
     with pytest.raises(RequestError):
-        Request.from_bytes(raw)
+        ManualRequest.from_bytes(raw)
 
 
 json_values = st.recursive(
@@ -94,10 +94,10 @@ def test_whatever_value_an_attribute_has_a_request_of_the_right_kinds_comes_of_i
 ):
     raw = json.dumps({**json.loads(ASKED.to_bytes()), name: value}).encode()
     try:
-        read = Request.from_bytes(raw)
+        read = ManualRequest.from_bytes(raw)
     except RequestError:
         return
-    assert Request.from_bytes(read.to_bytes()) == read
+    assert ManualRequest.from_bytes(read.to_bytes()) == read
     assert isinstance(read.env, dict)
     assert all(isinstance(text, str) for pair in read.env.items() for text in pair)
     assert isinstance(read.job, str)
@@ -106,13 +106,13 @@ def test_whatever_value_an_attribute_has_a_request_of_the_right_kinds_comes_of_i
 
 def test_too_many_bytes_are_not_read():
     with pytest.raises(RequestError, match="larger than"):
-        Request.from_bytes(b" " * (MAX_BYTES + 1))
+        ManualRequest.from_bytes(b" " * (MAX_BYTES + 1))
 
 
 def test_a_newer_form_says_who_is_to_be_updated():
     raw = json.dumps({**json.loads(ASKED.to_bytes()), "version": 2}).encode()
     with pytest.raises(RequestError) as error:
-        Request.from_bytes(raw)
+        ManualRequest.from_bytes(raw)
     assert (error.value.code, error.value.hint) == (
         "newer-request",
         "update the schedulers, or use their version of kuber-cron",

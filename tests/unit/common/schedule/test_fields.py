@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kuber_cron.common.schedule import Schedule, ScheduleError, day_matching, fields
-from kuber_cron.common.schedule.field_spec import DAY, HOUR, KINDS, MINUTE, MONTH, WEEKDAY, Code
+from kuber_cron.common.schedule.field_spec import DAY, HOUR, KINDS, MINUTE, MONTH, WEEKDAY, ErrorCode
 
 
 def values(kind, text, job_id=""):
@@ -104,50 +104,50 @@ def test_hashed_values_follow_the_formula(job_id, step):
 @pytest.mark.parametrize(
     ("text", "about", "code", "hint"),
     [
-        ("0 22-6 * * *", "hour", Code.BACKWARDS, "write 22-23,0-6"),
-        ("0 22-6/3 * * *", "hour", Code.BACKWARDS, "write 22,1-6/3"),
-        ("0 0 * nov-feb *", "month", Code.BACKWARDS, "write nov-dec,jan-feb"),
-        ("0 0 * * fri-mon", "day-of-week", Code.BACKWARDS, "write fri-sun,mon"),
-        ("0 H(6-2) * * *", "hour", Code.BACKWARDS, "write H(2-6)"),
-        ("0 6~2 * * *", "hour", Code.BACKWARDS, "write 2~6"),
-        ("*5 * * * *", "minute", Code.SYNTAX, "write */5"),
-        ("/5 * * * *", "minute", Code.SYNTAX, "write */5"),
-        ("h * * * *", "minute", Code.MISPLACED, "write H"),
-        ("h/15 * * * *", "minute", Code.MISPLACED, "write H/15"),
-        ("0 0 * * monday-friday", "day-of-week", Code.NAME, "write mon-fri"),
-        ("0 0 * september *", "month", Code.NAME, "write sep"),
-        ("0 0 * * L5", "day-of-week", Code.MISPLACED, "write 5L"),
-        ("0 mon * * *", "hour", Code.NAME, None),
-        ("0 5x * * *", "hour", Code.NAME, None),
-        ("0 24 * * *", "hour", Code.OUTSIDE, "write 0: hours count from 0 to 23"),
-        ("61 * * * *", "minute", Code.OUTSIDE, None),
-        ("*/0 * * * *", "minute", Code.STEP, "steps count from 1"),
-        ("0 0 * * 1#6", "day-of-week", Code.OUTSIDE, None),
-        ("? * * * *", "minute", Code.MISPLACED, "write *"),
-        ("0 0 1,? * *", "day-of-month", Code.MISPLACED, None),
-        ("1234567890 * * * *", "minute", Code.LIMIT, None),
-        (f"{'1,' * 256}1 * * * *", "minute", Code.LIMIT, None),
-        (f"{'1' * 1025} * * * *", "minute", Code.LIMIT, None),
-        ("@Daily", "nickname", Code.NICKNAME, "write @daily"),
-        ("@dayly", "nickname", Code.NICKNAME, "did you mean @daily?"),
-        ("@daily 5", "nickname", Code.NICKNAME, "write @daily"),
-        ("daily", "schedule", Code.SHAPE, "write @daily"),
-        ("@every", "nickname", Code.DURATION, "write @every 5m"),
-        ("@every 90", "nickname", Code.DURATION, "write @every 90s"),
-        ("@every 5M", "nickname", Code.DURATION, "write @every 5m"),
-        ("@every 1h 30m", "nickname", Code.DURATION, "write @every 1h30m"),
-        ("@every 0s", "nickname", Code.DURATION, None),
-        ("@every 8d", "nickname", Code.DURATION, None),
-        ("@every 30m1h", "nickname", Code.DURATION, None),
+        ("0 22-6 * * *", "hour", ErrorCode.BACKWARDS, "write 22-23,0-6"),
+        ("0 22-6/3 * * *", "hour", ErrorCode.BACKWARDS, "write 22,1-6/3"),
+        ("0 0 * nov-feb *", "month", ErrorCode.BACKWARDS, "write nov-dec,jan-feb"),
+        ("0 0 * * fri-mon", "day-of-week", ErrorCode.BACKWARDS, "write fri-sun,mon"),
+        ("0 H(6-2) * * *", "hour", ErrorCode.BACKWARDS, "write H(2-6)"),
+        ("0 6~2 * * *", "hour", ErrorCode.BACKWARDS, "write 2~6"),
+        ("*5 * * * *", "minute", ErrorCode.SYNTAX, "write */5"),
+        ("/5 * * * *", "minute", ErrorCode.SYNTAX, "write */5"),
+        ("h * * * *", "minute", ErrorCode.MISPLACED, "write H"),
+        ("h/15 * * * *", "minute", ErrorCode.MISPLACED, "write H/15"),
+        ("0 0 * * monday-friday", "day-of-week", ErrorCode.NAME, "write mon-fri"),
+        ("0 0 * september *", "month", ErrorCode.NAME, "write sep"),
+        ("0 0 * * L5", "day-of-week", ErrorCode.MISPLACED, "write 5L"),
+        ("0 mon * * *", "hour", ErrorCode.NAME, None),
+        ("0 5x * * *", "hour", ErrorCode.NAME, None),
+        ("0 24 * * *", "hour", ErrorCode.OUTSIDE, "write 0: hours count from 0 to 23"),
+        ("61 * * * *", "minute", ErrorCode.OUTSIDE, None),
+        ("*/0 * * * *", "minute", ErrorCode.STEP, "steps count from 1"),
+        ("0 0 * * 1#6", "day-of-week", ErrorCode.OUTSIDE, None),
+        ("? * * * *", "minute", ErrorCode.MISPLACED, "write *"),
+        ("0 0 1,? * *", "day-of-month", ErrorCode.MISPLACED, None),
+        ("1234567890 * * * *", "minute", ErrorCode.LIMIT, None),
+        (f"{'1,' * 256}1 * * * *", "minute", ErrorCode.LIMIT, None),
+        (f"{'1' * 1025} * * * *", "minute", ErrorCode.LIMIT, None),
+        ("@Daily", "nickname", ErrorCode.NICKNAME, "write @daily"),
+        ("@dayly", "nickname", ErrorCode.NICKNAME, "did you mean @daily?"),
+        ("@daily 5", "nickname", ErrorCode.NICKNAME, "write @daily"),
+        ("daily", "schedule", ErrorCode.SHAPE, "write @daily"),
+        ("@every", "nickname", ErrorCode.DURATION, "write @every 5m"),
+        ("@every 90", "nickname", ErrorCode.DURATION, "write @every 90s"),
+        ("@every 5M", "nickname", ErrorCode.DURATION, "write @every 5m"),
+        ("@every 1h 30m", "nickname", ErrorCode.DURATION, "write @every 1h30m"),
+        ("@every 0s", "nickname", ErrorCode.DURATION, None),
+        ("@every 8d", "nickname", ErrorCode.DURATION, None),
+        ("@every 30m1h", "nickname", ErrorCode.DURATION, None),
         (
             "CRON_TZ=Europe/Paris 0 6 * * *",
             "schedule",
-            Code.VARIABLE,
+            ErrorCode.VARIABLE,
             "write CRON_TZ=Europe/Paris on a line of its own, above",
         ),
-        ("0 6\u00a0* * *", "schedule", Code.CHARACTER, "write a plain blank there"),
-        ("0 6 * * *\u200b", "schedule", Code.CHARACTER, "delete it"),
-        ("0 6 * *", "schedule", Code.SHAPE, "the fields are minute hour day-of-month month day-of-week"),
+        ("0 6\u00a0* * *", "schedule", ErrorCode.CHARACTER, "write a plain blank there"),
+        ("0 6 * * *\u200b", "schedule", ErrorCode.CHARACTER, "delete it"),
+        ("0 6 * *", "schedule", ErrorCode.SHAPE, "the fields are minute hour day-of-month month day-of-week"),
     ],
 )
 def test_an_error_names_the_part_and_says_what_to_write(text, about, code, hint):
@@ -159,7 +159,7 @@ def test_an_error_names_the_part_and_says_what_to_write(text, about, code, hint)
 @pytest.mark.parametrize("text", ["0 0 6 * * *", "0 0 6 * * * 2026"])
 def test_seconds_and_years_are_refused_with_every_as_the_hint(text):
     error = refused(text)
-    assert (error.about, error.code) == ("schedule", Code.SHAPE)
+    assert (error.about, error.code) == ("schedule", ErrorCode.SHAPE)
     assert error.hint
 
 

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kuber_cron.common.records.job_summary import Card
+from kuber_cron.common.records.job_summary import JobSummary
 from kuber_cron.common.runs.cursor import Cursor
 from kuber_cron.common.schedule import Schedule
-from kuber_cron.common.schedule.occurrences import Timetable
+from kuber_cron.common.schedule.occurrences import Occurrences
 
 TEXTS = st.sampled_from(
     [
@@ -28,7 +28,9 @@ MOMENTS = st.integers(946_684_800_0, 2_840_140_800_0).map(
 
 
 def tables(**life):
-    return st.builds(lambda text, zone: Timetable(schedule=Schedule.parse(text, zone), **life), TEXTS, ZONES)
+    return st.builds(
+        lambda text, zone: Occurrences(schedule=Schedule.parse(text, zone), **life), TEXTS, ZONES
+    )
 
 
 @given(tables(), MOMENTS)
@@ -58,25 +60,26 @@ def test_no_run_lies_outside_of_a_jobs_life(table, at):
 
 
 def test_an_instant_with_a_fraction_is_none_of_the_schedules():
-    table = Timetable(schedule=Schedule.parse("* * * * *"))
+    table = Occurrences(schedule=Schedule.parse("* * * * *"))
     assert table.has(datetime(2026, 3, 1, 0, 1, tzinfo=UTC))
     assert not table.has(datetime(2026, 3, 1, 0, 1, 0, 1, tzinfo=UTC))
 
 
 @pytest.mark.parametrize("text", ["@reboot", "@after", "61 * * * *", ""])
 def test_what_names_no_instants_has_no_timetable(text):
-    assert Timetable.of("job", Cursor(datetime(2026, 3, 1, tzinfo=UTC), "UTC", text), None) is None
+    assert Occurrences.of("job", Cursor(datetime(2026, 3, 1, tzinfo=UTC), "UTC", text), None) is None
 
 
 def test_a_zone_that_is_gone_has_no_timetable():
     assert (
-        Timetable.of("job", Cursor(datetime(2026, 3, 1, tzinfo=UTC), "Mars/Base", "* * * * *"), None) is None
+        Occurrences.of("job", Cursor(datetime(2026, 3, 1, tzinfo=UTC), "Mars/Base", "* * * * *"), None)
+        is None
     )
 
 
 def test_h_is_spread_by_the_job_that_gives_the_instants():
     cursor = Cursor(datetime(2026, 3, 1, tzinfo=UTC), "UTC", "H H * * *")
-    own = Timetable.of("report", cursor, Card(schedule="@after"))
-    theirs = Timetable.of("report", cursor, Card(schedule="@after", timed_by="extract"))
+    own = Occurrences.of("report", cursor, JobSummary(schedule="@after"))
+    theirs = Occurrences.of("report", cursor, JobSummary(schedule="@after", timed_by="extract"))
     assert theirs.after(cursor.at) == Schedule.parse("H H * * *", "UTC", "extract").next_after(cursor.at)
     assert own.after(cursor.at) != theirs.after(cursor.at)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kuber_cron.common.records.decision_log import Logged
-from kuber_cron.common.records.job_summary import Card
-from kuber_cron.common.records.run import Run
+from kuber_cron.common.records.decision_log import LogEntry
+from kuber_cron.common.records.job_summary import JobSummary
+from kuber_cron.common.records.run import RunRecord
 from kuber_cron.common.runs.cursor import Cursor
 from kuber_cron.control.explain import consequences, reasons
 from kuber_cron.control.explain import verdict as why
@@ -28,7 +28,7 @@ def entry(decision, first, last=None, *, reason="", late=0.0, epoch=3, count=1, 
     """An entry about these minutes, decided so many seconds after the last of them."""
     last = first if last is None else last
     name = f"job-{minute(first):%Y%m%dT%H%M%SZ}" if decision in {"queued", "held", "known"} else ""
-    return Logged(
+    return LogEntry(
         decided_at=minute(last) + timedelta(seconds=late),
         decision=decision,
         reason=reason,
@@ -70,7 +70,9 @@ def said(known, number):
 
 
 def run(**told):
-    return Run(**{"run": "job-x", "job": "job", "state": "ended", "outcome": "success", "attempt": 1, **told})
+    return RunRecord(
+        **{"run": "job-x", "job": "job", "state": "ended", "outcome": "success", "attempt": 1, **told}
+    )
 
 
 CASES = {
@@ -95,7 +97,7 @@ CASES = {
         facts(
             entry("queued", 4),
             entry("skipped", 5, reason="overlap"),
-            card=Card(schedule="* * * * *", concurrency="forbid"),
+            card=JobSummary(schedule="* * * * *", concurrency="forbid"),
             others=[run(run="job-4", queued_at=minute(4), ended_at=minute(7), outcome="failed")],
         ),
         5,
@@ -106,7 +108,7 @@ CASES = {
     "overlap in line": (
         facts(
             entry("skipped", 5, reason="overlap"),
-            card=Card(schedule="* * * * *", concurrency="queue", max_running=2),
+            card=JobSummary(schedule="* * * * *", concurrency="queue", max_running=2),
             others=[run(run="job-4", state="running", queued_at=minute(4))],
         ),
         5,
@@ -117,7 +119,7 @@ CASES = {
     "catch-up": (
         facts(
             entry("skipped", 5, 9, reason="catchup", late=600, count=5),
-            card=Card(schedule="* * * * *", catchup="last"),
+            card=JobSummary(schedule="* * * * *", catchup="last"),
         ),
         7,
         "skipped",
@@ -127,7 +129,8 @@ CASES = {
     "limit": (facts(entry("skipped", 5, reason="limit", late=99)), 5, "skipped", "max_catchup", ""),
     "deadline": (
         facts(
-            entry("skipped", 5, reason="deadline", late=99), card=Card(schedule="* * * * *", deadline=60.0)
+            entry("skipped", 5, reason="deadline", late=99),
+            card=JobSummary(schedule="* * * * *", deadline=60.0),
         ),
         5,
         "skipped",
@@ -165,7 +168,9 @@ CASES = {
     ),
     "removed": (facts(entry("skipped", 5, reason="removed")), 5, "skipped", "left its files", ""),
     "predecessor": (
-        facts(entry("skipped", 5, reason="predecessor"), card=Card(schedule="@after", after=("extract",))),
+        facts(
+            entry("skipped", 5, reason="predecessor"), card=JobSummary(schedule="@after", after=("extract",))
+        ),
         5,
         "skipped",
         "a predecessor (extract) had not succeeded",
@@ -226,8 +231,8 @@ CASES = {
     ),
     "when it was seen": (facts(), 0, "before_first_seen", "starts from then", ""),
     "not seen yet": (
-        facts(cursor=0, entries=(), card=Card(schedule="* * * * *")).__class__(
-            job="job", now=minute(1), card=Card(schedule="* * * * *"), leader=LEADER
+        facts(cursor=0, entries=(), card=JobSummary(schedule="* * * * *")).__class__(
+            job="job", now=minute(1), card=JobSummary(schedule="* * * * *"), leader=LEADER
         ),
         5,
         "before_first_seen",
@@ -297,14 +302,14 @@ CASES = {
         "",
     ),
     "to come, with jitter": (
-        facts(now=minute(60.25), card=Card(schedule="* * * * *", delay=30.0)),
+        facts(now=minute(60.25), card=JobSummary(schedule="* * * * *", delay=30.0)),
         61,
         "coming",
         "due in 1 m 15 s",
         "its jitter is 30 s: it is due at 2026-03-01 00:01:30 UTC".replace("00:01:30", "01:01:30"),
     ),
     "due only after its jitter": (
-        facts(now=minute(61.25), card=Card(schedule="* * * * *", delay=30.0)),
+        facts(now=minute(61.25), card=JobSummary(schedule="* * * * *", delay=30.0)),
         61,
         "coming",
         "due in 15 s",
@@ -332,21 +337,21 @@ CASES = {
         "",
     ),
     "to come, suspended": (
-        facts(now=minute(60), card=Card(schedule="* * * * *", suspend=True)),
+        facts(now=minute(60), card=JobSummary(schedule="* * * * *", suspend=True)),
         61,
         "coming",
         "due in",
         "suspended in its file",
     ),
     "to come after others": (
-        facts(now=minute(60), card=Card(schedule="@after", after=("a", "b"))),
+        facts(now=minute(60), card=JobSummary(schedule="@after", after=("a", "b"))),
         61,
         "coming",
         "due in",
         "it is decided after a, b",
     ),
     "outside of its life": (
-        facts(now=minute(60), card=Card(schedule="* * * * *", not_after=minute(61))),
+        facts(now=minute(60), card=JobSummary(schedule="* * * * *", not_after=minute(61))),
         62,
         "no_instant",
         "outside of the job's life",
@@ -426,7 +431,7 @@ RUNS = {
     "without its predecessor": (
         {
             "run": run(outcome="predecessor", scheduled_at=minute(5)),
-            "card": Card(schedule="@after", after=("extract",)),
+            "card": JobSummary(schedule="@after", after=("extract",)),
         },
         "a predecessor did not succeed / see: kuber-cron why extract 2026-03-01T00:05:00Z",
     ),

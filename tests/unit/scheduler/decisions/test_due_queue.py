@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kuber_cron.scheduler.decisions.due_queue import Agenda
+from kuber_cron.scheduler.decisions.due_queue import DueQueue
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def test_the_newest_appointment_of_each_job_counts():
-    agenda = Agenda()
+    agenda = DueQueue()
     for job, seconds in (("a", 5), ("b", 2), ("a", 1), ("b", 9), ("c", 3), ("c", None)):
         agenda.put(job, None if seconds is None else T0 + timedelta(seconds=seconds))
     assert list(agenda.due(T0 + timedelta(seconds=8))) == ["a"]
@@ -20,7 +20,7 @@ def test_the_newest_appointment_of_each_job_counts():
 
 
 def test_a_job_that_is_put_off_again_and_again_takes_no_more_room():
-    agenda = Agenda()
+    agenda = DueQueue()
     agenda.put("other", T0 + timedelta(days=1))
     for second in range(5000):  # troubled: planned for next year, then looked at again soon
         agenda.put("yearly", T0 + timedelta(days=365, seconds=second))
@@ -32,7 +32,7 @@ def test_a_job_that_is_put_off_again_and_again_takes_no_more_room():
 
 
 def test_many_at_one_instant_are_taken_out_a_few_at_a_time_in_the_order_of_their_coming():
-    agenda = Agenda()
+    agenda = DueQueue()
     names = [f"job-{number}" for number in range(10)]
     for name in names:
         agenda.put(name, T0)
@@ -47,7 +47,7 @@ def test_many_at_one_instant_are_taken_out_a_few_at_a_time_in_the_order_of_their
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.one_of(st.none(), st.integers(0, 5)), st.booleans())))
 def test_it_is_a_dictionary_that_is_asked_in_order(steps):
-    agenda, expected = Agenda(), dict[str, datetime]()
+    agenda, expected = DueQueue(), dict[str, datetime]()
     for job, second, is_asked in steps:
         at = None if second is None else T0 + timedelta(seconds=second)
         agenda.put(job, at)

@@ -10,8 +10,8 @@ from kuber_cron.common.jobs.job import Job
 from kuber_cron.common.runs.cursor import Cursor
 from kuber_cron.common.schedule import Schedule
 from kuber_cron.scheduler.decisions import planner
-from kuber_cron.scheduler.decisions.dispatcher import Item
-from kuber_cron.scheduler.decisions.prepared import LOOKAHEAD, SLICE, Ahead
+from kuber_cron.scheduler.decisions.dispatcher import BatchItem
+from kuber_cron.scheduler.decisions.prepared import LOOKAHEAD, SLICE, PreparedDecisions
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 DUE = T0 + timedelta(minutes=1)
@@ -28,10 +28,10 @@ def stored(entry, at=T0):
 
 
 def ready(entry):
-    """An ``Ahead`` that holds the decision of the first minute."""
-    ahead = Ahead()
+    """An ``PreparedDecisions`` that holds the decision of the first minute."""
+    ahead = PreparedDecisions()
     planned = planner.plan(entry, stored(entry), DUE)
-    ahead.keep("job", Item(planned.decisions[0], 0), planned.wake_at)
+    ahead.keep("job", BatchItem(planned.decisions[0], 0), planned.wake_at)
     return ahead
 
 
@@ -57,9 +57,9 @@ def test_what_was_made_from_another_cursor_is_planned_anew():
 
 def test_what_is_followed_by_another_instant_that_is_due_is_planned_anew():
     entry = made("@every 1s")
-    ahead = Ahead()
+    ahead = PreparedDecisions()
     planned = planner.plan(entry, stored(entry), T0 + timedelta(seconds=1))
-    ahead.keep("job", Item(planned.decisions[0], 0), planned.wake_at)
+    ahead.keep("job", BatchItem(planned.decisions[0], 0), planned.wake_at)
     assert ahead.take("job", stored(entry), T0 + timedelta(seconds=2)) is None
 
 
@@ -75,7 +75,7 @@ def test_a_new_appointment_and_a_clearing_forget_what_was_ready():
 
 
 def test_a_few_at_a_time_are_made_ready_soonest_first_and_each_once():
-    ahead = Ahead()
+    ahead = PreparedDecisions()
     names = [f"j{n:03}" for n in range(3 * SLICE + 5)]
     for number, name in enumerate(reversed(names)):
         ahead.expect(name, DUE + timedelta(seconds=len(names) - number))
@@ -88,7 +88,7 @@ def test_a_few_at_a_time_are_made_ready_soonest_first_and_each_once():
 
 
 def test_nothing_is_made_ready_longer_before_than_it_is_kept_for():
-    ahead = Ahead()
+    ahead = PreparedDecisions()
     ahead.expect("job", DUE)
     assert ahead.next_at() == DUE - LOOKAHEAD
     assert ahead.to_prepare(DUE - LOOKAHEAD - timedelta(milliseconds=1)) == []
@@ -105,7 +105,7 @@ def test_nothing_is_made_ready_longer_before_than_it_is_kept_for():
 def test_with_it_the_same_is_decided_as_without(steps, schedule, catchup, jitter):
     entry = made(schedule, catchup=catchup, jitter=jitter)
     plain, cursor = stored(entry), stored(entry)
-    ahead, now, at = Ahead(), T0, T0
+    ahead, now, at = PreparedDecisions(), T0, T0
     for milliseconds in steps:
         now += timedelta(milliseconds=milliseconds)
         expected = planner.plan(entry, plain, now).decisions
@@ -126,5 +126,5 @@ def test_with_it_the_same_is_decided_as_without(steps, schedule, catchup, jitter
         for name in ahead.to_prepare(now):
             planned = planner.plan(entry, cursor, at)
             if len(planned.decisions) == 1:
-                ahead.keep(name, Item(planned.decisions[0], 0), planned.wake_at)
+                ahead.keep(name, BatchItem(planned.decisions[0], 0), planned.wake_at)
     assert cursor == plain

@@ -10,12 +10,12 @@ from prometheus_client import CollectorRegistry
 
 from kuber_cron.common.errors import RedisUnreachableError
 from kuber_cron.scheduler.election.contest import Setup, identity
-from kuber_cron.scheduler.election.fence import Answer
-from kuber_cron.scheduler.election.kubernetes_election import Elector
-from kuber_cron.scheduler.election.lease_rules import LeaseError, Record
+from kuber_cron.scheduler.election.fence import FenceReply
+from kuber_cron.scheduler.election.kubernetes_election import KubernetesElection
+from kuber_cron.scheduler.election.lease_rules import LeaseError, LeaseRecord
 from kuber_cron.scheduler.election.lease_store import Times
 from kuber_cron.scheduler.election.metrics import LeaseMetrics
-from kuber_cron.scheduler.election.redis_clock import ServerClock
+from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import quiet_in
 
 TIMES = Times(lease=15.0, valid=10.0, retry=2.0, request=3.0, failsafe=60.0)
@@ -39,7 +39,7 @@ class Stage:
 
     def __init__(self, times: Times = TIMES) -> None:
         self.clock = Clock()
-        self.record: Record | None = None
+        self.record: LeaseRecord | None = None
         self.version = 0
         self.reason: Any = None  # why the API server fails
         self.write_reason: Any = None  # the same for writes alone
@@ -53,17 +53,17 @@ class Stage:
         setup = Setup(
             holder="me",
             clock=self.clock,
-            server_clock=ServerClock(self.clock),
+            server_clock=RedisClock(self.clock),
             metrics=LeaseMetrics(self.registry),
         )
-        self.elector = Elector(setup, api=self, fence=self, times=times, rng=random.Random(1))
+        self.elector = KubernetesElection(setup, api=self, fence=self, times=times, rng=random.Random(1))
 
-    def read(self) -> Record | None:
+    def read(self) -> LeaseRecord | None:
         if self.reason is not None:
             raise LeaseError("no", reason=self.reason, hint="a hint")
         return self.record
 
-    def write(self, record: Record) -> Record:
+    def write(self, record: LeaseRecord) -> LeaseRecord:
         if self.reason is not None or self.write_reason is not None:
             raise LeaseError("no", reason=self.write_reason or self.reason)
         if record.version != (self.record.version if self.record else ""):
@@ -72,10 +72,10 @@ class Stage:
         self.record = replace(record, version=str(self.version))
         return self.record
 
-    def look(self, epoch: int) -> Answer:  # noqa: ARG002 - the fence's own signature
+    def look(self, epoch: int) -> FenceReply:  # noqa: ARG002 - the fence's own signature
         return self._answer("LOOKED")
 
-    def claim(self, epoch: int) -> Answer:
+    def claim(self, epoch: int) -> FenceReply:
         if self.stale:
             self.stale -= 1
             self.epoch = epoch + 5
@@ -88,11 +88,11 @@ class Stage:
         self._answer("")
         self.announced += 1
 
-    def _answer(self, verdict: str) -> Answer:
+    def _answer(self, verdict: str) -> FenceReply:
         if self.redis_is_away:
             raise RedisUnreachableError("away")
         self.answered_at = self.clock.elapsed()
-        return Answer(verdict, self.epoch, self.holder, self.through)
+        return FenceReply(verdict, self.epoch, self.holder, self.through)
 
     def turns(self, seconds: float) -> None:
         """Turn after turn for so long, as the thread would."""
@@ -181,7 +181,7 @@ def test_failsafe_ends_when_another_holds_the_lease(stage):
     stage.reason = "timeout"
     stage.turns(20)
     stage.reason = None
-    stage.record = Record(holder="other", duration_seconds=15, transitions=2, version="77")
+    stage.record = LeaseRecord(holder="other", duration_seconds=15, transitions=2, version="77")
     stage.turns(2.1)
     assert not stage.leads()
 
@@ -208,7 +208,7 @@ def test_a_renewal_that_comes_through_after_the_term_was_over_does_not_bring_it_
     read = stage.read
     stage.clock.seconds += 9.0
 
-    def slow() -> Record | None:
+    def slow() -> LeaseRecord | None:
         stage.clock.seconds += 2.0
         return read()
 
@@ -223,11 +223,11 @@ def test_a_renewal_that_comes_through_after_the_term_was_over_does_not_bring_it_
 def test_failsafe_outlives_requests_that_take_all_the_time_they_may(stage):
     read, epoch = stage.read, stage.elector.token().epoch
 
-    def slow_read() -> Record | None:
+    def slow_read() -> LeaseRecord | None:
         stage.clock.seconds += 2.9
         return read()
 
-    def no_write(record: Record) -> Record:
+    def no_write(record: LeaseRecord) -> LeaseRecord:
         stage.clock.seconds += 3.0
         raise LeaseError("no answer", reason="timeout")
 
@@ -253,7 +253,7 @@ def test_a_pause_between_request_and_answer_gives_no_longer_a_term(stage):
     write = stage.write
     first = stage.elector.token().epoch
 
-    def slow(record: Record) -> Record:
+    def slow(record: LeaseRecord) -> LeaseRecord:
         written = write(record)
         stage.clock.seconds += 11.0
         return written
@@ -329,14 +329,14 @@ def test_a_release_over_an_edited_lease_is_tried_again_and_never_over_anothers(s
     assert stage.record.holder == ""
     other = Stage()
     other.elector.turn()
-    other.record = Record(holder="other", version="8")
+    other.record = LeaseRecord(holder="other", version="8")
     other.elector.stop()
     assert other.record.holder == "other"
 
 
 def test_a_standby_has_nothing_to_release():
     stage = Stage()
-    stage.record = Record(holder="other", duration_seconds=15, version="1")
+    stage.record = LeaseRecord(holder="other", duration_seconds=15, version="1")
     stage.elector.turn()
     stage.elector.stop()
     assert (stage.record.holder, stage.announced) == ("other", 0)
@@ -353,7 +353,7 @@ def test_a_deleted_lease_is_written_anew_by_the_leader_that_goes_on(stage):
 def test_transitions_typed_in_by_hand_do_not_become_the_epoch():
     stage = Stage()
     stage.epoch = 4
-    stage.record = Record(holder="", transitions=2_000_000_000, version="")
+    stage.record = LeaseRecord(holder="", transitions=2_000_000_000, version="")
     stage.elector.turn()
     assert stage.elector.token().epoch == 5
 
@@ -378,7 +378,7 @@ def test_a_loss_that_was_dealt_with_lets_the_count_begin_anew(stage):
 
 def test_an_outage_of_the_api_server_does_not_make_a_standby_take_the_lease_before_its_holder_is_back():
     stage = Stage()
-    stage.record = Record(holder="other", duration_seconds=15, renewed_at="1", version="1")
+    stage.record = LeaseRecord(holder="other", duration_seconds=15, renewed_at="1", version="1")
     stage.turns(3)
     stage.reason = "transport"
     stage.turns(60)
@@ -395,7 +395,7 @@ def test_an_outage_of_the_api_server_does_not_make_a_standby_take_the_lease_befo
 def test_a_standby_is_ready_when_it_could_lead():
     stage = Stage()
     assert stage.elector.checks()["lease"]() == "the Lease has not been read yet"
-    stage.record = Record(holder="other", duration_seconds=15, version="1")
+    stage.record = LeaseRecord(holder="other", duration_seconds=15, version="1")
     stage.elector.turn()
     assert {name: check() for name, check in stage.elector.checks().items()} == dict.fromkeys(
         ("election", "lease", "redis"), "ok"

@@ -13,8 +13,8 @@ from kuber_cron.scheduler.election import kubernetes_lease, lease_rules
 from kuber_cron.scheduler.election.lease_rules import (
     Acquire,
     LeaseError,
+    LeaseRecord,
     Observation,
-    Record,
     Renew,
     StepDown,
     Wait,
@@ -26,7 +26,7 @@ NUMBERS = st.integers(min_value=0, max_value=2**31 - 1)
 WALLS = st.datetimes(timezones=st.just(UTC))
 TEXTS = st.sampled_from(["", "2026-01-01T00:00:00.000001Z", "1970-01-01T00:00:00.000001Z", "yesterday"])
 RECORDS = st.builds(
-    Record,
+    LeaseRecord,
     holder=NAMES,
     duration_seconds=st.integers(min_value=1, max_value=3600),
     acquired_at=TEXTS,
@@ -59,7 +59,7 @@ def test_a_term_ends_before_anybody_else_may_take_the_lease(
     assert ours_ends < others_begin
 
 
-def seen_at(record: Record, at: float) -> Observation:
+def seen_at(record: LeaseRecord, at: float) -> Observation:
     return Observation(record, at, at)
 
 
@@ -124,7 +124,7 @@ def test_where_there_never_was_a_lease_it_is_made():
 
 
 def test_a_lease_deleted_under_a_holder_is_not_taken_before_the_holder_could_write_it_anew():
-    known = seen_at(Record(holder="other", duration_seconds=15), 100.0)
+    known = seen_at(LeaseRecord(holder="other", duration_seconds=15), 100.0)
     assert lease_rules.decide(None, known, holder="me", epoch=None, now=110.0) == Wait("other", 115.0)
     assert lease_rules.decide(None, known, holder="me", epoch=None, now=115.0) == Acquire()
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kuber_cron.scheduler.election.redis_clock import ServerClock
+from kuber_cron.scheduler.election.redis_clock import RedisClock
 
 SERVER_AHEAD = 1_795_000_000.0
 DELAYS = st.floats(0.0, 0.9)
@@ -27,14 +27,14 @@ class Wall:
         return datetime.fromtimestamp(SERVER_AHEAD + self._wrong + self.reading, UTC)
 
 
-def look(clock: ServerClock, wall: Wall, out: float, back: float, *, jump: float = 0.0) -> None:
+def look(clock: RedisClock, wall: Wall, out: float, back: float, *, jump: float = 0.0) -> None:
     sent = wall.reading
     answered = sent + out
     wall.reading = answered + back
     clock.measured(sent, wall.reading, SERVER_AHEAD + answered + jump)
 
 
-def behind(clock: ServerClock, wall: Wall, *, jump: float = 0.0) -> float:
+def behind(clock: RedisClock, wall: Wall, *, jump: float = 0.0) -> float:
     """By how many seconds it is behind the server's real time."""
     return SERVER_AHEAD + wall.reading + jump - clock.now().timestamp()
 
@@ -42,7 +42,7 @@ def behind(clock: ServerClock, wall: Wall, *, jump: float = 0.0) -> float:
 @given(looks=st.lists(st.tuples(DELAYS, DELAYS), min_size=1, max_size=6))
 def test_it_is_never_ahead_and_behind_by_no_more_than_the_way_back_of_a_look(looks):
     wall = Wall()
-    clock = ServerClock(wall)
+    clock = RedisClock(wall)
     taken = 0
     for out, back in looks:
         look(clock, wall, out, back)
@@ -54,14 +54,14 @@ def test_it_is_never_ahead_and_behind_by_no_more_than_the_way_back_of_a_look(loo
 
 def test_a_first_look_whose_answer_is_quick_after_a_long_way_out_starts_nothing_early():
     wall = Wall()
-    clock = ServerClock(wall)
+    clock = RedisClock(wall)
     look(clock, wall, 0.05, 0.001)  # the connection was made within it
     assert 0 <= behind(clock, wall) <= 0.001 + TOUCH
 
 
 def test_a_quicker_look_is_believed_and_a_slower_one_is_not_until_the_quick_one_is_old():
     wall = Wall()
-    clock = ServerClock(wall)
+    clock = RedisClock(wall)
     look(clock, wall, 0.01, 0.02)
     look(clock, wall, 0.001, 0.001)
     assert behind(clock, wall) <= 0.001 + TOUCH
@@ -75,7 +75,7 @@ def test_a_quicker_look_is_believed_and_a_slower_one_is_not_until_the_quick_one_
 @given(jump=st.one_of(st.floats(-3600, -1), st.floats(1, 3600)), out=DELAYS)
 def test_a_jump_of_the_servers_clock_is_believed_at_once(jump, out):
     wall = Wall()
-    clock = ServerClock(wall)
+    clock = RedisClock(wall)
     look(clock, wall, 0.001, 0.001)
     look(clock, wall, out / 10, 0.001, jump=jump)
     assert -TOUCH <= behind(clock, wall, jump=jump) <= 0.001 + TOUCH

@@ -10,7 +10,7 @@ from tests.support.workers import job
 from kuber_cron.scheduler.decisions import planner
 from kuber_cron.scheduler.decisions.catalog import compile_entries
 from kuber_cron.scheduler.maintenance.redis_observer import LastRun
-from kuber_cron.scheduler.maintenance.success_deadlines import LEAST_SECONDS, Expectations, expected_by
+from kuber_cron.scheduler.maintenance.success_deadlines import LEAST_SECONDS, SuccessDeadlines, expected_by
 
 FRIDAY = datetime(2026, 1, 2, 17, 55, tzinfo=UTC)
 HOUR, DAY = 3600.0, 86400.0
@@ -116,7 +116,7 @@ def test_a_job_that_succeeds_at_each_instant_is_never_overdue(schedule, start, l
 def test_a_round_looks_at_five_hundred_jobs_and_comes_round_to_each():
     entries = compile_entries([job(f"j{i}") for i in range(1200)])
     runs = dict.fromkeys(entries, LastRun(success_at=0.0))
-    expectations = Expectations()
+    expectations = SuccessDeadlines()
     assert [len(expectations.after_a_slice(entries, runs)) for _ in range(3)] == [500, 1000, 1200]
     later = dict.fromkeys(entries, LastRun(success_at=5.0))
     before = expectations.after_a_slice(entries, runs)
@@ -126,7 +126,7 @@ def test_a_round_looks_at_five_hundred_jobs_and_comes_round_to_each():
 
 
 def test_an_edit_and_a_removal_leave_nothing_of_the_old_expectation():
-    expectations = Expectations()
+    expectations = SuccessDeadlines()
     run = LastRun(success_at=FRIDAY.timestamp())
     expectations.after_a_slice(compile_entries([job("a"), job("b")]), {"a": run, "b": run})
     edited = compile_entries([job("a", schedule="@every 1h")])

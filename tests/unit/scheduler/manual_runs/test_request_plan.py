@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from tests.support.leader import chain, job
 
 from kuber_cron.common.runs import manual_request, payload
-from kuber_cron.common.runs.manual_request import Request, RequestError
+from kuber_cron.common.runs.manual_request import ManualRequest, RequestError
 from kuber_cron.scheduler.decisions.catalog import compile_entries
 from kuber_cron.scheduler.manual_runs import request_plan
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
-TRIGGER = Request(
+TRIGGER = ManualRequest(
     id="0123456789abcdef" * 2,
     action="trigger",
     job="a",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.leader import KEYS
 
-from kuber_cron.common.records.processes import Queue, Scheduler, Server, Worker
+from kuber_cron.common.records.processes import QueueInfo, SchedulerInfo, ServerInfo, WorkerInfo
 from kuber_cron.common.redis_store.scripts import Keys, Store
 from kuber_cron.control.explain.verdict import Leader
 from kuber_cron.control.queries import problems, processes
@@ -63,11 +63,11 @@ def status(**told):
         "now": AT,
         "instance": "kuber-cron",
         "client_version": "1.0.0",
-        "redis": Server(address="redis:6379", memory_bytes=1, memory_max_bytes=100),
+        "redis": ServerInfo(address="redis:6379", memory_bytes=1, memory_max_bytes=100),
         "leader": Leader(holder="one", epoch=1, seen_at=AT, is_alive=True),
-        "schedulers": (Scheduler(holder="one", version="1.0.0", seen_at=AT, epoch=1, jobs=2),),
-        "workers": (Worker(worker="w", version="1.0.0"),),
-        "queues": (Queue(queue="default", workers=1),),
+        "schedulers": (SchedulerInfo(holder="one", version="1.0.0", seen_at=AT, epoch=1, jobs=2),),
+        "workers": (WorkerInfo(worker="w", version="1.0.0"),),
+        "queues": (QueueInfo(queue="default", workers=1),),
         "jobs": JobCounts(total=2),
         "runs": RunCounts(),
         "quarantined": 0,
@@ -85,11 +85,11 @@ def test_where_all_is_well_there_are_no_troubles():
     [
         ({"leader": Leader()}, "no scheduler has ever led"),
         ({"workers": ()}, "no worker is there"),
-        ({"workers": (Worker(worker="w", state="lost"),)}, "no worker is there"),
+        ({"workers": (WorkerInfo(worker="w", state="lost"),)}, "no worker is there"),
         (
             {
                 "schedulers": (
-                    Scheduler(holder="one", seen_at=AT, is_valid=False, problem="crontab:1:1: bad"),
+                    SchedulerInfo(holder="one", seen_at=AT, is_valid=False, problem="crontab:1:1: bad"),
                 )
             },
             "the job files of one hold errors, so its last good jobs run: crontab:1:1: bad",
@@ -97,29 +97,33 @@ def test_where_all_is_well_there_are_no_troubles():
         (
             {
                 "schedulers": (
-                    Scheduler(holder="a", seen_at=AT, jobs=1),
-                    Scheduler(holder="b", seen_at=AT, jobs=2),
+                    SchedulerInfo(holder="a", seen_at=AT, jobs=1),
+                    SchedulerInfo(holder="b", seen_at=AT, jobs=2),
                 )
             },
             "different numbers of jobs: 1, 2",
         ),
-        ({"queues": (Queue(queue="batch", queued=3),)}, "no worker serves queue batch, where 3 wait"),
+        ({"queues": (QueueInfo(queue="batch", queued=3),)}, "no worker serves queue batch, where 3 wait"),
         (
-            {"queues": (Queue(queue="a", queued=3, workers=1, oldest_queued_at=AT - timedelta(minutes=5)),)},
+            {
+                "queues": (
+                    QueueInfo(queue="a", queued=3, workers=1, oldest_queued_at=AT - timedelta(minutes=5)),
+                )
+            },
             "the first in queue a has waited for 5 m 00 s",
         ),
         ({"jobs": JobCounts(total=2, paused=2)}, "all jobs are paused"),
         ({"quarantined": 4}, "4 in quarantine"),
         (
-            {"schedulers": (Scheduler(holder="one", version="1.0.0", seen_at=AT, late_seconds=7.0),)},
+            {"schedulers": (SchedulerInfo(holder="one", version="1.0.0", seen_at=AT, late_seconds=7.0),)},
             "a run was queued 7.0 s late",
         ),
         (
-            {"redis": Server(address="redis:6379", memory_bytes=95, memory_max_bytes=100)},
+            {"redis": ServerInfo(address="redis:6379", memory_bytes=95, memory_max_bytes=100)},
             "Redis uses 95% of its maxmemory",
         ),
         (
-            {"workers": (Worker(worker="w", version="0.9.0"),)},
+            {"workers": (WorkerInfo(worker="w", version="0.9.0"),)},
             "releases differ: schedulers 1.0.0, workers 0.9.0, this command 1.0.0; update workers first",
         ),
     ],
@@ -129,5 +133,7 @@ def test_each_trouble_is_told_in_a_sentence(told, sentence):
 
 
 def test_a_replica_that_is_gone_troubles_nobody():
-    gone = Scheduler(holder="old", version="0.1.0", seen_at=AT - timedelta(minutes=5), is_valid=False, jobs=9)
+    gone = SchedulerInfo(
+        holder="old", version="0.1.0", seen_at=AT - timedelta(minutes=5), is_valid=False, jobs=9
+    )
     assert problems.of(status(schedulers=(*status().schedulers, gone))) == ()

@@ -6,8 +6,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from kuber_cron.worker.coordination.heartbeat import Pulse
-from kuber_cron.worker.coordination.run_store import Ledger
+from kuber_cron.worker.coordination.heartbeat import Heartbeat
+from kuber_cron.worker.coordination.run_store import RunStore
 from kuber_cron.worker.coordination.slots import Slots
 from kuber_cron.worker.metrics import WorkerMetrics
 
@@ -25,7 +25,7 @@ class HandClock:
         return self.seconds
 
 
-class Heart(Ledger):
+class Heart(RunStore):
     """Redis as it answers heartbeats: after so many seconds, or with an error."""
 
     def __init__(self, clock, seconds=0.0, error=None):
@@ -56,7 +56,7 @@ def pause(clock, heart, rq_seconds=0.0):
     def tell_rq():
         clock.seconds += rq_seconds
 
-    made = Pulse(
+    made = Heartbeat(
         heart,
         Slots(1),
         clock=clock,

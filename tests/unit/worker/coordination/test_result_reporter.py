@@ -11,25 +11,25 @@ from prometheus_client import CollectorRegistry
 from tests.support.workers import job
 
 from kuber_cron.common.clock import SystemClock
-from kuber_cron.common.observability.job_metrics import JobMeasures
+from kuber_cron.common.observability.job_metrics import JobMetrics
 from kuber_cron.common.runs import payload
-from kuber_cron.common.runs.retry_policy import Spent
+from kuber_cron.common.runs.retry_policy import SpentBudgets
 from kuber_cron.worker.coordination import result_reporter
-from kuber_cron.worker.coordination.command_listener import Ear
-from kuber_cron.worker.coordination.notifications import Teller
-from kuber_cron.worker.coordination.result_reporter import Reporter
-from kuber_cron.worker.coordination.run_store import Ledger, Started
-from kuber_cron.worker.coordination.slots import Held, Slots
+from kuber_cron.worker.coordination.command_listener import CommandListener
+from kuber_cron.worker.coordination.notifications import WorkerNotifications
+from kuber_cron.worker.coordination.result_reporter import ResultReporter
+from kuber_cron.worker.coordination.run_store import RunStore, Started
+from kuber_cron.worker.coordination.slots import RunningAttempt, Slots
 from kuber_cron.worker.execution import launching
-from kuber_cron.worker.execution.launch import Ended
+from kuber_cron.worker.execution.launch import AttemptResult
 from kuber_cron.worker.execution.outcome import Outcome
 from kuber_cron.worker.metrics import WorkerMetrics
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-STARTED = Started(attempt=1, recovered=False, data=b"", spent=Spent(), queued_at=None)
+STARTED = Started(attempt=1, recovered=False, data=b"", spent=SpentBudgets(), queued_at=None)
 
 
-class Book(Ledger):
+class Book(RunStore):
     """A ledger that Redis does not answer, or always with DONE."""
 
     def __init__(self, error=None):
@@ -56,20 +56,20 @@ def report(registry, monkeypatch):
 
     def run(book, *ends, **policy):
         slots = Slots(len(ends))
-        reporter = Reporter(
+        reporter = ResultReporter(
             book,
             worker="w",
             slots=slots,
             clock=SystemClock(),
             metrics=WorkerMetrics(registry, slots=1, alone=True),
-            measures=JobMeasures(registry),
+            measures=JobMetrics(registry),
             rng=random.Random(1),
             may_give_up=lambda: True,
-            teller=Teller(None, book, worker="w"),
+            teller=WorkerNotifications(None, book, worker="w"),
         )
         for number, ended in enumerate(ends):
             execution = f"e{number}"
-            slots.put(Held("run", execution, STARTED, payload.payload_for(job(**policy), NOW)))
+            slots.put(RunningAttempt("run", execution, STARTED, payload.payload_for(job(**policy), NOW)))
             reporter.tell(replace(ended, launch=launching.unreadable("run", execution, 1)))
         reporter.finish()
         thread = threading.Thread(target=reporter.run, daemon=True)
@@ -83,7 +83,9 @@ def report(registry, monkeypatch):
 
 
 def an_end(kind="success", pid=1):
-    return Ended(launch=launching.unreadable("", "", 1), outcome=Outcome(kind=kind), pid=pid, ended_at=NOW)
+    return AttemptResult(
+        launch=launching.unreadable("", "", 1), outcome=Outcome(kind=kind), pid=pid, ended_at=NOW
+    )
 
 
 def test_all_outcomes_that_redis_does_not_take_are_given_up_together(report):
@@ -127,4 +129,4 @@ def test_no_error_makes_the_worker_deaf_for_commands(monkeypatch):
                 done.set()
             raise RuntimeError("pubsub connection not set")
 
-    Ear(Client(), "channel", obey=lambda _: None).run(done)
+    CommandListener(Client(), "channel", obey=lambda _: None).run(done)

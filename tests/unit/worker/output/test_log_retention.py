@@ -13,14 +13,21 @@ from prometheus_client import CollectorRegistry
 from kuber_cron.worker.metrics import WorkerMetrics
 from kuber_cron.worker.output.capture import Captured
 from kuber_cron.worker.output.log_file import LogFile, path_of
-from kuber_cron.worker.output.log_retention import Entry, Pruner, Retention, Trimmer, entries, surplus
+from kuber_cron.worker.output.log_retention import (
+    LogFileEntry,
+    LogRetention,
+    Pruner,
+    Trimmer,
+    entries,
+    surplus,
+)
 
 NOW = 1_000_000.0
-UNLIMITED = Retention(max_files=None, max_age_seconds=None, max_bytes=None)
+UNLIMITED = LogRetention(max_files=None, max_age_seconds=None, max_bytes=None)
 
 
 def file(number, *, size=10, age=None):
-    return Entry(
+    return LogFileEntry(
         directory=Path(),
         name=f"{number:03}.log",
         size=size,
@@ -32,7 +39,7 @@ files = st.lists(st.tuples(st.integers(0, 100), st.floats(0, 100)), max_size=12)
     lambda pairs: [file(number, size=size, age=age) for number, (size, age) in enumerate(pairs)]
 )
 retentions = st.builds(
-    Retention,
+    LogRetention,
     max_files=st.none() | st.integers(0, 12),
     max_age_seconds=st.none() | st.floats(0, 100),
     max_bytes=st.none() | st.integers(0, 500),
@@ -40,17 +47,17 @@ retentions = st.builds(
 
 
 def test_the_oldest_over_the_count_go_oldest_first():
-    found = surplus([file(1), file(4), file(2), file(3)], Retention(max_files=2), now=NOW)
+    found = surplus([file(1), file(4), file(2), file(3)], LogRetention(max_files=2), now=NOW)
     assert [entry.path.name for entry in found] == ["004.log", "003.log"]
 
 
 def test_what_is_too_old_goes():
-    old = Retention(max_files=None, max_bytes=None, max_age_seconds=60)
+    old = LogRetention(max_files=None, max_bytes=None, max_age_seconds=60)
     assert surplus([file(1), file(59), file(61)], old, now=NOW) == [file(61)]
 
 
 def test_what_does_not_fit_goes_and_all_that_is_older():
-    quota = Retention(max_files=None, max_age_seconds=None, max_bytes=25)
+    quota = LogRetention(max_files=None, max_age_seconds=None, max_bytes=25)
     assert surplus([file(1), file(2, size=100), file(3, size=1)], quota, now=NOW) == [
         file(3, size=1),
         file(2, size=100),
@@ -58,7 +65,7 @@ def test_what_does_not_fit_goes_and_all_that_is_older():
 
 
 def test_a_file_in_use_stays():
-    assert surplus([file(1), file(9)], Retention(max_files=1), now=NOW, in_use={file(9).path}) == []
+    assert surplus([file(1), file(9)], LogRetention(max_files=1), now=NOW, in_use={file(9).path}) == []
 
 
 @given(found=files)
@@ -105,7 +112,7 @@ def named(directory, number, *, size=0, age=0.0):
 
 
 def test_a_directory_stays_within_its_quota_and_a_tenth(tmp_path):
-    pruner = Pruner(Retention(max_files=20), Now())
+    pruner = Pruner(LogRetention(max_files=20), Now())
     for number in range(100):
         path = named(tmp_path, number, age=100 - number)
         pruner.ended(path)
@@ -114,7 +121,7 @@ def test_a_directory_stays_within_its_quota_and_a_tenth(tmp_path):
 
 
 def test_large_files_are_noticed_before_there_are_many(tmp_path):
-    pruner = Pruner(Retention(max_bytes=10_000), Now())
+    pruner = Pruner(LogRetention(max_bytes=10_000), Now())
     for number in range(30):
         pruner.ended(named(tmp_path, number, size=2_000, age=100 - number), size=2_000)
         assert sum(entry.size for entry in entries(tmp_path)) <= 10_000
@@ -122,7 +129,7 @@ def test_large_files_are_noticed_before_there_are_many(tmp_path):
 
 def test_a_job_that_runs_rarely_has_its_old_files_looked_at_all_the_same(tmp_path):
     clock = Now()
-    pruner = Pruner(Retention(max_age_seconds=60), clock)
+    pruner = Pruner(LogRetention(max_age_seconds=60), clock)
     old = named(tmp_path, 1)
     assert pruner.ended(old) == []
     os.utime(old, (0, 0))
@@ -139,7 +146,7 @@ def test_a_file_that_is_not_named_as_ours_stays(tmp_path, name):
     foreign.touch()
     os.utime(foreign, (0, 0))
     named(tmp_path, 1)
-    assert Pruner(Retention(max_files=1), Now()).look(tmp_path) == []
+    assert Pruner(LogRetention(max_files=1), Now()).look(tmp_path) == []
     assert foreign.exists()
 
 
@@ -151,7 +158,7 @@ def test_every_log_file_that_is_made_is_one_that_can_go(tmp_path, run):
 
 
 def test_a_directory_that_is_gone_is_no_error(tmp_path):
-    assert Pruner(Retention(), Now()).ended(tmp_path / "none" / "a.log") == []
+    assert Pruner(LogRetention(), Now()).ended(tmp_path / "none" / "a.log") == []
 
 
 def trimmer(retention, log_dir, clock, in_use=()):
@@ -166,7 +173,7 @@ def test_jobs_that_do_not_run_any_more_lose_their_old_files_but_the_newest_and_t
         for number in (1, 2, 3):
             named(tmp_path / job, number, age=90 * 86400 - number)
     written = tmp_path / "busy" / "20260101T000001Z-1.log"
-    subject, metrics = trimmer(Retention(), tmp_path, clock, in_use={written})
+    subject, metrics = trimmer(LogRetention(), tmp_path, clock, in_use={written})
     clock.elapsed_seconds = 61.0
     subject._sweep_at = 0.0
     for _ in range(3):
@@ -178,7 +185,7 @@ def test_jobs_that_do_not_run_any_more_lose_their_old_files_but_the_newest_and_t
 
 
 def test_what_is_missing_is_counted_by_who_is_to_blame(tmp_path):
-    subject, metrics = trimmer(Retention(), tmp_path, Now())
+    subject, metrics = trimmer(LogRetention(), tmp_path, Now())
     subject.start()
     subject.ended(Captured(total_bytes=100, dropped_bytes=70, refused_bytes=20))
     subject.ended(Captured())
@@ -189,7 +196,7 @@ def test_what_is_missing_is_counted_by_who_is_to_blame(tmp_path):
 
 
 def test_an_error_of_ours_ends_nothing(tmp_path):
-    subject, metrics = trimmer(Retention(), tmp_path, Now(), in_use=None)
+    subject, metrics = trimmer(LogRetention(), tmp_path, Now(), in_use=None)
     subject._in_use = lambda: 1 / 0
     subject.start()
     subject.ended(Captured(log_path=tmp_path / "a" / "b.log"))

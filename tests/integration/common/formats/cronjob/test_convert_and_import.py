@@ -13,7 +13,7 @@ from tests.support.real_cluster import Cluster
 
 from kuber_cron.common.formats import crontab
 from kuber_cron.common.formats.cronjob import importer, schedule_dialect
-from kuber_cron.common.formats.cronjob.importer import Wishes
+from kuber_cron.common.formats.cronjob.importer import ImportOptions
 from kuber_cron.common.formats.writer import to_kubernetes
 from kuber_cron.common.jobs.job import Job
 
@@ -49,7 +49,7 @@ def comes_back(cluster, namespace, jobs):
         assert status == 201, said
         objects.append(said)
     listed = {"apiVersion": "v1", "kind": "List", "items": objects}
-    report = importer.take_over([("live", json.dumps(listed).encode())], Wishes())
+    report = importer.take_over([("live", json.dumps(listed).encode())], ImportOptions())
     written = [
         replace(job, schedule=schedule_dialect.read(schedule).schedule)
         for job in jobs

@@ -11,8 +11,8 @@ from tests.support.any_jobs import job_lists
 
 from kuber_cron.common.formats import crontab, yaml_jobs
 from kuber_cron.common.formats.cronjob import importer, schedule_dialect
-from kuber_cron.common.formats.cronjob.importer import Wishes
-from kuber_cron.common.formats.cronjob.pod_reader import Choices
+from kuber_cron.common.formats.cronjob.importer import ImportOptions
+from kuber_cron.common.formats.cronjob.pod_reader import ContainerChoice
 from kuber_cron.common.formats.writer import to_kubernetes
 from kuber_cron.common.jobs.job import Job
 from kuber_cron.worker.execution.launch import working_directory
@@ -65,7 +65,7 @@ def cronjob(**changes):
 def read(*objects, text=None, **wishes):
     """The report on objects as one stream, in the form in which people write them."""
     content = text if text is not None else yaml.safe_dump_all(objects, sort_keys=False)
-    return importer.take_over([("cronjobs.yaml", content.encode())], Wishes(**wishes))
+    return importer.take_over([("cronjobs.yaml", content.encode())], ImportOptions(**wishes))
 
 
 def codes(report):
@@ -319,7 +319,7 @@ def test_one_of_several_containers_can_be_asked_for_and_the_others_are_named():
     assert [each.hint for each in report.diagnostics if each.code == "KC506"] == [
         "--container main, if its command does without the others"
     ]
-    report = read(several, choices=Choices(containers=frozenset({"main"})))
+    report = read(several, choices=ContainerChoice(containers=frozenset({"main"})))
     assert only(report).command == ["make", "backup"]
     assert [each.message for each in report.diagnostics if each.code == "KC619"] == [
         "backup: container proxy is left out",
@@ -329,7 +329,7 @@ def test_one_of_several_containers_can_be_asked_for_and_the_others_are_named():
 
 @pytest.mark.parametrize("said", ["app:1", "app"])
 def test_an_entry_point_that_is_said_makes_the_command_of_an_image(said):
-    choices = Choices(entrypoints={said: ["/run.sh", "$HOME"]})
+    choices = ContainerChoice(entrypoints={said: ["/run.sh", "$HOME"]})
     assert only(read(cronjob(main__command=None), choices=choices)).command == ["/run.sh", "$HOME"]
     report = read(cronjob(main__command=None, main__args=["$$x"]), choices=choices)
     assert only(report).command == ["/run.sh", "$HOME", "$x"]
@@ -578,7 +578,7 @@ def test_a_line_number_counts_from_the_files_start():
 @given(st.one_of(st.text(), st.binary()), st.sampled_from(["", "kind: CronJob\nspec:\n "]))
 def test_no_content_makes_it_raise(content, head):
     data = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
-    importer.take_over([("x", head.encode() + data)], Wishes())
+    importer.take_over([("x", head.encode() + data)], ImportOptions())
 
 
 JSON = st.recursive(

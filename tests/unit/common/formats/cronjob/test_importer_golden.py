@@ -9,8 +9,8 @@ from pathlib import Path
 
 from kuber_cron.common.diagnostics import render
 from kuber_cron.common.formats.cronjob import difference_codes, importer
-from kuber_cron.common.formats.cronjob.importer import Wishes
-from kuber_cron.common.formats.cronjob.pod_reader import Choices
+from kuber_cron.common.formats.cronjob.importer import ImportOptions
+from kuber_cron.common.formats.cronjob.pod_reader import ContainerChoice
 
 ROOT = Path(__file__).parents[5]
 FOLDER = ROOT / "tests" / "golden" / "import"
@@ -19,9 +19,9 @@ SOURCES = ROOT / "common" / "formats" / "cronjob"
 
 def reports():
     content = (FOLDER / "cronjobs.yaml").read_bytes()
-    choices = Choices(containers=frozenset({"main"}))
+    choices = ContainerChoice(containers=frozenset({"main"}))
     return {
-        form: importer.take_over([("cronjobs.yaml", content)], Wishes(form=form, choices=choices))
+        form: importer.take_over([("cronjobs.yaml", content)], ImportOptions(form=form, choices=choices))
         for form in ("yaml", "crontab")
     }
 
@@ -47,4 +47,4 @@ def test_each_difference_of_the_table_is_told_and_no_other():
     told = {each.code for report in reports().values() for each in report.diagnostics}
     assert told == set(difference_codes.DIFFERENCES)
     sources = [path.read_text() for path in SOURCES.glob("*.py") if path.stem != "difference_codes"]
-    assert {code for source in sources for code in re.findall(r'"(KC5\d\d)"', source)} == told
+    assert {code for source in sources for code in re.findall(r'"(KC[56]\d\d)"', source)} == told

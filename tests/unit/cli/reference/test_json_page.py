@@ -91,7 +91,7 @@ def test_a_document_that_lacks_or_adds_an_attribute_is_found_out():
 def test_an_instant_without_an_offset_or_a_wrong_type_is_found_out():
     entry = processes.SchedulerInfo(holder="a", seen_at=AT)
     told = json.loads(json.dumps(documents.plain(entry)))
-    schema = json_documents.SCHEMA["$defs"]["Scheduler"]
+    schema = json_documents.SCHEMA["$defs"]["SchedulerInfo"]
     assert json_documents._problems(schema, told, "x") == []
     assert json_documents._problems(schema, {**told, "seen_at": "2026-03-01T00:00:00"}, "x")
     assert json_documents._problems(schema, {**told, "jobs": True}, "x")

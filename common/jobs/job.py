@@ -1,7 +1,9 @@
 """Jobs: the definition of what runs when, as read from a crontab or a YAML file (spec: cron.md §3)."""
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from kuber_cron.common.diagnostics import Diagnostic
@@ -107,3 +109,26 @@ class Parsed:
 
     jobs: list[Job]
     diagnostics: list[Diagnostic]
+
+
+def delay_of(job: Job) -> timedelta:
+    """Return the job's share of its jitter and random delay: by the hash of its id, so the same on every replica."""
+    number = int.from_bytes(hashlib.sha256(job.id.encode()).digest()[:8], "big")
+    minutes = number % (job.random_delay_minutes + 1)
+    seconds = number % (int(job.jitter) + 1)
+    return timedelta(minutes=minutes, seconds=seconds)
+
+
+def timing_job(job: Job, named: Callable[[str], Job | None]) -> Job:
+    """Return the job whose schedule gives ``job`` its instants: itself, or under ``@after`` its first predecessor's.
+
+    A circle of predecessors, which no parser lets through, ends at the first job seen twice.
+    """
+    seen: set[str] = set()
+    while job.schedule == "@after" and job.after and job.id not in seen:
+        seen.add(job.id)
+        before = named(job.after[0])
+        if before is None:
+            break
+        job = before
+    return job

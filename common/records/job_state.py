@@ -126,6 +126,5 @@ def _next(name: str, cursor: Cursor | None, card: JobSummary | None) -> datetime
 def _next_of(
     cursor: Cursor, name: str, not_before: datetime | None, not_after: datetime | None
 ) -> datetime | None:
-    card = JobSummary(schedule=cursor.schedule, not_before=not_before, not_after=not_after)
-    timetable = Occurrences.of(name, cursor, card)
-    return None if timetable is None else timetable.after(cursor.at)
+    occurrences = Occurrences.of(cursor.schedule, cursor.timezone, name, not_before, not_after)
+    return None if occurrences is None else occurrences.after(cursor.at)

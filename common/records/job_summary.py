@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from kuber_cron.common.jobs.job import Catchup, Concurrency
+from kuber_cron.common.runs.cursor import Cursor
+from kuber_cron.common.schedule.occurrences import Occurrences
 from kuber_cron.control.documents import iso
 
 
@@ -74,6 +76,14 @@ def is_suspended(text: str) -> bool:
     An optimisation, to count ten thousand of them: within a text of JSON's a quote would have a backslash before it.
     """
     return '"suspend":true' in text
+
+
+def occurrences_of(job: str, cursor: Cursor, summary: JobSummary | None) -> Occurrences | None:
+    """Return the occurrences of a job by the schedule and zone of its cursor, within the life of its summary."""
+    if summary is None:
+        return Occurrences.of(cursor.schedule, cursor.timezone, job)
+    name = summary.timed_by or job
+    return Occurrences.of(cursor.schedule, cursor.timezone, name, summary.not_before, summary.not_after)
 
 
 _MISSING = object()

@@ -1,56 +1,85 @@
-"""Timetables: a schedule within its job's life, asked for the instants around another. Pure."""
+"""Occurrences of a schedule within its job's life: the following ones, and those around an instant. Pure."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from kuber_cron.common.records.job_summary import JobSummary
-from kuber_cron.common.runs.cursor import Cursor
-from kuber_cron.common.schedule import Schedule, ScheduleError
+from kuber_cron.common.schedule.schedule import Schedule, ScheduleError
 
 _SECOND = timedelta(seconds=1)
 _EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
 
 
+def following(
+    schedule: Schedule,
+    after: datetime,
+    *,
+    not_before: datetime | None = None,
+    not_after: datetime | None = None,
+) -> Iterator[datetime]:
+    """Return the schedule's instants later than ``after`` and within a life, both its ends included; without end."""
+    if not_before is not None:
+        after = max(after, not_before - timedelta(microseconds=1))
+    while (at := schedule.next_after(after)) is not None:
+        if not_after is not None and at > not_after:
+            return
+        yield at
+        after = at
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occurrences:
-    """When a job runs. ``not_before`` and ``not_after`` are its life, both included."""
+    """The occurrences of one job. ``not_before`` and ``not_after`` are its life, both included."""
 
     schedule: Schedule
     not_before: datetime | None = None
     not_after: datetime | None = None
 
     @classmethod
-    def of(cls, job: str, cursor: Cursor, card: JobSummary | None) -> "Occurrences | None":
-        """By the schedule and zone of the job's cursor; None where it names no instants, or no longer can be read."""
-        name = job if card is None else card.timed_by or job
+    def of(
+        cls,
+        schedule: str,
+        timezone: str,
+        name: str,
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
+    ) -> "Occurrences | None":
+        """Return the occurrences of a schedule's text; None where it names no instants, or can no longer be read.
+
+        Args:
+            schedule: The text, as a cursor holds it.
+            timezone: The IANA zone that it is evaluated in.
+            name: The job whose name spreads ``H``.
+            not_before: The start of the life, None for none.
+            not_after: The end of the life, None for none.
+        """
         try:
-            schedule = Schedule.parse(cursor.schedule, cursor.timezone, name)
+            parsed = Schedule.parse(schedule, timezone, name)
         except ScheduleError:
             return None
-        if schedule.kind not in {"cron", "every"}:
+        if parsed.kind not in {"cron", "every"}:
             return None
-        if card is None:
-            return cls(schedule=schedule)
-        return cls(schedule=schedule, not_before=card.not_before, not_after=card.not_after)
+        return cls(schedule=parsed, not_before=not_before, not_after=not_after)
 
     def has(self, at: datetime) -> bool:
-        """Whether the instant is one of the schedule's, its life aside."""
+        """Return True if the instant is one of the schedule's, its life aside."""
         return self.schedule.next_after(at - _SECOND) == at
 
     def is_alive(self, at: datetime) -> bool:
-        """Whether the instant lies in the job's life."""
+        """Return True if the instant lies in the job's life."""
         return (self.not_before is None or at >= self.not_before) and (
             self.not_after is None or at <= self.not_after
         )
 
     def after(self, at: datetime) -> datetime | None:
-        """The next run later than the instant, or None."""
-        start = at if self.not_before is None else max(at, self.not_before - timedelta(microseconds=1))
-        found = self.schedule.next_after(start)
-        return found if found is not None and self.is_alive(found) else None
+        """Return the next occurrence later than the instant, or None."""
+        return next(following(self.schedule, at, not_before=self.not_before, not_after=self.not_after), None)
 
     def before(self, at: datetime) -> datetime | None:
-        """The last run earlier than the instant, or None: found by halving, for schedules are asked forwards only."""
+        """Return the last occurrence earlier than the instant, or None.
+
+        Found by halving, because schedules are asked forwards only.
+        """
         limit = at if self.not_after is None else min(at, self.not_after + _SECOND)
         low, high = _EARLIEST, limit
         first = self.schedule.next_after(low)

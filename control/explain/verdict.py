@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
-from kuber_cron.common.records import decision_log
+from kuber_cron.common.records import decision_log, job_summary
 from kuber_cron.common.records.decision_log import LogEntry
 from kuber_cron.common.records.job_summary import JobSummary
 from kuber_cron.common.records.run import RunRecord
@@ -119,7 +119,7 @@ class Facts:
     @property
     def timetable(self) -> Occurrences | None:
         """When the job runs, by its cursor."""
-        return None if self.cursor is None else Occurrences.of(self.job, self.cursor, self.card)
+        return None if self.cursor is None else job_summary.occurrences_of(self.job, self.cursor, self.card)
 
     @property
     def delay(self) -> timedelta:

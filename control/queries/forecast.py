@@ -10,9 +10,8 @@ from datetime import datetime
 from itertools import islice
 
 from kuber_cron.common import time_format
-from kuber_cron.common.jobs.job import Job
-from kuber_cron.common.schedule import Schedule
-from kuber_cron.scheduler.decisions import planner
+from kuber_cron.common.jobs.job import Job, delay_of, timing_job
+from kuber_cron.common.schedule import Schedule, occurrences
 
 # Schedules without times of their own, and when their jobs run instead (cron.md §1.9, §3).
 _TIMELESS = {
@@ -40,7 +39,7 @@ def of_schedule(schedule: Schedule, after: datetime, count: int, *, job: str | N
         schedule=schedule.text,
         timezone=schedule.timezone,
         never=schedule.never,
-        runs=list(islice(planner.instants(schedule, after), count)),
+        runs=list(islice(occurrences.following(schedule, after), count)),
         notes=[_TIMELESS[schedule.kind]] if schedule.kind in _TIMELESS else [],
     )
 
@@ -50,9 +49,9 @@ def of_job(job: Job, jobs: Mapping[str, Job], after: datetime, count: int) -> Fo
 
     A job ``@after`` others has the instants of its first predecessor (cron.md §3), which is looked up in `jobs`.
     """
-    clock = planner.timing_job(job, jobs.get)
+    clock = timing_job(job, jobs.get)
     schedule = Schedule.parse(clock.schedule, timezone=clock.timezone, job_id=clock.id)
-    coming = planner.instants(schedule, after, not_before=job.not_before, not_after=job.not_after)
+    coming = occurrences.following(schedule, after, not_before=job.not_before, not_after=job.not_after)
     return Forecast(
         job=job.id,
         schedule=job.schedule,
@@ -75,7 +74,7 @@ def _notes(job: Job, clock: Job, schedule: Schedule, after: datetime) -> list[st
         notes.append(f"after {', '.join(job.after)}")
     if job.not_after is not None and job.not_after <= after:
         notes.append("its life has ended")
-    delay = planner.delay_of(job).total_seconds()
+    delay = delay_of(job).total_seconds()
     if delay:
         notes.append(f"queued {time_format.span(delay)} later")
     return notes

@@ -19,7 +19,7 @@ import structlog
 from kuber_cron.common.clock import Clock
 from kuber_cron.common.diagnostics import Diagnostic
 from kuber_cron.common.formats import loader
-from kuber_cron.common.jobs.job import Job
+from kuber_cron.common.jobs.job import Job, delay_of, timing_job
 from kuber_cron.common.schedule import Schedule, timezones
 from kuber_cron.scheduler.decisions import dependencies, planner
 from kuber_cron.scheduler.decisions.dependencies import Dependencies
@@ -70,7 +70,7 @@ def compile_entries(
         if known is not None and known.job is job and _is_unchanged(known, relations_now):
             entries[job.id] = known
             continue
-        timed = planner.timing_job(job, by_id.get)
+        timed = timing_job(job, by_id.get)
         schedule = Schedule.parse(timed.schedule, timed.timezone, timed.id)
         entries[job.id] = planner.entry(job, schedule, relations_now)
     return entries
@@ -81,7 +81,7 @@ def _related(jobs: Mapping[str, Job]) -> dict[str, Dependencies]:
     chained = {name for job in jobs.values() if job.after for name in (job.id, *job.after)}
     grouped = {job.id for job in jobs.values() if job.group is not None}
     those = {name: jobs[name] for name in chained | grouped if name in jobs}
-    return dependencies.of(those, {name: planner.delay_of(job) for name, job in those.items()})
+    return dependencies.of(those, {name: delay_of(job) for name, job in those.items()})
 
 
 def _is_unchanged(known: CatalogEntry, relations_now: Dependencies | None) -> bool:

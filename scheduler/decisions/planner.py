@@ -5,17 +5,16 @@ knows no Redis; asking it twice with the same arguments gives the same answer, a
 whatever has been decided in between.
 """
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Literal
 
-from kuber_cron.common.jobs.job import Job
+from kuber_cron.common.jobs.job import Job, delay_of
 from kuber_cron.common.runs import payload
 from kuber_cron.common.runs.cursor import Cursor
-from kuber_cron.common.schedule import Schedule, ScheduleError
+from kuber_cron.common.schedule import Schedule, ScheduleError, occurrences
 from kuber_cron.scheduler.decisions.dependencies import Dependencies
 
 # An instant decided later than this is a matter of the job's catch-up policy; below, it is merely late.
@@ -86,13 +85,10 @@ class CatalogEntry:
         """Zone and text that a cursor of this job is made with."""
         return self.schedule.timezone, self.schedule.text
 
-
-def delay_of(job: Job) -> timedelta:
-    """The job's share of its jitter and random delay: by the hash of its id, so the same on every replica."""
-    number = int.from_bytes(hashlib.sha256(job.id.encode()).digest()[:8], "big")
-    minutes = number % (job.random_delay_minutes + 1)
-    seconds = number % (int(job.jitter) + 1)
-    return timedelta(minutes=minutes, seconds=seconds)
+    def occurrences_after(self, at: datetime) -> Iterator[datetime]:
+        """Return the job's occurrences later than ``at``, in order."""
+        job = self.job
+        return occurrences.following(self.schedule, at, not_before=job.not_before, not_after=job.not_after)
 
 
 def entry(job: Job, schedule: Schedule, relations: Dependencies | None = None) -> CatalogEntry:
@@ -191,7 +187,7 @@ def plan_removal(job: str, stored: str, removed_at: datetime, now: datetime) -> 
 def _span(entry: CatalogEntry, cursor: Cursor, stored: str, until: datetime, reason: str) -> Decision | None:
     """One skip over all instants in (cursor, until], counted up to the walk's limit; None where there are none."""
     found: list[datetime] = []
-    for at in islice(_instants(entry, cursor.at), MAX_WALK):
+    for at in islice(entry.occurrences_after(cursor.at), MAX_WALK):
         if at > until:
             break
         found.append(at)
@@ -253,51 +249,14 @@ def _move(entry: CatalogEntry, believed: str, cursor: Cursor, reason: str) -> De
 
 
 def _wake(entry: CatalogEntry, after: datetime) -> datetime | None:
-    following = next(_instants(entry, after), None)
+    following = next(entry.occurrences_after(after), None)
     return None if following is None else following + entry.delay
-
-
-def timing_job(job: Job, named: Callable[[str], Job | None]) -> Job:
-    """The job whose schedule gives ``job`` its instants: itself, or under ``@after`` its first predecessor's.
-
-    A circle of predecessors, which no parser lets through, ends at the first job seen twice.
-    """
-    seen: set[str] = set()
-    while job.schedule == "@after" and job.after and job.id not in seen:
-        seen.add(job.id)
-        before = named(job.after[0])
-        if before is None:
-            break
-        job = before
-    return job
-
-
-def instants(
-    schedule: Schedule,
-    after: datetime,
-    *,
-    not_before: datetime | None = None,
-    not_after: datetime | None = None,
-) -> Iterator[datetime]:
-    """The schedule's instants later than ``after`` and within a life, both its ends included; without end."""
-    if not_before is not None:
-        after = max(after, not_before - timedelta(microseconds=1))
-    while (at := schedule.next_after(after)) is not None:
-        if not_after is not None and at > not_after:
-            return
-        yield at
-        after = at
-
-
-def _instants(entry: CatalogEntry, after: datetime) -> Iterator[datetime]:
-    job = entry.job
-    return instants(entry.schedule, after, not_before=job.not_before, not_after=job.not_after)
 
 
 def _decide(entry: CatalogEntry, cursor: Cursor, stored: str, now: datetime) -> list[Decision]:
     horizon = now - entry.delay
     due: list[datetime] = []
-    for at in islice(_instants(entry, cursor.at), MAX_WALK + 1):
+    for at in islice(entry.occurrences_after(cursor.at), MAX_WALK + 1):
         if at > horizon:
             break
         due.append(at)
@@ -324,7 +283,7 @@ def _close_gap(
     while len(tail) <= keep:
         start = max(cursor.at, horizon - span)
         tail = []
-        for at in _instants(entry, start):
+        for at in entry.occurrences_after(start):
             if at > horizon:
                 break
             tail.append(at)

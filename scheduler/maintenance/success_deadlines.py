@@ -9,12 +9,11 @@ how long it takes: it has until its following instant instead, a day at most.
 What it does *not* know: whether a run is under way. One that takes much longer than the last one did is overdue too.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import islice
 
 from kuber_cron.common.runs import retry_policy
-from kuber_cron.scheduler.decisions import planner
 from kuber_cron.scheduler.decisions.planner import CatalogEntry
 from kuber_cron.scheduler.maintenance.redis_observer import LastRun
 
@@ -33,7 +32,8 @@ def expected_by(entry: CatalogEntry, run: LastRun) -> float | None:
     start = max((at for at in (run.success_at, run.expected_from) if at is not None), default=None)
     if start is None:
         return None
-    coming = list(islice(_instants(entry, start), 2))
+    after = datetime.fromtimestamp(start, UTC)
+    coming = [at.timestamp() for at in islice(entry.occurrences_after(after), 2)]
     if not coming:
         return None
     gap = coming[1] - coming[0] if len(coming) == 2 else 0.0
@@ -47,13 +47,6 @@ def expected_by(entry: CatalogEntry, run: LastRun) -> float | None:
 
 def _is_same(before: CatalogEntry | None, now: CatalogEntry | None) -> bool:
     return before is now or before == now
-
-
-def _instants(entry: CatalogEntry, start: float) -> Iterator[float]:
-    job = entry.job
-    after = datetime.fromtimestamp(start, UTC)
-    for at in planner.instants(entry.schedule, after, not_before=job.not_before, not_after=job.not_after):
-        yield at.timestamp()
 
 
 class SuccessDeadlines:

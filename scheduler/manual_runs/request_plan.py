@@ -13,7 +13,6 @@ from kuber_cron.common.runs import manual_request
 from kuber_cron.common.runs.manual_request import ManualRequest, RequestError
 from kuber_cron.common.runs.payload import run_id
 from kuber_cron.control.documents import iso
-from kuber_cron.scheduler.decisions import planner
 from kuber_cron.scheduler.decisions.planner import CatalogEntry
 
 MOST_FOLLOWERS = 100
@@ -124,7 +123,7 @@ def _of_span(asked: ManualRequest, entry: CatalogEntry, now: datetime) -> list[P
         raise RequestError("no-instants", f"{job.id} runs at reboot: its schedule names no instants")
     found: list[PlannedRun] = []
     start = asked.from_at - timedelta(microseconds=1)
-    for at in planner.instants(entry.schedule, start, not_before=job.not_before, not_after=job.not_after):
+    for at in entry.occurrences_after(start):
         if at >= asked.to_at or at > now:
             break
         if len(found) == asked.most:

@@ -6,13 +6,13 @@ cursor is dropped, for until then it can come back, and people ask about it.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from kuber_cron.common.jobs.job import Job
+from kuber_cron.common.jobs.job import Job, timing_job
 from kuber_cron.common.records.job_summary import JobSummary
 from kuber_cron.common.redis_store.scripts import Store, text
 from kuber_cron.common.runs.payload import origin_of
 from kuber_cron.scheduler.decisions.catalog import Catalog
 from kuber_cron.scheduler.decisions.dispatcher import refuse
-from kuber_cron.scheduler.decisions.planner import CatalogEntry, timing_job
+from kuber_cron.scheduler.decisions.planner import CatalogEntry
 from kuber_cron.scheduler.election.term import Term
 
 _SLICE = 1000  # cards in one round, about 2 ms of Redis, so that ten thousand are there within ten seconds

@@ -4,7 +4,7 @@ from rq.job import Job as RQJob
 from rq.serializers import JSONSerializer
 from tests.support.leader import T0, chain, job, minute
 
-from kuber_cron.scheduler.decisions.planner import delay_of
+from kuber_cron.common.jobs.job import delay_of
 
 
 def delete(desk, run):

@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kuber_cron.common.records import processes
+from kuber_cron.common.records import job_summary, processes
 from kuber_cron.common.records.job_summary import JobSummary, is_suspended
+from kuber_cron.common.runs.cursor import Cursor
+from kuber_cron.common.schedule import Schedule
 
 AT = datetime(2026, 3, 1, 2, 30, tzinfo=UTC)
 INSTANTS = st.datetimes(timezones=st.just(UTC)).map(lambda at: at.replace(microsecond=0))
@@ -96,3 +98,11 @@ def test_a_replica_that_has_been_silent_is_not_alive():
     entry = processes.SchedulerInfo(holder="a", seen_at=AT)
     assert entry.is_alive(AT + timedelta(seconds=processes.SEEN_SECONDS - 1))
     assert not entry.is_alive(AT + timedelta(seconds=processes.SEEN_SECONDS))
+
+
+def test_h_is_spread_by_the_job_that_gives_the_instants():
+    cursor = Cursor(datetime(2026, 3, 1, tzinfo=UTC), "UTC", "H H * * *")
+    own = job_summary.occurrences_of("report", cursor, JobSummary(schedule="@after"))
+    theirs = job_summary.occurrences_of("report", cursor, JobSummary(schedule="@after", timed_by="extract"))
+    assert theirs.after(cursor.at) == Schedule.parse("H H * * *", "UTC", "extract").next_after(cursor.at)
+    assert own.after(cursor.at) != theirs.after(cursor.at)

@@ -4,8 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kuber_cron.common.records.job_summary import JobSummary
-from kuber_cron.common.runs.cursor import Cursor
 from kuber_cron.common.schedule import Schedule
 from kuber_cron.common.schedule.occurrences import Occurrences
 
@@ -66,20 +64,9 @@ def test_an_instant_with_a_fraction_is_none_of_the_schedules():
 
 
 @pytest.mark.parametrize("text", ["@reboot", "@after", "61 * * * *", ""])
-def test_what_names_no_instants_has_no_timetable(text):
-    assert Occurrences.of("job", Cursor(datetime(2026, 3, 1, tzinfo=UTC), "UTC", text), None) is None
+def test_what_names_no_instants_has_no_occurrences(text):
+    assert Occurrences.of(text, "UTC", "job") is None
 
 
-def test_a_zone_that_is_gone_has_no_timetable():
-    assert (
-        Occurrences.of("job", Cursor(datetime(2026, 3, 1, tzinfo=UTC), "Mars/Base", "* * * * *"), None)
-        is None
-    )
-
-
-def test_h_is_spread_by_the_job_that_gives_the_instants():
-    cursor = Cursor(datetime(2026, 3, 1, tzinfo=UTC), "UTC", "H H * * *")
-    own = Occurrences.of("report", cursor, JobSummary(schedule="@after"))
-    theirs = Occurrences.of("report", cursor, JobSummary(schedule="@after", timed_by="extract"))
-    assert theirs.after(cursor.at) == Schedule.parse("H H * * *", "UTC", "extract").next_after(cursor.at)
-    assert own.after(cursor.at) != theirs.after(cursor.at)
+def test_a_zone_that_is_gone_has_no_occurrences():
+    assert Occurrences.of("* * * * *", "Mars/Base", "job") is None

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kuber_cron.common.jobs.job import Job
+from kuber_cron.common.jobs.job import Job, delay_of
 from kuber_cron.scheduler.decisions import dependencies
 from kuber_cron.scheduler.decisions.catalog import compile_entries
-from kuber_cron.scheduler.decisions.planner import delay_of
 
 
 def job(name, **policy):

@@ -264,12 +264,3 @@ def test_a_removal_accounts_for_every_open_instant_and_then_drops_the_cursor(sch
 def test_a_cursor_that_says_nothing_is_only_dropped(stored):
     (drop,) = planner.plan_removal("job", stored, T0, T0)
     assert (drop.kind, drop.believed) == ("drop", stored)
-
-
-def test_after_takes_its_instants_from_the_first_predecessor_through_any_number_of_them():
-    jobs = {
-        "a": Job(id="a", schedule="30 2 * * *", command="true"),
-        "b": Job(id="b", schedule="@after", command="true", after=["a"]),
-        "c": Job(id="c", schedule="@after", command="true", after=["b", "a"]),
-    }
-    assert planner.timing_job(jobs["c"], jobs.get) is jobs["a"]

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.workers import job
 
-from kuber_cron.scheduler.decisions import planner
 from kuber_cron.scheduler.decisions.catalog import compile_entries
 from kuber_cron.scheduler.maintenance.redis_observer import LastRun
 from kuber_cron.scheduler.maintenance.success_deadlines import LEAST_SECONDS, SuccessDeadlines, expected_by
@@ -107,7 +106,7 @@ def test_a_job_that_succeeds_at_each_instant_is_never_overdue(schedule, start, l
     success = datetime.fromtimestamp(start, UTC).timestamp()
     for _ in range(5):
         run = LastRun(success_at=success, duration_seconds=lasted)
-        due = next(planner.instants(planned.schedule, datetime.fromtimestamp(success, UTC)))
+        due = next(planned.occurrences_after(datetime.fromtimestamp(success, UTC)))
         following = due.timestamp() + lasted + patience
         assert following < expected_by(planned, run)
         success = following

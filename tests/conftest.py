@@ -25,7 +25,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 StartServer = Callable[..., EmbeddedRedis]
 
-settings.register_profile("no-deadline")
+settings.register_profile("no-deadline", deadline=None)
 settings.load_profile("no-deadline")
 
 

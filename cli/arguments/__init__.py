@@ -1,1 +1,1 @@
-"""What a person typed: instants, job files, the way to Redis, completions."""
+"""The words of a command line: instants, job files, the way to Redis, completions."""

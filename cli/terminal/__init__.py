@@ -1,1 +1,1 @@
-"""What a person sees: tables, the live view, errors."""
+"""The terminal: tables, the live view, errors."""

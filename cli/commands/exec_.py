@@ -31,9 +31,9 @@ from kuber_cron.common.errors import UsageError
 from kuber_cron.common.jobs.job import Job
 
 if TYPE_CHECKING:
+    from kuber_cron.common.records.excerpt import Stream
     from kuber_cron.worker.execution.launch import AttemptResult, Launch
     from kuber_cron.worker.execution.supervisor import Supervisor
-    from kuber_cron.worker.output.excerpt import Stream
 
 _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 

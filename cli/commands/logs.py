@@ -104,8 +104,8 @@ def _chosen(seen: "RunView", number: int | None) -> "AttemptRecord":
 
 
 def _read(chosen: "AttemptRecord", seen: "RunView", log_dir: Path) -> "LogView":
+    from kuber_cron.common.records.excerpt import Excerpt
     from kuber_cron.control.queries.results import LogView
-    from kuber_cron.worker.output.excerpt import Excerpt
 
     kept = Excerpt(
         head=chosen.head,

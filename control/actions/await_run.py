@@ -161,7 +161,7 @@ class _Following:
     def _show(self, execution: str, document: dict[str, Any]) -> None:
         if self._terminal is None:
             return
-        from kuber_cron.worker.output.excerpt import Excerpt
+        from kuber_cron.common.records.excerpt import Excerpt
 
         excerpt = Excerpt.from_fields(document)
         position = self._shown[1] if self._shown[0] == execution else 0

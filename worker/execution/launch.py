@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from kuber_cron.common.records.excerpt import Excerpt
 from kuber_cron.worker.execution.outcome import Cause, Outcome
 from kuber_cron.worker.output.capture import Captured
-from kuber_cron.worker.output.excerpt import Excerpt
 
 OWN_PREFIX = "KUBER_CRON_"
 EXECUTION = "KUBER_CRON_EXECUTION"

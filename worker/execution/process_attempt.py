@@ -26,12 +26,12 @@ from contextlib import suppress
 from datetime import datetime
 from functools import partial
 
+from kuber_cron.common.records.excerpt import Stream
 from kuber_cron.worker.execution import leftover_processes
 from kuber_cron.worker.execution.launch import AttemptResult, Launch, RunningCommand
 from kuber_cron.worker.execution.outcome import Cause, Outcome
 from kuber_cron.worker.execution.spawn import Child, signal_group
 from kuber_cron.worker.output.capture import Output
-from kuber_cron.worker.output.excerpt import Stream
 
 READ_BYTES = 64 * 1024  # a pipe's usual capacity: one read empties it
 DRAIN_SECONDS = (

@@ -15,7 +15,8 @@ from typing import Protocol
 
 import structlog
 
-from kuber_cron.worker.output.excerpt import Ends, Excerpt, Stream
+from kuber_cron.common.records.excerpt import Excerpt, Stream
+from kuber_cron.worker.output.excerpt_buffer import ExcerptBuffer
 from kuber_cron.worker.output.log_file import LogFile
 from kuber_cron.worker.output.redactor import Redactor
 
@@ -64,7 +65,7 @@ class Output:
     The log file has it as it came; excerpt and sinks have it without the values that are to be hidden.
     """
 
-    __slots__ = ("_ends", "_log", "_redactors", "_sinks", "total_bytes")
+    __slots__ = ("_kept", "_log", "_redactors", "_sinks", "total_bytes")
 
     def __init__(
         self, log_file: LogFile | None = None, sinks: Sequence[Sink] = (), hidden: Sequence[bytes] = ()
@@ -72,7 +73,7 @@ class Output:
         """``hidden``: as :func:`kuber_cron.worker.output.redactor.values` gives them."""
         self._log = log_file
         self._sinks = list(sinks)
-        self._ends = Ends()
+        self._kept = ExcerptBuffer()
         self._redactors: dict[Stream, Redactor] = (
             {"stdout": Redactor(hidden), "stderr": Redactor(hidden)} if hidden else {}
         )
@@ -89,7 +90,7 @@ class Output:
 
     def excerpt(self) -> Excerpt:
         """What is kept so far. For any thread."""
-        return self._ends.excerpt()
+        return self._kept.excerpt()
 
     def close(self) -> Captured:
         """The log file and the sinks are closed, and what is kept is told. Call it once."""
@@ -101,7 +102,7 @@ class Output:
             except Exception:  # a foreign sink must not cost the run its other outputs
                 log.exception("output sink failed", sink=type(sink).__name__)
         self._sinks.clear()
-        kept = self._ends.excerpt(final=True)
+        kept = self._kept.excerpt(final=True)
         log_file = self._log
         if log_file is not None:
             log_file.close()
@@ -120,7 +121,7 @@ class Output:
     def _show(self, stream: Stream, data: bytes) -> None:
         if not data:
             return
-        self._ends.write(stream, data)
+        self._kept.write(stream, data)
         for sink in tuple(self._sinks):
             try:
                 sink.write(stream, data)

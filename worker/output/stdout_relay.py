@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
+from kuber_cron.common.records.excerpt import Stream
 from kuber_cron.worker.execution.launch import Launch
 from kuber_cron.worker.output.capture import JsonLines, Sink
-from kuber_cron.worker.output.excerpt import Stream
 
 _LIMIT_BYTES = 4 * 1024 * 1024  # some seconds of a chatty command; log files have all of it
 _SHARE = 2  # so much of it is one command's at most, divided by this

@@ -8,10 +8,11 @@ import pytest
 from tests.support.waiting import eventually
 from tests.support.workers import KEYS, ended, job, push, worker
 
+from kuber_cron.common.records.excerpt import Excerpt
 from kuber_cron.common.redis_store import connections
 from kuber_cron.worker.coordination.live_output import TTL_SECONDS, LiveOutput
 from kuber_cron.worker.execution.launch import Launch, RunningCommand
-from kuber_cron.worker.output.excerpt import Ends, Excerpt
+from kuber_cron.worker.output.excerpt_buffer import ExcerptBuffer
 
 
 class Clock:
@@ -30,7 +31,7 @@ class Commands:
     def __init__(self, client, count=1):
         self.clock, self.ends, self.held = Clock(), {}, set()
         for number in range(count):
-            self.ends[f"e{number}"] = Ends()
+            self.ends[f"e{number}"] = ExcerptBuffer()
             self.held.add(f"e{number}")
         self.follower = LiveOutput(
             client, KEYS, running=self.running, is_held=self.held.__contains__, clock=self.clock

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kuber_cron.worker.output import log_file
 from kuber_cron.worker.output.capture import MAX_LINE_BYTES, JsonLines, Output
-from kuber_cron.worker.output.excerpt import HEAD_BYTES, TAIL_BYTES
+from kuber_cron.worker.output.excerpt_buffer import HEAD_BYTES, TAIL_BYTES
 from kuber_cron.worker.output.log_file import LogFile, Tail, path_of
 
 pieces = st.lists(

@@ -1,21 +1,15 @@
-"""Excerpts: the beginning and the end of an output, and which part of it came from which stream. Bounded.
+"""The excerpt of an output while it is written: head and tail in bounded room.
 
-Text and the order of the streams are kept apart: the text reads as the command wrote it (rq-dashboard shows it as
-it is), and a list of runs of characters says which of it is stdout and which stderr.
-
-What it does *not* keep: the middle of a long output, and the exact order of writes that arrived together (see
+What this does *not* keep: the middle of a long output, and the exact order of writes that arrived together (see
 :mod:`kuber_cron.worker.output.capture`).
 """
 
 import codecs
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, Self
+from collections.abc import Iterable
 
-Stream = Literal["stdout", "stderr"]
-Piece = tuple[Stream | Literal["gap"], str]
+from kuber_cron.common.records.excerpt import Excerpt, Stream
 
 HEAD_BYTES = 4 * 1024
 TAIL_BYTES = 12 * 1024
@@ -24,97 +18,8 @@ TAIL_BYTES = 12 * 1024
 CHANGE_BYTES = 24
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Excerpt:
-    """What is kept of an output for people.
-
-    Attributes:
-        head: The first 4 KiB as text, with what is not UTF-8 replaced.
-        tail: The last 12 KiB of what is not in ``head``, likewise.
-        streams: Which stream each part of ``head`` and then ``tail`` came from, as runs of characters.
-        total_bytes: The length of the whole, as far as its characters are complete.
-        omitted_bytes: What lies between head and tail.
-    """
-
-    head: str = ""
-    tail: str = ""
-    streams: tuple[tuple[Stream, int], ...] = ()
-    total_bytes: int = 0
-    omitted_bytes: int = 0
-
-    @property
-    def text(self) -> str:
-        """Head and tail in one, with a line that says what is missing between them."""
-        if not self.omitted_bytes:
-            return self.head + self.tail
-        return f"{self.head}{_gap(self.omitted_bytes)}{self.tail}"
-
-    def since(self, position: int) -> list[Piece]:
-        """What was written after the first ``position`` bytes, by stream and in order, for those who follow.
-
-        ``("gap", sentence)`` stands for what was written and is not kept. Exact where the output is UTF-8.
-        """
-        tail_at = self.total_bytes - len(self.tail.encode())
-        head_end = tail_at - self.omitted_bytes
-        found: list[Piece] = []
-        at = 0
-        for stream, text, is_tail in self._runs():
-            if is_tail and at < tail_at:
-                if self.omitted_bytes and position < tail_at:
-                    found.append(("gap", _gap(tail_at - max(position, head_end))))
-                at = tail_at
-            data = text.encode()
-            if at + len(data) > position:
-                found.append((stream, data[max(0, position - at) :].decode("utf-8", "ignore")))
-            at += len(data)
-        return found
-
-    def _runs(self) -> Iterator[tuple[Stream, str, bool]]:
-        at, text = 0, self.head + self.tail
-        for stream, count in self.streams:
-            yield stream, text[at : at + count], at >= len(self.head)
-            at += count
-
-    def to_fields(self) -> dict[str, Any]:
-        """As JSON has it, in RQ's result and where a running attempt's output is kept."""
-        return {
-            "head": self.head,
-            "tail": self.tail,
-            "streams": [list(run) for run in self.streams],
-            "omitted_bytes": self.omitted_bytes,
-            "total_bytes": self.total_bytes,
-        }
-
-    @classmethod
-    def from_fields(cls, fields: Mapping[str, Any]) -> Self:
-        """What ``to_fields`` has written; further fields are not looked at.
-
-        Raises:
-            KeyError, TypeError, ValueError: It did not write this.
-        """
-        return cls(
-            head=str(fields["head"]),
-            tail=str(fields["tail"]),
-            streams=tuple((_stream(name), int(count)) for name, count in fields["streams"]),
-            total_bytes=int(fields["total_bytes"]),
-            omitted_bytes=int(fields["omitted_bytes"]),
-        )
-
-
-def _stream(name: object) -> Stream:
-    match name:
-        case "stdout" | "stderr":
-            return name
-        case _:
-            raise ValueError(f"{name!r} is no stream")
-
-
-def _gap(count: int) -> str:
-    return f"\n[kuber-cron: {count} bytes not shown]\n"
-
-
-class Ends:
-    """Both ends of an output while it is written. One thread writes, any may ask."""
+class ExcerptBuffer:
+    """Head and tail of an output that goes on. One thread writes, any thread may read."""
 
     __slots__ = ("_head", "_head_room", "_lock", "_tail", "_tail_cost", "_tail_seen", "_total")
 
@@ -128,7 +33,7 @@ class Ends:
         self._total = 0
 
     def write(self, stream: Stream, data: bytes) -> None:
-        """Take a piece, in the order of arrival."""
+        """Append a piece, in the order of arrival."""
         with self._lock:
             self._total += len(data)
             if self._head_room > 0:
@@ -137,7 +42,7 @@ class Ends:
                 self._to_tail(stream, data)
 
     def excerpt(self, *, final: bool = False) -> Excerpt:
-        """What is kept so far; ``final``: half a character at its end will not be completed any more."""
+        """Return what is kept so far; ``final``: half a character at the end will not be completed any more."""
         with self._lock:  # what takes time is done outside of it, for the writer must not wait
             head = [(stream, bytes(data)) for stream, data in self._head]
             tail = deque((stream, bytearray(data)) for stream, data in self._tail)
@@ -162,7 +67,7 @@ class Ends:
         )
 
     def _to_head(self, stream: Stream, data: bytes) -> bytes:
-        """Take what has room; the rest."""
+        """Append what has room to the head; return the rest."""
         if not self._head or self._head[-1][0] != stream:
             if self._head:
                 self._head_room -= CHANGE_BYTES
@@ -192,22 +97,21 @@ class Ends:
 
 
 def _trim(tail: deque[tuple[Stream, bytearray]], cost: int) -> int:
-    """Forget the oldest bytes over the limit; the cost of what is left."""
+    """Drop the oldest bytes over the limit; return the cost of what is left."""
     while cost > TAIL_BYTES:
         first = tail[0][1]
         excess = cost - TAIL_BYTES
         if excess < len(first):
             del first[:excess]
             return TAIL_BYTES
-        cost -= (
-            len(first) + CHANGE_BYTES
-        )  # there is a second one, or the first would be longer than the limit
+        # There is a second piece, or the first would be longer than the limit.
+        cost -= len(first) + CHANGE_BYTES
         tail.popleft()
     return cost
 
 
 class _Decoded:
-    """Pieces as text. A stream's character may begin in one of its pieces and end in the next."""
+    """Pieces decoded to text. A stream's character may begin in one of its pieces and end in the next."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -227,7 +131,7 @@ class _Decoded:
             self._add(stream, self._decoders[stream].decode(data[at:]))
 
     def skip(self) -> None:
-        """What follows is not what came next: half a character has lost its other half."""
+        """Forget half characters: bytes are missing before the next piece."""
         for decoder in self._decoders.values():
             decoder.reset()
         self._cut = {"stdout", "stderr"}
@@ -238,7 +142,7 @@ class _Decoded:
 
     @property
     def pending_bytes(self) -> int:
-        """How many bytes wait for the rest of their character."""
+        """The number of bytes that wait for the rest of their character."""
         return sum(len(decoder.getstate()[0]) for decoder in self._decoders.values())
 
     def _add(self, stream: Stream, text: str) -> None:
@@ -249,7 +153,7 @@ class _Decoded:
 
 
 def _continuation(data: bytes | bytearray) -> int:
-    """How many bytes at the start belong to a character that began before."""
+    """Return how many bytes at the start belong to a character that began before."""
     count = 0
     while count < min(3, len(data)) and data[count] & 0xC0 == 0x80:
         count += 1

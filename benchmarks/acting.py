@@ -22,7 +22,8 @@ from typing import Any
 import redis
 
 from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
-from kuber_cron.common.redis_store.scripts import Keys, Store
+from kuber_cron.common.redis_store.keys import Keys
+from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs.manual_request import ManualRequest
 from kuber_cron.control.actions.operations import OperatorActions
 
@@ -81,7 +82,7 @@ def main() -> None:
             redis.Redis.from_url(server.url, protocol=2) as client,
             tiers(directory, server.url) as environment,
         ):
-            until(lambda: client.hlen(KEYS.own("cursor")) > JOBS and client.scard("rq:workers"))
+            until(lambda: client.hlen(KEYS.cursors) > JOBS and client.scard("rq:workers"))
             acts = OperatorActions(Store(client, KEYS), "bench@desk")
 
             def hash_of(run: str, field: str) -> str:

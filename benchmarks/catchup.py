@@ -56,7 +56,7 @@ def measured(jobs: int, policy: str) -> str:
     with tempfile.TemporaryDirectory() as folder, EmbeddedRedis(Path(folder) / "redis") as server:
         write_jobs(Path(folder) / "jobs", lines)
         with redis.Redis.from_url(server.url, protocol=2) as client:
-            cursors, fence = KEYS.own("cursor"), KEYS.own("fence")
+            cursors, fence = KEYS.cursors, KEYS.fence
             with scheduler(Path(folder) / "jobs", server.url):
                 await_that("a cursor for each job", lambda: client.hlen(cursors) == jobs, 120)
             after = int(client.time()[0]) - HOUR
@@ -64,7 +64,7 @@ def measured(jobs: int, policy: str) -> str:
                 for name, cursor in client.hgetall(cursors).items():
                     _, _, rest = cursor.partition(b"|")
                     pipe.hset(cursors, name, b"%d|%s" % (after, rest))
-                    pipe.delete(KEYS.own(f"log:{name.decode()}"))
+                    pipe.delete(KEYS.log(name.decode()))
                 pipe.delete(KEYS.queue("default"))
                 pipe.execute()
             epoch = client.hget(fence, "epoch")
@@ -101,7 +101,7 @@ def accounted(client: redis.Redis, jobs: int, window: tuple[int, int]) -> tuple[
     words, last = Counter[str](), 0
     with client.pipeline(transaction=False) as pipe:
         for number in range(jobs):
-            pipe.xrange(KEYS.own(f"log:job-{number}"))
+            pipe.xrange(KEYS.log(f"job-{number}"))
         logs = pipe.execute()
     for number, entries in enumerate(logs):
         due = expected(number, jobs, *window)

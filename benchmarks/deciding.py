@@ -43,7 +43,7 @@ def last_queued_after(client: redis.Redis, jobs: int, instant: int) -> float:
     """Seconds from the instant to the newest decision about it, by the stream ids that Redis gave them."""
     with client.pipeline(transaction=False) as pipe:
         for number in range(jobs):
-            pipe.xrevrange(KEYS.own(f"log:job-{number}"), count=1)
+            pipe.xrevrange(KEYS.log(f"job-{number}"), count=1)
         newest = [entries[0] for entries in pipe.execute()]
     if any(int(fields[b"first"]) != instant for _, fields in newest):
         raise SystemExit("not all were decided for this instant")

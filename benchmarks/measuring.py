@@ -19,7 +19,7 @@ import redis
 import rq
 
 from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
-from kuber_cron.common.redis_store.scripts import Keys
+from kuber_cron.common.redis_store.keys import Keys
 
 KEYS = Keys("rq")
 # A file holds 10,000 jobs at most; people who have many spread them much earlier.

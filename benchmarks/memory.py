@@ -30,7 +30,7 @@ from rq import Queue
 from tests.support.workers import Push, of_ours, of_rq
 
 from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
-from kuber_cron.common.redis_store.scripts import Keys
+from kuber_cron.common.redis_store.keys import Keys
 
 KEYS = Keys("rq")
 RUNS = 1_000
@@ -80,7 +80,7 @@ def jobs(client: redis.Redis, url: str, folder: Path, count: int) -> str:
     )
     began = time.monotonic()
     process = tier(url, "scheduler", str(crontab))
-    until(lambda: client.hlen(KEYS.own("cursor")) >= count)
+    until(lambda: client.hlen(KEYS.cursors) >= count)
     took = time.monotonic() - began
     threading.Event().wait(5)
     measured = psutil.Process(process.pid)

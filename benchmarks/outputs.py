@@ -27,7 +27,7 @@ import redis
 
 from kuber_cron.common.jobs.job import Job
 from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
-from kuber_cron.common.redis_store.scripts import Keys
+from kuber_cron.common.redis_store.keys import Keys
 from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
 
 KEYS = Keys("rq")

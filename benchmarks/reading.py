@@ -24,7 +24,7 @@ import redis
 
 from kuber_cron.common.records.job_summary import JobSummary
 from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
-from kuber_cron.common.redis_store.scripts import Keys
+from kuber_cron.common.redis_store.keys import Keys
 from kuber_cron.common.runs.payload import run_id
 
 KEYS = Keys("rq")
@@ -74,7 +74,7 @@ def model(client: redis.Redis, url: str, folder: Path) -> Model:
         tier.wait(30)
     run = client.zrange("rq:finished:default", 0, 0)[0].decode()
     ((_, result),) = client.xrange(f"rq:results:{run}")
-    entry = next(told for _, told in client.xrange(KEYS.own("log:model")) if told[b"run"] == run.encode())
+    entry = next(told for _, told in client.xrange(KEYS.log("model")) if told[b"run"] == run.encode())
     found = Model(client.hgetall(KEYS.run(run)), result, entry)
     client.flushall()
     return found
@@ -103,7 +103,7 @@ def kept(model: Model, now: datetime, jobs: int, decisions: int, runs: int) -> I
     seen = int(now.timestamp() * 1000)
     yield (
         "HSET",
-        KEYS.own("fence"),
+        KEYS.fence,
         "epoch",
         7,
         "holder",
@@ -123,21 +123,21 @@ def kept(model: Model, now: datetime, jobs: int, decisions: int, runs: int) -> I
         schedule = f"{minute}-59/10 * * * *"
         card = JobSummary(schedule=schedule, timezone="Europe/Berlin", team=TEAMS[number % 4], source=f"jobs.yaml:{number}",
                     description="what this job is for, in a few words", queue="batch" if number % 5 == 0 else "default")  # fmt: skip
-        yield "HSET", KEYS.own("cursor"), name, f"{int(at.timestamp())}|Europe/Berlin|{schedule}"
-        yield "HSET", KEYS.own("jobs"), name, card.to_text()
+        yield "HSET", KEYS.cursors, name, f"{int(at.timestamp())}|Europe/Berlin|{schedule}"
+        yield "HSET", KEYS.job_summaries, name, card.to_text()
         is_failing = number % 50 == 0
         stats = ["last_run_at", at.timestamp() + 2, "last_outcome", "failed" if is_failing else "success",
                  "last_duration", 1.5, "last_success_at", at.timestamp() + 2, "expected_from", 0]  # fmt: skip
         yield (
             "HSET",
-            KEYS.own(f"stats:{name}"),
+            KEYS.stats(name),
             *stats,
             *(["failing", run_id(name, at)] if is_failing else []),
         )
         yield from logged(model, name, at, decisions)
         yield from ended(model, name, at, runs, queue=card.queue, is_failing=is_failing)
         if number % 200 == 0:
-            yield "HSET", KEYS.own("paused"), name, 0
+            yield "HSET", KEYS.paused, name, 0
 
 
 def logged(model: Model, name: str, at: datetime, decisions: int) -> Iterator[tuple[Any, ...]]:
@@ -146,7 +146,7 @@ def logged(model: Model, name: str, at: datetime, decisions: int) -> Iterator[tu
         seconds = int(moment.timestamp())
         told = dict(model.entry)
         told |= {b"first": b"%d" % seconds, b"last": b"%d" % seconds, b"run": run_id(name, moment).encode()}
-        yield "XADD", KEYS.own(f"log:{name}"), f"{seconds * 1000 + 12}-0", *flat(told)
+        yield "XADD", KEYS.log(name), f"{seconds * 1000 + 12}-0", *flat(told)
 
 
 def ended(
@@ -166,8 +166,8 @@ def ended(
         yield "XADD", f"rq:results:{run}", "*", *flat(model.result)
         score = moment.timestamp() + 2_592_000
         yield "ZADD", f"rq:{'failed' if failed else 'finished'}:{queue}", score, run
-        yield "LPUSH", KEYS.own(f"history:{name}"), run
-        yield "HSET", KEYS.own(f"sizes:{name}"), run, 3500
+        yield "LPUSH", KEYS.history(name), run
+        yield "HSET", KEYS.sizes(name), run, 3500
 
 
 def open_runs(model: Model, now: datetime) -> Iterator[tuple[Any, ...]]:
@@ -198,7 +198,7 @@ def open_runs(model: Model, now: datetime) -> Iterator[tuple[Any, ...]]:
             "kuber_cron_version",
             "0.1.0",
         )
-        yield "SET", KEYS.own(f"alive:{worker}"), "1"
+        yield "SET", KEYS.alive(worker), "1"
     for number in range(1100):
         name = name_of(number)
         run = run_id(name, now.replace(microsecond=0))
@@ -214,8 +214,8 @@ def open_runs(model: Model, now: datetime) -> Iterator[tuple[Any, ...]]:
             b"worker_name": b"pod-%d" % (number % 10),
         }
         yield "HSET", KEYS.run(run), *flat(told)
-        yield "ZADD", KEYS.own(f"active:{name}"), int(now.timestamp()), run
-        yield "HSET", KEYS.own("open"), run, ""
+        yield "ZADD", KEYS.active(name), int(now.timestamp()), run
+        yield "HSET", KEYS.open_runs, run, ""
         if is_running:
             yield "ZADD", "rq:wip:default", "+inf", f"{run}:{number}"
             yield "SADD", f"rq:worker:pod-{number % 10}:executions", f"{run}:{number}"
@@ -241,8 +241,8 @@ def measured(url: str, words: list[str]) -> tuple[list[float], float, int]:
 
 
 def commands(client: redis.Redis, job: str) -> list[list[str]]:
-    run = client.lindex(KEYS.own(f"history:{job}"), 0).decode()
-    ((_, oldest),) = client.xrange(KEYS.own(f"log:{job}"), count=1)
+    run = client.lindex(KEYS.history(job), 0).decode()
+    ((_, oldest),) = client.xrange(KEYS.log(job), count=1)
     instant = f"{datetime.fromtimestamp(int(oldest[b'first']), UTC):%Y-%m-%dT%H:%M:%SZ}"
     return [
         ["--help"], ["status"], ["jobs"], ["jobs", "--format", "json"], ["jobs", "--failing"], ["runs"],
@@ -266,7 +266,7 @@ def main() -> None:
         in_pipelines(client, kept(made, now, jobs, decisions, runs))
         in_pipelines(client, open_runs(made, now))
         used = client.info("memory")["used_memory"] - before
-        stream = client.memory_usage(KEYS.own(f"log:{job}"), samples=0)
+        stream = client.memory_usage(KEYS.log(job), samples=0)
         print(f"{jobs:,} jobs, {jobs * decisions:,} decisions, {jobs * runs:,} ended runs: {used / 1e6:,.0f} MB of "
               f"{client.info('server')['redis_version']}; a job's log of {decisions} decisions {stream:,} bytes\n")  # fmt: skip
         print("| command | best | median | worst of 7 | its own CPU | lines |")

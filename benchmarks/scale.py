@@ -53,7 +53,7 @@ def measured(jobs: int) -> str:
             redis.Redis.from_url(server.url, protocol=2) as client,
             scheduler(files, server.url) as process,
         ):
-            cursors, cards = KEYS.own("cursor"), KEYS.own("jobs")
+            cursors, cards = KEYS.cursors, KEYS.job_summaries
             await_that("a cursor for each job", lambda: client.hlen(cursors) == jobs, 300)
             await_that("a card for each job", lambda: client.hlen(cards) == jobs, 300, 1)
             rest(20 + jobs / 450)  # the first looks at each job are part of the start

@@ -35,7 +35,7 @@ def main() -> None:
             rest(2)
             late, decided = [], 0
             for number in range(JOBS):
-                for entry_id, fields in client.xrange(KEYS.own(f"log:job-{number}"), min=first * 1000):
+                for entry_id, fields in client.xrange(KEYS.log(f"job-{number}"), min=first * 1000):
                     instant = int(fields[b"first"])
                     if first <= instant < first + seconds:
                         decided += fields[b"decision"] == b"queued"

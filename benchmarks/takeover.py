@@ -178,14 +178,14 @@ class Replicas:
         self._party.start(name, "scheduler", str(self._party.jobs), **self._environ)
 
     def _fence(self) -> tuple[int, str]:
-        epoch, holder = self._party.client.hmget(KEYS.own("fence"), "epoch", "holder")
+        epoch, holder = self._party.client.hmget(KEYS.fence, "epoch", "holder")
         return int(epoch or 0), (holder or b"").decode().split("_")[0]
 
     def _newest(self) -> int:
         """The epoch of the newest decision."""
         client = self._party.client
-        names = [name.decode() for name in client.hkeys(KEYS.own("cursor"))]
-        entries = [entry for name in names for entry in client.xrevrange(KEYS.own(f"log:{name}"), count=1)]
+        names = [name.decode() for name in client.hkeys(KEYS.cursors)]
+        entries = [entry for name in names for entry in client.xrevrange(KEYS.log(name), count=1)]
         return max((int(entry[b"epoch"]) for _, entry in entries), default=0)
 
 
@@ -199,7 +199,7 @@ class Workers:
         for name in ("one", "two"):
             party.start(name, "worker")
         until("the command has begun", self.attempts)
-        (run,) = party.client.hkeys(KEYS.own("open"))
+        (run,) = party.client.hkeys(KEYS.open_runs)
         self._key = KEYS.run(run.decode())
         rest(TTL_SECONDS + 2)  # a new leader takes nobody for lost before that
 

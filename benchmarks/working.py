@@ -36,8 +36,8 @@ from redis.client import Pipeline
 from rq import Queue
 
 from kuber_cron.common.jobs.job import Job
+from kuber_cron.common.records.parsing import text
 from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
-from kuber_cron.common.redis_store.scripts import text
 from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
 
 ROUNDS = 5
@@ -156,7 +156,7 @@ def at_work(contender: Contender, url: str, directory: Path) -> Iterator[None]:
 
 def until_idle(client: redis.Redis, queue: str, pause: float, seconds: float = 120) -> None:
     """Nothing waits there, is claimed or runs any more: ours and RQ's runs alike."""
-    claims = [KEYS.own(f"claims:{text(name)}") for name in client.smembers(KEYS.own("claims"))]
+    claims = [KEYS.claims(text(name)) for name in client.smembers(KEYS.claimers)]
 
     def is_idle() -> bool:
         with client.pipeline(transaction=False) as look:

@@ -19,7 +19,8 @@ from kuber_cron.common.jobs.job import Job
 from kuber_cron.common.notifications import events
 from kuber_cron.common.notifications.events import Missed, Ping, RunEnded
 from kuber_cron.common.notifications.sender import NotificationSender
-from kuber_cron.common.redis_store.scripts import Store, text
+from kuber_cron.common.records.parsing import text
+from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs.payload import is_by_hand
 from kuber_cron.scheduler.decisions.planner import CatalogEntry
 from kuber_cron.scheduler.election.term import Term
@@ -109,7 +110,7 @@ class SchedulerNotifications:
         with self._store.client.pipeline(transaction=False) as pipe:
             for job in jobs:
                 since = f"({self._told[job.id]}" if job.id in self._told else "-"
-                pipe.xrevrange(self._store.keys.own(f"log:{job.id}"), "+", since, count=_LOOK)
+                pipe.xrevrange(self._store.keys.log(job.id), "+", since, count=_LOOK)
             answers = pipe.execute(raise_on_error=False)
         for job, answer in zip(jobs, answers, strict=True):
             if isinstance(answer, RedisError):

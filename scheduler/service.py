@@ -26,7 +26,9 @@ from kuber_cron.common.errors import (
 )
 from kuber_cron.common.notifications.sender import NotificationSender
 from kuber_cron.common.observability.job_metrics import JobMetrics
-from kuber_cron.common.redis_store.scripts import HistoryLimits, Keys, Store
+from kuber_cron.common.records.history_limits import HistoryLimits
+from kuber_cron.common.redis_store.keys import Keys
+from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.scheduler.decisions.catalog import Catalog, CatalogWatcher
 from kuber_cron.scheduler.decisions.decider import REMOVAL_SECONDS, SOON_SECONDS, Decider
 from kuber_cron.scheduler.decisions.dispatcher import DecisionResult, Dispatcher

@@ -27,7 +27,8 @@ from kuber_cron import __version__
 from kuber_cron.common.clock import Clock
 from kuber_cron.common.notifications.sender import NotificationSender
 from kuber_cron.common.observability.job_metrics import JobMetrics
-from kuber_cron.common.redis_store.scripts import Keys, Store
+from kuber_cron.common.redis_store.keys import Keys
+from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.worker.coordination import rq_registration
 from kuber_cron.worker.coordination.claimer import Claimer, Conditions
 from kuber_cron.worker.coordination.command_listener import CommandListener

@@ -87,10 +87,10 @@ def note(sentence: str) -> None:
 
 def zone_of(store: "Store", job: str) -> ZoneInfo:
     """Return the zone that the job's local times are in, by its cursor; UTC where that names none."""
-    from kuber_cron.common.redis_store.scripts import text
+    from kuber_cron.common.records.parsing import text
     from kuber_cron.common.runs.cursor import Cursor
 
     try:
-        return ZoneInfo(Cursor.from_text(text(store.client.hget(store.keys.own("cursor"), job))).timezone)
+        return ZoneInfo(Cursor.from_text(text(store.client.hget(store.keys.cursors, job))).timezone)
     except (ValueError, OverflowError, OSError, KeyError):
         return ZoneInfo("UTC")

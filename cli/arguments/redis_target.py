@@ -86,10 +86,11 @@ def store(where: RedisTarget, purpose: "Purpose" = "looking") -> "Iterator[Store
         SettingsError: the URL is malformed.
     """
     from kuber_cron.common.redis_store import connections
-    from kuber_cron.common.redis_store.scripts import Keys, Store
+    from kuber_cron.common.redis_store.keys import Keys
+    from kuber_cron.common.redis_store.scripts import Store
 
     client = connections.open_client(
         where.url, purpose, name="kuber-cron-cli", password_file=where.password_file, ca_file=where.ca_file
     )
     with client, connections.translated(client):
-        yield Store(client, Keys(connections.key_prefix(where.instance)))
+        yield Store(client, Keys.of(where.instance))

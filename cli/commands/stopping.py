@@ -95,13 +95,13 @@ def stop(
 
 def _stop_all(job: str, *, yes: bool, redis_url: str | None, as_json: bool) -> int:
     with identity.acting(redis_url) as (store, acts):
-        from kuber_cron.common.redis_store.scripts import text
+        from kuber_cron.common.records.parsing import text
         from kuber_cron.control import documents
         from kuber_cron.control.actions.results import AllStopped
         from kuber_cron.control.queries import names
 
         name = names.job_named(store, job)
-        live: Any = store.client.zrevrange(store.keys.own(f"active:{name}"), 0, _MOST - 1)
+        live: Any = store.client.zrevrange(store.keys.active(name), 0, _MOST - 1)
         if live:
             identity.confirm(f"stop {output.counted(len(live), 'run')} of {name}?", yes=yes)
         # The last in line first: one that ends lets the next go on, which would be running then.

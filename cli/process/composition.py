@@ -116,7 +116,8 @@ class _Tier:
         from kuber_cron.common.observability import http_server
         from kuber_cron.common.observability.job_metrics import JobMetrics
         from kuber_cron.common.redis_store import connections, server_check
-        from kuber_cron.common.redis_store.scripts import Keys, Store
+        from kuber_cron.common.redis_store.keys import Keys
+        from kuber_cron.common.redis_store.scripts import Store
 
         self.settings = settings
         self.stack = stack
@@ -141,7 +142,7 @@ class _Tier:
 
     def scheduler(self, *, boot_token: str, alone: bool) -> "tuple[CatalogWatcher, Scheduler]":
         """Return the catalog, loaded, and a scheduler that follows it; `alone` where it is one of several replicas."""
-        from kuber_cron.common.redis_store.scripts import DAY_SECONDS, HistoryLimits
+        from kuber_cron.common.records.history_limits import DAY_SECONDS, HistoryLimits
         from kuber_cron.scheduler.decisions.catalog import CatalogWatcher
         from kuber_cron.scheduler.election.contest import identity
         from kuber_cron.scheduler.election.redis_clock import RedisClock

@@ -54,6 +54,8 @@ def decimal(value: object) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def text(value: bytes) -> str:
-    """What is not UTF-8 is replaced."""
-    return value.decode("utf-8", "replace")
+def text(value: bytes | str | None) -> str:
+    """Return a reply's value as text: absent as empty, and what is not UTF-8 replaced."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else value.decode("utf-8", "replace")

@@ -47,6 +47,7 @@ from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 from kuber_cron.common.errors import KuberCronError, RedisRefusedError, RedisUnreachableError, SettingsError
 from kuber_cron.common.observability import hiding
 from kuber_cron.common.observability.redaction import redacted, redacted_url
+from kuber_cron.common.redis_store.keys import DEFAULT_INSTANCE, Keys
 
 if TYPE_CHECKING:
     from kuber_cron.common.config.settings import (
@@ -55,8 +56,6 @@ if TYPE_CHECKING:
 
 Purpose = Literal["deciding", "claiming", "general", "looking", "rq"]
 
-DEFAULT_INSTANCE = "kuber-cron"
-DEFAULT_PREFIX = "rq"
 SENTINEL_PORT = 26379
 
 _URL_OPTIONS = {
@@ -340,11 +339,6 @@ _ABSENCES: Sequence[_Translation] = (
 )
 
 
-def key_prefix(instance: str) -> str:
-    """The prefix of all of an instance's keys: RQ's own for the default one, else its name."""
-    return DEFAULT_PREFIX if instance == DEFAULT_INSTANCE else instance
-
-
 def set_key_prefix(instance: str) -> str:
     """RQ is imported and puts all its keys under the instance's prefix, which is returned.
 
@@ -354,7 +348,7 @@ def set_key_prefix(instance: str) -> str:
     Raises:
         RuntimeError: RQ was imported before, with another prefix.
     """
-    prefix = key_prefix(instance)
+    prefix = Keys.of(instance).prefix
     environ = os.environ  # noqa: TID251 - the only way to tell RQ
     before = environ.get("RQ_KEY_PREFIX")
     environ["RQ_KEY_PREFIX"] = prefix

@@ -1,56 +1,6 @@
-"""The keys and scripts in Redis that both tiers share.
-
-Everything lies under RQ's own prefix (``rq`` for the default instance), our own keys under
-``<prefix>:kuber-cron:``:
-
-========================  ======  =====================================================================
-``fence``                 hash    ``epoch holder cluster seen through server``: who may decide, and how much was
-                                  decided; ``hand_at hand_count``: the place in line of runs by hand
-``lease``                 string  ``holder:epoch`` with a ttl, where no Kubernetes Lease is used
-``boot``                  string  the boot whose ``@reboot`` jobs have been decided
-``cursor``                hash    job → its last decided instant with the schedule and zone it was made with
-``log:<job>``             stream  one entry per decision, bounded
-``missed``                hash    ``job|reason`` → instants not queued; the leader exports it, and it survives it
-``changed``               set     jobs whose numbers the leader has yet to look at; bounded by the number of jobs
-``ended``                 hash    ``job|outcome`` → runs that ended for good; the same
-``lost``, ``counters``    hash    attempts lost, by job; ends that came too ``late``: for people, not exported
-``paused``                hash    job (or ``*``) → until, in milliseconds; 0 = until resumed
-``open``                  hash    every run between decision and final end → its group, or nothing
-``active:<job>``          zset    the same by job, by instant: what overlap is judged by
-``held``                  zset    runs decided and in no queue, by the order of their decisions
-``gates:<run>``           hash    what a held run waits for: run → ``after`` (its success) or ``line`` (its end)
-``gated:<run>``           set     the held runs that wait for this one
-``past:<job>``            zset    how the instants of a job that others come after went, bounded
-``groups``                hash    group → how many of it may run at once
-``group:<name>``          set     the runs of a group that run
-``waiting:<name>``        zset    the runs that wait for room in it, by the order of their decisions
-``stats:<job>``           hash    last run, last success, last duration, last outcome; ``failing``: the run
-                                  that failed last, until the next success; ``expected_from``: the instant
-                                  after which a success is expected: the job was new, edited or suspended then
-``history:<job>``         list    ended runs, newest first, bounded
-``sizes:<job>``           hash    ended run → what it takes in bytes; under the empty name their sum
-``bounds``                hash    how much of ended runs stays: ``runs``, ``seconds``, ``bytes``, by the leader's settings
-``quarantine``            stream  runs that nobody could read or verify, with the reason, bounded
-``aside:<run>``           any     what stood under such a run's name and was no run
-``requests``              list    what people ask the leader for, by the requests' ids, oldest first
-``request:<id>``          hash    one of them, with its ttl: ``body signature``, and what became of it
-``answer:<id>``           list    what became of each of its runs, with a ttl
-``acted``, ``acts``       hash,   how often people did what; what they did last, with who and when, bounded
-                          stream
-``claims``                set     workers that have, or may have, a claim list
-``claims:<worker>``       list    run ids that a worker has claimed and not yet started
-``alive:<worker>``        string  a worker's liveness, with its ttl
-``seen:<worker>``         string  its last heartbeat; the claim list is looked after for a day after it
-``output:<execution>``    string  what a running attempt has said so far, with a ttl
-``jobs``                  hash    job → its card: queue, delay, life … for people who look without job files
-``schedulers``            hash    replica → what it tells of itself: version, jobs, the term it leads in
-========================  ======  =====================================================================
-
-What this module does *not* do: decide anything. Each script's own header says what it promises.
-"""
+"""The scripts in Redis (``lua/``) on one connection. Each script's own header says what it promises."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from importlib import resources
@@ -61,49 +11,13 @@ from redis import Redis
 from redis.commands.core import Script
 from redis.exceptions import NoScriptError, ResponseError
 
-# Decisions kept per job for `why`; the older ones are trimmed by Redis itself.
-LOG_LIMIT = 500
-DAY_SECONDS = 86400
+from kuber_cron.common.redis_store.keys import Keys
 
 # Commands that are sent before their answers are read, so that neither side waits for the other to read.
 _AT_ONCE = 1000
 
 Value = str | bytes | int | float
 """What a script may be given."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryLimits:
-    """How much of ended runs stays readable: their hash, their results with head and tail of the output.
-
-    Attributes:
-        runs: Of each job.
-        seconds: After its end, for any run.
-        size: Bytes of Redis for each job's ended runs; its newest one stays whatever it takes.
-    """
-
-    runs: int = 100
-    seconds: int = 30 * DAY_SECONDS
-    size: int = 4 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """The names of keys under one RQ prefix."""
-
-    prefix: str = "rq"
-
-    def own(self, name: str) -> str:
-        """One of our own keys, e.g. ``own("fence")``."""
-        return f"{self.prefix}:kuber-cron:{name}"
-
-    def run(self, run_id: str) -> str:
-        """The hash of a run, which is RQ's hash of a job."""
-        return f"{self.prefix}:job:{run_id}"
-
-    def queue(self, name: str) -> str:
-        """The list of a queue."""
-        return f"{self.prefix}:queue:{name}"
 
 
 @cache
@@ -130,7 +44,7 @@ class Store:
         An optimisation for large batches: at the instant they are joined and sent, nothing more.
         """
         known = self._script(script)
-        start = ("EVALSHA", known.sha, 1, self.keys.own("fence"), self.keys.prefix, *head)
+        start = ("EVALSHA", known.sha, 1, self.keys.fence, self.keys.prefix, *head)
         command = b"".join((b"*%d\r\n" % (len(start) + count), pack(start), *rest))
         try:
             return self._exchange(command)
@@ -182,7 +96,7 @@ class Store:
             redis.RedisError: Redis did not answer, or the script refused. A reply that was lost is the
                 caller's to resolve: each script says in its header what a repetition does.
         """
-        return self._script(script)(keys=[self.keys.own("fence")], args=[self.keys.prefix, *args])
+        return self._script(script)(keys=[self.keys.fence], args=[self.keys.prefix, *args])
 
 
 def _reply(connection: Any) -> Any:
@@ -203,10 +117,3 @@ def pack(values: Sequence[Value]) -> bytes:
 def rq_instant(instant: datetime) -> str:
     """The instant, aware UTC, in RQ's own form (rq.utils.utcformat)."""
     return instant.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def text(value: bytes | str | None) -> str:
-    """A reply's value as text; None as the empty string. Our values are ASCII or UTF-8."""
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else value.decode("utf-8", "replace")

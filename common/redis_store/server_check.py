@@ -8,10 +8,11 @@ import redis
 from redis.exceptions import ResponseError
 
 from kuber_cron.common.errors import RedisRefusedError, RedisUnreachableError
+from kuber_cron.common.records.parsing import text
 from kuber_cron.common.redis_store.connections import address_of, translated
 from kuber_cron.common.redis_store.embedded.binary import OLDEST_VERSION
 from kuber_cron.common.redis_store.embedded.server import CONFIG_NAME
-from kuber_cron.common.redis_store.scripts import Store, text
+from kuber_cron.common.redis_store.scripts import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,7 @@ def sentence(end: RunResult) -> str:
 
 def newest_result(store: "Store", run: str) -> str:
     """Return the id of the run's newest result: what comes after it belongs to later attempts."""
-    found: Any = store.client.xrevrange(f"{store.keys.prefix}:results:{run}", count=1)
+    found: Any = store.client.xrevrange(store.keys.results(run), count=1)
     return str(parsing.text(found[0][0])) if found else ""
 
 
@@ -145,7 +145,7 @@ class _Following:
 
     def _show_results(self) -> None:
         start = f"({self._last_result}" if self._last_result else "-"
-        entries: Any = self._store.client.xrange(f"{self._store.keys.prefix}:results:{self._run}", start)
+        entries: Any = self._store.client.xrange(self._store.keys.results(self._run), start)
         for place, (entry, fields) in enumerate(entries):
             self._last_result = parsing.text(entry)
             attempt = AttemptRecord.from_fields(parsing.told_all(fields), place + 1)
@@ -154,7 +154,7 @@ class _Following:
             self._unsaid.append(attempt)
 
     def _show_running(self, execution: str) -> None:
-        document: Any = self._store.client.get(self._store.keys.own(f"output:{execution}"))
+        document: Any = self._store.client.get(self._store.keys.output(execution))
         if document is not None:
             self._show(execution, json.loads(document))
 

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kuber_cron.common.errors import KuberCronError
-from kuber_cron.common.records.parsing import number
-from kuber_cron.common.redis_store.scripts import Store, Value, rq_instant, text
+from kuber_cron.common.records.parsing import number, text
+from kuber_cron.common.redis_store.scripts import Store, Value, rq_instant
 from kuber_cron.common.runs import manual_request
 from kuber_cron.common.runs.manual_request import ManualRequest
 from kuber_cron.control.actions.results import CreatedRun

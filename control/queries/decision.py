@@ -11,8 +11,9 @@ from typing import Any, Literal
 from kuber_cron.common.records import job_state
 from kuber_cron.common.records.decision_log import LogEntry
 from kuber_cron.common.records.job_summary import JobSummary
+from kuber_cron.common.records.parsing import text
 from kuber_cron.common.records.run import RunRecord
-from kuber_cron.common.redis_store.scripts import Store, text
+from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs import cursor as cursors
 from kuber_cron.common.runs import payload
 from kuber_cron.control.explain.verdict import Facts, Gate, Group
@@ -24,12 +25,12 @@ _IN_THE_WAY = 5  # so many runs before a skip are looked at for who stood in the
 
 def facts(store: Store, job: str) -> Facts:
     """What Redis holds of the job, whatever the instant."""
-    client, own = store.client, store.keys.own
+    client, keys = store.client, store.keys
     with client.pipeline(transaction=False) as pipe:
-        pipe.hget(own("cursor"), job)
-        pipe.hget(own("jobs"), job)
-        pipe.hmget(own("paused"), [job, job_state.ALL])
-        pipe.xrange(own(f"log:{job}"))
+        pipe.hget(keys.cursors, job)
+        pipe.hget(keys.job_summaries, job)
+        pipe.hmget(keys.paused, [job, job_state.ALL])
+        pipe.xrange(keys.log(job))
         cursor, card, paused, log = pipe.execute()
     leader, at = processes.leader(store)
     known = {
@@ -61,7 +62,7 @@ def of_instant(store: Store, known: Facts, at: datetime) -> Facts:
         return replace(
             found,
             queue_place=place + 1 if isinstance(place, int) else None,
-            queue_workers=store.client.scard(f"{store.keys.prefix}:workers:{run.queue}"),
+            queue_workers=store.client.scard(store.keys.queue_workers(run.queue)),
         )
     return found
 
@@ -74,7 +75,7 @@ def _others(store: Store, entries: Sequence[LogEntry], at: datetime) -> list[Run
 
 def gates_of(store: Store, run: RunRecord) -> tuple[Gate, ...]:
     """The other runs that a held run waits for, and how they stand."""
-    found: Mapping[Any, Any] = store.client.hgetall(store.keys.own(f"gates:{run.run}"))
+    found: Mapping[Any, Any] = store.client.hgetall(store.keys.gates(run.run))
     others = {each.run: each for each in look_runs.records(store, [text(other) for other in found])}
     gates = []
     for key, value in found.items():
@@ -94,11 +95,11 @@ def group_of(store: Store, run: RunRecord) -> Group | None:
     """The group that a held run waits for room in; None where it waits for none."""
     if run.group is None:
         return None
-    own = store.keys.own
+    keys = store.keys
     with store.client.pipeline(transaction=False) as pipe:
-        pipe.zrank(own(f"waiting:{run.group}"), run.run)
-        pipe.hget(own("groups"), run.group)
-        pipe.smembers(own(f"group:{run.group}"))
+        pipe.zrank(keys.waiting(run.group), run.run)
+        pipe.hget(keys.groups, run.group)
+        pipe.smembers(keys.group(run.group))
         place, limit, members = pipe.execute()
     if place is None:
         return None

@@ -9,20 +9,21 @@ from datetime import datetime
 from kuber_cron.common.records import job_state
 from kuber_cron.common.records.job_state import JobState
 from kuber_cron.common.records.job_summary import is_suspended
-from kuber_cron.common.redis_store.scripts import Store, text
+from kuber_cron.common.records.parsing import text
+from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.control.queries.results import JobCounts
 
 
 def jobs(store: Store, at: datetime) -> list[JobState]:
     """All jobs that have a cursor or a card, by name, as of now (Redis' time)."""
-    client, own = store.client, store.keys.own
+    client, keys = store.client, store.keys
     with client.pipeline(transaction=False) as pipe:
-        pipe.hgetall(own("cursor"))
-        pipe.hgetall(own("jobs"))
-        pipe.hgetall(own("paused"))
+        pipe.hgetall(keys.cursors)
+        pipe.hgetall(keys.job_summaries)
+        pipe.hgetall(keys.paused)
         cursors, cards, paused = ({text(k): text(v) for k, v in found.items()} for found in pipe.execute())
     names = sorted(cursors.keys() | cards.keys())
-    stats = store.ask_each([("HMGET", own(f"stats:{name}"), *job_state.STATS) for name in names])
+    stats = store.ask_each([("HMGET", keys.stats(name), *job_state.STATS) for name in names])
     return [
         job_state.state_of(
             name, cursors.get(name, ""), cards.get(name, ""), job_state.pause_of(name, paused, at), found
@@ -33,16 +34,16 @@ def jobs(store: Store, at: datetime) -> list[JobState]:
 
 def counts(store: Store, at: datetime) -> JobCounts:
     """How many of them there are; without working out when each runs next."""
-    client, own = store.client, store.keys.own
+    client, keys = store.client, store.keys
     with client.pipeline(transaction=False) as pipe:
-        pipe.hkeys(own("cursor"))
-        pipe.hgetall(own("jobs"))
-        pipe.hgetall(own("paused"))
+        pipe.hkeys(keys.cursors)
+        pipe.hgetall(keys.job_summaries)
+        pipe.hgetall(keys.paused)
         names, cards, found = pipe.execute()
     jobs = {text(name) for name in names} | {text(name) for name in cards}
     paused = {text(name): text(until) for name, until in found.items()}
     failing = sum(
-        found == 1 for found in store.ask_each([("HEXISTS", own(f"stats:{job}"), "failing") for job in jobs])
+        found == 1 for found in store.ask_each([("HEXISTS", keys.stats(job), "failing") for job in jobs])
     )
     return JobCounts(
         total=len(jobs),

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from kuber_cron.common import suggestions
 from kuber_cron.common.errors import AmbiguousRunError, UnknownJobError, UnknownRunError
-from kuber_cron.common.redis_store.scripts import Store, text
+from kuber_cron.common.records.parsing import text
+from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs import payload
 
 _SHOWN = 5
@@ -24,11 +25,11 @@ def job_named(store: Store, name: str) -> str:
     Raises:
         UnknownJobError: there is none; the hint names the most similar one.
     """
-    client, own = store.client, store.keys.own
+    client, keys = store.client, store.keys
     with client.pipeline(transaction=False) as pipe:
-        pipe.hexists(own("cursor"), name)
-        pipe.hexists(own("jobs"), name)
-        pipe.exists(own(f"log:{name}"))
+        pipe.hexists(keys.cursors, name)
+        pipe.hexists(keys.job_summaries, name)
+        pipe.exists(keys.log(name))
         if any(pipe.execute()):
             return name
     raise UnknownJobError(f'there is no job "{name}"', hint=_suggestion(name, jobs(store)))
@@ -36,7 +37,7 @@ def job_named(store: Store, name: str) -> str:
 
 def jobs(store: Store) -> list[str]:
     """The names of all jobs that have a cursor."""
-    return sorted(text(job) for job in store.client.hkeys(store.keys.own("cursor")))
+    return sorted(text(job) for job in store.client.hkeys(store.keys.cursors))
 
 
 def run_named(store: Store, word: str, *, or_newest: bool = False, started: bool = False) -> str:
@@ -64,8 +65,8 @@ def runs_of(store: Store, jobs: Sequence[str]) -> list[str]:
     """All runs of these jobs that have records, the open ones of each first, each part newest first."""
     with store.client.pipeline(transaction=False) as pipe:
         for job in jobs:
-            pipe.zrevrange(store.keys.own(f"active:{job}"), 0, _MOST_OPEN)
-            pipe.lrange(store.keys.own(f"history:{job}"), 0, -1)
+            pipe.zrevrange(store.keys.active(job), 0, _MOST_OPEN)
+            pipe.lrange(store.keys.history(job), 0, -1)
         found = pipe.execute()
     return list(dict.fromkeys(text(run) for part in found for run in part))
 
@@ -93,7 +94,7 @@ def _beginning(store: Store, word: str) -> list[str]:
 
 def _unknown(store: Store, word: str) -> UnknownRunError:
     job = payload.job_of(word)
-    if job != word and store.client.exists(store.keys.own(f"log:{job}")):
+    if job != word and store.client.exists(store.keys.log(job)):
         return UnknownRunError(
             f'there is no record of a run "{word}", or none any more',
             hint=f"kuber-cron runs {job} shows those that are kept; kuber-cron why {job} INSTANT what was decided",

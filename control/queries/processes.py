@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from kuber_cron.common.records.parsing import instant, number, seconds_as_instant, told
+from kuber_cron.common.records.parsing import instant, number, seconds_as_instant, text, told
 from kuber_cron.common.records.processes import QueueInfo, SchedulerInfo, ServerInfo, WorkerInfo
-from kuber_cron.common.redis_store.connections import DEFAULT_INSTANCE, DEFAULT_PREFIX, address_of
-from kuber_cron.common.redis_store.scripts import Store, text
+from kuber_cron.common.redis_store.connections import address_of
+from kuber_cron.common.redis_store.keys import Registry
+from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.control.explain.verdict import Leader
 
 # A leader's housekeeping has the fence seen each second, its election every few; a standby never.
@@ -16,6 +17,8 @@ _WORKER_FIELDS = (
     "hostname", "pid", "queues", "state", "birth", "last_heartbeat", "successful_job_count", "failed_job_count",
     "total_working_time", "kuber_cron_version", "slots", "draining",
 )  # fmt: skip
+_OPEN: tuple[Registry, ...] = ("wip", "scheduled", "deferred")
+_ENDED: tuple[Registry, ...] = ("failed", "finished", "canceled")
 _Answer = Any  # redis-py's types of replies are unions over every command
 
 
@@ -35,8 +38,8 @@ FENCE_FIELDS = ("holder", "epoch", "seen", "cluster")
 def leader(store: Store) -> tuple[Leader, datetime]:
     """Who leads, and Redis' time."""
     with store.client.pipeline(transaction=False) as pipe:
-        pipe.hmget(store.keys.own("fence"), FENCE_FIELDS)
-        pipe.get(store.keys.own("lease"))
+        pipe.hmget(store.keys.fence, FENCE_FIELDS)
+        pipe.get(store.keys.lease)
         pipe.time()
         fence, lease, at = pipe.execute()
     return leader_of(store, fence, lease, _time(at)), _time(at)
@@ -46,9 +49,8 @@ def leader_of(store: Store, fence: _Answer, lease: bytes | None, at: datetime) -
     """Who leads, by the fence's ``FENCE_FIELDS`` and the lease's key."""
     found = told(FENCE_FIELDS, fence)
     seen_at = seconds_as_instant(number(found["seen"]) / 1000) if "seen" in found else None
-    prefix = store.keys.prefix
     # A key in Redis elects for the instance by its name, a Kubernetes Lease for a cluster by a hash.
-    is_by_redis = found.get("cluster") == (DEFAULT_INSTANCE if prefix == DEFAULT_PREFIX else prefix)
+    is_by_redis = found.get("cluster") == store.keys.instance
     is_fresh = seen_at is not None and (at - seen_at).total_seconds() < _ALIVE_SECONDS
     return Leader(
         holder=found.get("holder", ""),
@@ -61,7 +63,7 @@ def leader_of(store: Store, fence: _Answer, lease: bytes | None, at: datetime) -
 
 def schedulers(store: Store) -> list[SchedulerInfo]:
     """The replicas that have told of themselves within the last hour, the leader first."""
-    found = store.client.hgetall(store.keys.own("schedulers")).values()
+    found = store.client.hgetall(store.keys.schedulers).values()
     entries = [
         entry for entry in (SchedulerInfo.from_text(text(each)) for each in found) if entry is not None
     ]
@@ -70,16 +72,14 @@ def schedulers(store: Store) -> list[SchedulerInfo]:
 
 def workers(store: Store) -> list[WorkerInfo]:
     """The workers that RQ lists, by name."""
-    client, prefix = store.client, store.keys.prefix
-    names = sorted(
-        text(key).removeprefix(f"{prefix}:worker:") for key in client.smembers(f"{prefix}:workers")
-    )
+    client, keys = store.client, store.keys
+    names = sorted(keys.worker_name(key) for key in client.smembers(keys.workers))
     with client.pipeline(transaction=False) as pipe:
         for name in names:
-            pipe.hmget(f"{prefix}:worker:{name}", _WORKER_FIELDS)
-            pipe.exists(store.keys.own(f"alive:{name}"))
-            pipe.scard(f"{prefix}:worker:{name}:executions")
-            pipe.llen(store.keys.own(f"claims:{name}"))
+            pipe.hmget(keys.worker(name), _WORKER_FIELDS)
+            pipe.exists(keys.alive(name))
+            pipe.scard(keys.worker_executions(name))
+            pipe.llen(keys.claims(name))
         answers = pipe.execute()
     return [
         WorkerInfo.from_fields(
@@ -93,16 +93,16 @@ def workers(store: Store) -> list[WorkerInfo]:
 
 def queues(store: Store, names: Sequence[str]) -> list[QueueInfo]:
     """These queues."""
-    keys, prefix = store.keys, store.keys.prefix
+    keys = store.keys
     with store.client.pipeline(transaction=False) as pipe:
         for name in names:
             pipe.llen(keys.queue(name))
             pipe.lindex(keys.queue(name), 0)
-            for registry in ("wip", "scheduled", "deferred"):
-                pipe.zcard(f"{prefix}:{registry}:{name}")
-            pipe.scard(f"{prefix}:workers:{name}")
-            for registry in ("failed", "finished", "canceled"):
-                pipe.zcard(f"{prefix}:{registry}:{name}")
+            for registry in _OPEN:
+                pipe.zcard(keys.registry(registry, name))
+            pipe.scard(keys.queue_workers(name))
+            for registry in _ENDED:
+                pipe.zcard(keys.registry(registry, name))
         answers = pipe.execute()
     rows = [answers[start : start + 9] for start in range(0, len(answers), 9)]
     with store.client.pipeline(transaction=False) as pipe:

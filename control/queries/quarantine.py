@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from kuber_cron.common.records.parsing import Fields, instant, number, told_all
+from kuber_cron.common.records.parsing import Fields, instant, number, text, told_all
 from kuber_cron.common.records.run import RunRecord
-from kuber_cron.common.redis_store.scripts import Store, text
+from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.control.queries import runs as look_runs
 
 _FRACTION = 1000  # milliseconds in the ids of a stream
@@ -53,7 +53,7 @@ class QuarantineView:
 
 def quarantined(store: Store, *, limit: int) -> list[Quarantined]:
     """The newest of them, each run once."""
-    entries: Any = store.client.xrevrange(store.keys.own("quarantine"))
+    entries: Any = store.client.xrevrange(store.keys.quarantine)
     found: dict[str, tuple[str, Fields]] = {}
     for entry, fields in entries:
         told = told_all(fields)
@@ -62,7 +62,7 @@ def quarantined(store: Store, *, limit: int) -> list[Quarantined]:
     records = {run.run: run for run in look_runs.records(store, [run for run, _ in chosen])}
     with store.client.pipeline(transaction=False) as pipe:
         for run, _ in chosen:
-            pipe.exists(store.keys.own(f"aside:{run}"))
+            pipe.exists(store.keys.aside(run))
         aside = pipe.execute()
     return [
         _quarantined(run, entry, told, records.get(run), is_aside=bool(is_aside))

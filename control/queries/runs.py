@@ -16,9 +16,10 @@ from typing import Any, Literal
 from kuber_cron.common.records import decision_log
 from kuber_cron.common.records.attempt import AttemptRecord, attempts
 from kuber_cron.common.records.decision_log import LogEntry
-from kuber_cron.common.records.parsing import number, seconds_as_instant, told, told_all
+from kuber_cron.common.records.parsing import number, seconds_as_instant, text, told, told_all
 from kuber_cron.common.records.run import RUN_FIELDS, RunRecord
-from kuber_cron.common.redis_store.scripts import Store, text
+from kuber_cron.common.redis_store.keys import Registry
+from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs import payload as runs
 from kuber_cron.control.queries import names
 
@@ -74,10 +75,7 @@ def of_all(
 
 def queues_of(store: Store) -> list[str]:
     """The names of all queues that RQ knows."""
-    prefix = store.keys.queue("")
-    return sorted(
-        text(key).removeprefix(prefix) for key in store.client.smembers(f"{store.keys.prefix}:queues")
-    )
+    return sorted(store.keys.queue_name(key) for key in store.client.smembers(store.keys.queues))
 
 
 def record(store: Store, run: str) -> RunRecord | None:
@@ -121,9 +119,9 @@ def detail(store: Store, run: str) -> RunDetail | None:
         return None
     with store.client.pipeline(transaction=False) as pipe:
         pipe.hget(store.keys.run(run), "data")
-        pipe.xrange(f"{store.keys.prefix}:results:{run}")
-        pipe.get(store.keys.own(f"output:{found.execution or ''}"))
-        pipe.xrange(store.keys.own(f"log:{found.job}"))
+        pipe.xrange(store.keys.results(run))
+        pipe.get(store.keys.output(found.execution or ""))
+        pipe.xrange(store.keys.log(found.job))
         data, results, output, log = pipe.execute()
     payload = runs.peek(data or b"")
     command = None if payload is None else payload.command
@@ -184,7 +182,7 @@ def _with_next_attempts(store: Store, page: Sequence[RunRecord]) -> list[RunReco
         return list(page)
     with store.client.pipeline(transaction=False) as pipe:
         for run in waiting:
-            pipe.zscore(f"{store.keys.prefix}:scheduled:{run.queue}", run.run)
+            pipe.zscore(store.keys.registry("scheduled", run.queue), run.run)
         due = {run.run: seconds_as_instant(score) for run, score in zip(waiting, pipe.execute(), strict=True)}
     return [replace(run, next_attempt_at=due[run.run]) if run.run in due else run for run in page]
 
@@ -192,23 +190,22 @@ def _with_next_attempts(store: Store, page: Sequence[RunRecord]) -> list[RunReco
 def _open(store: Store, queues: Sequence[str], kind: RunKind) -> Iterator[str]:
     """Ids of runs that have not ended, as one kind of place holds them."""
     client: Any = store.client
-    prefix = store.keys.prefix
     if kind == "held":
-        yield from _paged(partial(client.zrange, store.keys.own("held")))
+        yield from _paged(partial(client.zrange, store.keys.held))
         return
     if kind == "queued":
-        workers = sorted(text(name) for name in client.smembers(store.keys.own("claims")))
+        workers = sorted(text(name) for name in client.smembers(store.keys.claimers))
         for worker in workers:  # claimed, and about to be started
-            yield from (text(run) for run in client.lrange(store.keys.own(f"claims:{worker}"), 0, -1))
+            yield from (text(run) for run in client.lrange(store.keys.claims(worker), 0, -1))
     for queue in queues:
         match kind:
             case "running":
-                members = client.zrange(f"{prefix}:wip:{queue}", 0, _RUNNING)
+                members = client.zrange(store.keys.registry("wip", queue), 0, _RUNNING)
                 yield from (text(member).rpartition(":")[0] for member in members)
             case "queued":
                 yield from _paged(partial(client.lrange, store.keys.queue(queue)))
             case _:
-                yield from _paged(partial(client.zrange, f"{prefix}:scheduled:{queue}"))
+                yield from _paged(partial(client.zrange, store.keys.registry("scheduled", queue)))
 
 
 def _paged(part: Callable[[int, int], Any]) -> Iterator[str]:
@@ -221,11 +218,13 @@ def _paged(part: Callable[[int, int], Any]) -> Iterator[str]:
 
 def _ended(store: Store, queues: Sequence[str], kind: RunKind, since: datetime | None) -> Iterator[str]:
     """Ids of ended runs, newest first over all queues and registries."""
-    kept = number(text(store.client.hget(store.keys.own("bounds"), "seconds"))) or _KEPT_SECONDS
+    kept = number(text(store.client.hget(store.keys.history_limits, "seconds"))) or _KEPT_SECONDS
     # RQ's registries are ordered by when the record expires; the canceled ones by when they ended.
-    registries = {"failed": kept} if kind == "failed" else {"failed": kept, "finished": kept, "canceled": 0}
+    registries: dict[Registry, int] = (
+        {"failed": kept} if kind == "failed" else {"failed": kept, "finished": kept, "canceled": 0}
+    )
     sources = (
-        _newest_first(store, f"{store.keys.prefix}:{registry}:{queue}", offset, since)
+        _newest_first(store, store.keys.registry(registry, queue), offset, since)
         for queue in queues
         for registry, offset in registries.items()
     )

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from kuber_cron import __version__
 from kuber_cron.common.records.processes import QueueInfo
-from kuber_cron.common.redis_store.connections import DEFAULT_INSTANCE, DEFAULT_PREFIX
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.control.queries import jobs, problems, processes, runs
 from kuber_cron.control.queries.results import RunCounts, StatusView
@@ -18,7 +17,7 @@ def status(store: Store) -> StatusView:
     queues = processes.queues(store, runs.queues_of(store))
     seen = StatusView(
         now=now,
-        instance=DEFAULT_INSTANCE if store.keys.prefix == DEFAULT_PREFIX else store.keys.prefix,
+        instance=store.keys.instance,
         client_version=__version__,
         redis=processes.server(store),
         leader=leader,
@@ -27,7 +26,7 @@ def status(store: Store) -> StatusView:
         queues=tuple(queues),
         jobs=jobs.counts(store, now),
         runs=_open(queues),
-        quarantined=int(store.client.xlen(store.keys.own("quarantine"))),
+        quarantined=int(store.client.xlen(store.keys.quarantine)),
         failures=runs.of_all(store, ("failed",), limit=_FAILURES).runs,
     )
     return replace(seen, troubles=problems.of(seen))

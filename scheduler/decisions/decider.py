@@ -20,7 +20,8 @@ import structlog
 from redis.exceptions import RedisError
 
 from kuber_cron.common.errors import StateLostError
-from kuber_cron.common.redis_store.scripts import Store, text
+from kuber_cron.common.records.parsing import text
+from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs.cursor import Cursor, has_gone_back, is_readable
 from kuber_cron.scheduler.decisions import planner
 from kuber_cron.scheduler.decisions.catalog import Catalog
@@ -128,7 +129,7 @@ class Decider:
         for job, cursor in self._cursors.items():
             if not is_readable(cursor):
                 log.error("a cursor cannot be read: the job starts anew", job=job, cursor=cursor)
-        stored = text(self._store.client.get(self._store.keys.own("boot")))
+        stored = text(self._store.client.get(self._store.keys.boot))
         self._note_server()
         # Redis has told all: until here another try begins where this one did.
         self._boot = Boot(self._boot_token, is_new=stored != self._boot_token)
@@ -143,7 +144,7 @@ class Decider:
         """Whether Redis has fewer decisions than the lease's record or we ourselves have seen; from now on its count."""
         recorded = 0 if term.epoch == self._compared_in else term.through
         known = max(recorded, memory.through)
-        stored = int(text(self._store.client.hget(self._store.keys.own("fence"), "through")) or 0)
+        stored = int(text(self._store.client.hget(self._store.keys.fence, "through")) or 0)
         self._dispatcher.through = stored
         if stored < known:
             log.error("redis has lost decisions", stored=stored, known=known)
@@ -164,11 +165,11 @@ class Decider:
             run_id = text(self._store.client.info("server").get("run_id"))
         except RedisError:
             return
-        before = text(self._store.client.hget(self._store.keys.own("fence"), "server"))
+        before = text(self._store.client.hget(self._store.keys.fence, "server"))
         if run_id and run_id != before:
             if before:
                 log.warning("redis was restarted since the last term", before=before, now=run_id)
-            self._store.client.hset(self._store.keys.own("fence"), "server", run_id)
+            self._store.client.hset(self._store.keys.fence, "server", run_id)
 
     def reload(self, catalog: Catalog) -> None:
         """Every job that is not as it was gets an appointment at once; the planner says whether it is really due.
@@ -419,7 +420,7 @@ class Decider:
 
     def _read_cursor(self, job: str) -> None:
         known = self._cursors.get(job, "")
-        self._cursors[job] = text(self._store.client.hget(self._store.keys.own("cursor"), job))
+        self._cursors[job] = text(self._store.client.hget(self._store.keys.cursors, job))
         if is_readable(known) and has_gone_back(self._cursors[job], known):
             self._cursors[job] = known
             raise _gone_back(job)

@@ -14,7 +14,9 @@ from typing import Any
 from redis.exceptions import RedisError, ResponseError
 
 from kuber_cron.common.errors import FencedError, RedisUnreachableError, StateLostError, TermOverError
-from kuber_cron.common.redis_store.scripts import LOG_LIMIT, Store, Value, pack, rq_instant, text
+from kuber_cron.common.records.history_limits import LOG_LIMIT
+from kuber_cron.common.records.parsing import text
+from kuber_cron.common.redis_store.scripts import Store, Value, pack, rq_instant
 from kuber_cron.scheduler.decisions.planner import CatalogEntry, Decision
 from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
 from kuber_cron.scheduler.decisions.shapes import SharedFields, SharedFieldsTable
@@ -123,7 +125,7 @@ class Dispatcher:
             RedisUnreachableError: Redis did not answer.
         """
         try:
-            found = self._store.client.hgetall(self._store.keys.own("cursor"))
+            found = self._store.client.hgetall(self._store.keys.cursors)
         except RedisError as error:
             raise RedisUnreachableError(f"the cursors could not be read: {error}") from error
         return {text(job): text(cursor) for job, cursor in found.items()}

@@ -19,7 +19,8 @@ from rq.utils import now as rq_now
 from rq.utils import utcformat
 
 from kuber_cron.common.jobs.job import Job
-from kuber_cron.common.redis_store.scripts import HistoryLimits, Value, rq_instant
+from kuber_cron.common.records.history_limits import HistoryLimits
+from kuber_cron.common.redis_store.scripts import Value, rq_instant
 from kuber_cron.common.runs import payload as runs
 from kuber_cron.scheduler.decisions.dependencies import group_of
 

@@ -14,12 +14,13 @@ from redis.exceptions import RedisError
 
 from kuber_cron.common.clock import Clock
 from kuber_cron.common.errors import RedisUnreachableError
-from kuber_cron.common.redis_store.scripts import Keys, Store, text
+from kuber_cron.common.records.parsing import text
+from kuber_cron.common.redis_store.keys import Keys
+from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.scheduler.election.redis_clock import RedisClock
 
 log = structlog.get_logger(__name__)
 
-RELEASED = "released"
 _LOOK_SECONDS = 0.2  # how soon the listener notices that it is to end
 _PAUSE_SECONDS = 1.0  # after Redis could not be listened to
 
@@ -77,7 +78,7 @@ class Fence:
     def announce(self) -> None:
         """The standbys know that the lease is free."""
         try:
-            self._store.client.publish(self._store.keys.own(RELEASED), self._holder)
+            self._store.client.publish(self._store.keys.released, self._holder)
         except RedisError as error:
             raise RedisUnreachableError(str(error) or type(error).__name__) from error
 
@@ -100,7 +101,7 @@ class ReleaseListener:
     def __init__(self, connect: Callable[[], "Redis"], keys: Keys, on_release: Callable[[], None]) -> None:
         """``connect`` gives a client of its own."""
         self._connect = connect
-        self._channel = keys.own(RELEASED)
+        self._channel = keys.released
         self._on_release = on_release
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease-releases", daemon=True)

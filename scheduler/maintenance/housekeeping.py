@@ -15,7 +15,9 @@ from dataclasses import dataclass
 import structlog
 from redis.exceptions import ResponseError
 
-from kuber_cron.common.redis_store.scripts import HistoryLimits, Store, rq_instant, text
+from kuber_cron.common.records.history_limits import HistoryLimits
+from kuber_cron.common.records.parsing import text
+from kuber_cron.common.redis_store.scripts import Store, rq_instant
 from kuber_cron.scheduler.decisions.dispatcher import refuse
 from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Term
@@ -97,9 +99,12 @@ class Housekeeper:
             return
         # It was on a list of each queue that it took from, used or not. Its record named them and has expired, so
         # the lists are looked for among all keys.
-        workers = f"{self._store.keys.prefix}:workers"
+        workers = self._store.keys.workers
         lists = sorted(
-            text(key) for key in self._store.client.scan_iter(f"{workers}:*", count=1000, _type="set")
+            text(key)
+            for key in self._store.client.scan_iter(
+                self._store.keys.queue_workers("*"), count=1000, _type="set"
+            )
         )
         for worker in _accepted(self._store.call("bury", term.epoch, term.lease, *lists, workers), term):
             log.info("a dead worker is off RQ's lists", worker=worker)
@@ -118,9 +123,8 @@ class Housekeeper:
         self._bounded_in = term.epoch
 
     def _queues(self) -> list[str]:
-        prefix = f"{self._store.keys.prefix}:queue:"
-        found = self._store.client.smembers(f"{self._store.keys.prefix}:queues")
-        return sorted(text(key).removeprefix(prefix) for key in found)
+        keys = self._store.keys
+        return sorted(keys.queue_name(key) for key in self._store.client.smembers(keys.queues))
 
     def _round(self, term: Term, origin: str, *, reap: bool) -> Iterator[MaintenanceEvent]:
         now = self._clock.now()
@@ -144,10 +148,10 @@ class Housekeeper:
 
     def _sweep(self, term: Term) -> Iterator[MaintenanceEvent]:
         """Look at a part of the open runs: all of them within ``_SWEEP_ROUNDS`` rounds, held ones in each."""
-        client, own = self._store.client, self._store.keys.own
-        size = max(_SWEPT, -(-client.hlen(own("open")) // _SWEEP_ROUNDS))
-        self._sweep_at, part = client.hscan(own("open"), self._sweep_at, count=size)
-        held = client.zrange(own("held"), 0, _MOVES - 1)
+        client, keys = self._store.client, self._store.keys
+        size = max(_SWEPT, -(-client.hlen(keys.open_runs) // _SWEEP_ROUNDS))
+        self._sweep_at, part = client.hscan(keys.open_runs, self._sweep_at, count=size)
+        held = client.zrange(keys.held, 0, _MOVES - 1)
         found = [text(run) for run in {*part, *held}]
         now = self._clock.now()
         for start in range(0, len(found), _SWEPT):
@@ -167,7 +171,7 @@ class Housekeeper:
                     yield MaintenanceEvent(what, run, job)
 
     def _return_claims(self, term: Term) -> Iterator[MaintenanceEvent]:
-        workers = sorted(text(name) for name in self._store.client.smembers(self._store.keys.own("claims")))
+        workers = sorted(text(name) for name in self._store.client.smembers(self._store.keys.claimers))
         if workers:
             reply = self._store.call("return_claims", term.epoch, term.lease, *workers)
             for run in _accepted(reply, term):

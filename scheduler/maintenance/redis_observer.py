@@ -10,7 +10,8 @@ from datetime import datetime
 
 from redis.exceptions import RedisError
 
-from kuber_cron.common.redis_store.scripts import Store, text
+from kuber_cron.common.records.parsing import text
+from kuber_cron.common.redis_store.scripts import Store
 
 OBSERVE_SECONDS = 5.0
 # The most jobs that have changed, or were never looked at, of one look: about 0.1 s of Python.
@@ -108,7 +109,7 @@ class RedisObserver:
             self._unseen = [job for job in entries if job not in self._known]
             self._entries, self._turn = entries, []
         try:
-            told = self._store.client.spop(self._store.keys.own("changed"), _MOST)
+            told = self._store.client.spop(self._store.keys.changed, _MOST)
             changed = {text(job) for job in told} if isinstance(told, set | list) else set[str]()
             self._turn = self._turn or list(entries)
             jobs = [*(changed & entries.keys()), *self._unseen[-_MOST:], *self._turn[-_IN_TURN:]]
@@ -135,24 +136,23 @@ def observe(store: Store, jobs: Sequence[str], *, has_counts: bool = True) -> Ob
         redis.RedisError: Redis did not answer.
     """
     keys, client = store.keys, store.client
-    prefix = f"{keys.prefix}:queue:"
     with client.pipeline(transaction=False) as pipe:
         for job in jobs:
-            pipe.hmget(keys.own(f"stats:{job}"), *_STATS)
+            pipe.hmget(keys.stats(job), *_STATS)
         if has_counts:
-            pipe.hgetall(keys.own("missed"))
-            pipe.hgetall(keys.own("ended"))
-        pipe.hgetall(keys.own("acted"))
-        pipe.scard(f"{keys.prefix}:workers")
+            pipe.hgetall(keys.missed)
+            pipe.hgetall(keys.ended)
+        pipe.hgetall(keys.acted)
+        pipe.scard(keys.workers)
         pipe.info("memory")
         pipe.info("stats")
         pipe.info("replication")
-        pipe.smembers(f"{keys.prefix}:queues")
+        pipe.smembers(keys.queues)
         *found, acted, workers, memory, counters, replication, queue_keys = pipe.execute()
     stats = found[: len(jobs)]
     missed, ended = found[len(jobs) :] or ({}, {})
     replicas = int(replication.get("connected_slaves", 0))
-    names = sorted(text(key).removeprefix(prefix) for key in queue_keys)
+    names = sorted(keys.queue_name(key) for key in queue_keys)
     return Observation(
         jobs={job: _last_run(values) for job, values in zip(jobs, stats, strict=True)},
         queues=_queues(store, names),
@@ -190,7 +190,7 @@ def _queues(store: Store, names: Sequence[str]) -> dict[str, QueueState]:
         for name in names:
             pipe.llen(store.keys.queue(name))
             pipe.lindex(store.keys.queue(name), 0)
-            pipe.scard(f"{store.keys.prefix}:workers:{name}")  # RQ's own list of who serves it
+            pipe.scard(store.keys.queue_workers(name))  # RQ's own list of who serves it
         answers = pipe.execute()
         heads = [text(head) for head in answers[1::3]]
         for head in heads:

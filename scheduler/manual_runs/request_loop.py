@@ -18,7 +18,10 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from kuber_cron.common.errors import KuberCronError
-from kuber_cron.common.redis_store.scripts import LOG_LIMIT, Keys, Store, Value, rq_instant, text
+from kuber_cron.common.records.history_limits import LOG_LIMIT
+from kuber_cron.common.records.parsing import text
+from kuber_cron.common.redis_store.keys import Keys
+from kuber_cron.common.redis_store.scripts import Store, Value, rq_instant
 from kuber_cron.common.runs.manual_request import MAX_BYTES, ManualRequest, RequestError
 from kuber_cron.scheduler.decisions.catalog import Catalog
 from kuber_cron.scheduler.decisions.dispatcher import policy_by_hand, refuse
@@ -30,7 +33,6 @@ from kuber_cron.scheduler.manual_runs.request_plan import PlannedRun
 
 log = structlog.get_logger(__name__)
 
-CHANNEL = "asked"
 # Looked at without a word this often, for one may have been missed; a standby looks so often whether it leads.
 _LOOK_SECONDS = 1.0
 _LISTEN_SECONDS = 0.25  # how soon the thread notices that it is to end
@@ -100,7 +102,7 @@ class RequestLoop:
 
     def _listen(self, done: threading.Event) -> None:
         with self._client.pubsub(ignore_subscribe_messages=True) as pubsub:  # type: ignore[no-untyped-call] # redis-py types it not
-            pubsub.subscribe(self._store.keys.own(CHANNEL))
+            pubsub.subscribe(self._store.keys.requested)
             look_at = 0.0
             while not done.is_set():
                 if self._clock.elapsed() >= look_at:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from kuber_cron.common.jobs.job import Job, timing_job
 from kuber_cron.common.records.job_summary import JobSummary
-from kuber_cron.common.redis_store.scripts import Store, text
+from kuber_cron.common.records.parsing import text
+from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs.payload import origin_of
 from kuber_cron.scheduler.decisions.catalog import Catalog
 from kuber_cron.scheduler.decisions.dispatcher import refuse
@@ -51,7 +52,7 @@ class JobSummaries:
     def _compare(self, term: Term, catalog: Catalog) -> None:
         """Which cards have to be laid or taken away: all in a new term, else those of jobs that are not as they were."""
         if term.epoch != self._epoch:
-            known = self._store.client.hkeys(self._store.keys.own("jobs"))
+            known = self._store.client.hkeys(self._store.keys.job_summaries)
             self._entries, self._left = {}, []
             self._gone = [text(job) for job in known]
         before, left = self._entries, set(self._left)

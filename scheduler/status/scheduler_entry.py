@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from redis.exceptions import RedisError
 
 from kuber_cron.common.records import processes
-from kuber_cron.common.redis_store.scripts import Store, text
+from kuber_cron.common.records.parsing import text
+from kuber_cron.common.redis_store.scripts import Store
 
 TELL_SECONDS = 5.0
 _FORGOTTEN = timedelta(hours=1)  # a replica that was killed stays on the list for as long
@@ -39,7 +40,7 @@ class SchedulerEntry:
 
     def __init__(self, store: Store, holder: str) -> None:
         self._store = store
-        self._key = store.keys.own("schedulers")
+        self._key = store.keys.schedulers
         self._holder = holder
 
     def tell(self, entry: processes.SchedulerInfo) -> None:

@@ -13,7 +13,8 @@ import redis
 from tests.faults.history import Asked
 from tests.faults.redis_server import RedisServer
 
-from kuber_cron.common.redis_store.scripts import Keys, Store
+from kuber_cron.common.redis_store.keys import Keys
+from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs.manual_request import ManualRequest
 from kuber_cron.control.actions.operations import (
     HalfDecidedError,

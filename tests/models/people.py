@@ -8,7 +8,8 @@ from redis import Redis
 from redis.exceptions import ConnectionError as NotConnected
 from tests.models.world import KEYS, START, Replica, World
 
-from kuber_cron.common.redis_store.scripts import Store, text
+from kuber_cron.common.records.parsing import text
+from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs.manual_request import ManualRequest
 from kuber_cron.control.actions.operations import OperatorActions, ScriptReply
 from kuber_cron.control.actions.results import CreatedRun

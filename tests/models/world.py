@@ -15,7 +15,9 @@ from redis.exceptions import ConnectionError as NotConnected
 
 from kuber_cron.common.errors import FencedError, RedisUnreachableError
 from kuber_cron.common.jobs.job import Job
-from kuber_cron.common.redis_store.scripts import Keys, Store, text
+from kuber_cron.common.records.parsing import text
+from kuber_cron.common.redis_store.keys import Keys
+from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs import payload, retry_policy
 from kuber_cron.scheduler.decisions import planner
 from kuber_cron.scheduler.decisions.catalog import Catalog, compile_entries
@@ -274,7 +276,7 @@ class World:
         worker = self.workers[i]
         mine = [*worker.unheard, *((held.run, held.execution) for held in worker.running)]
         executions = [f"rq:execution:{run}:{execution}" for run, execution in mine]
-        self.client.delete(KEYS.own(f"alive:{worker.name}"), *executions)
+        self.client.delete(KEYS.alive(worker.name), *executions)
         self.client.expire(
             f"rq:worker:{worker.name}:executions", 420
         )  # RQ's own, set anew by each of its heartbeats

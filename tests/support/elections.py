@@ -14,7 +14,8 @@ from tests.support.waiting import eventually
 from kuber_cron.common.clock import SystemClock
 from kuber_cron.common.config.settings import LeaseTimes
 from kuber_cron.common.redis_store import connections
-from kuber_cron.common.redis_store.scripts import Keys, Store
+from kuber_cron.common.redis_store.keys import Keys
+from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.scheduler.election import kubernetes_lease
 from kuber_cron.scheduler.election.contest import Contest, Setup
 from kuber_cron.scheduler.election.fence import Fence, ReleaseListener

@@ -8,7 +8,8 @@ from redis.exceptions import RedisError
 
 from kuber_cron.common.clock import SystemClock
 from kuber_cron.common.redis_store import connections
-from kuber_cron.common.redis_store.scripts import Keys, Store
+from kuber_cron.common.redis_store.keys import Keys
+from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Term
 from kuber_cron.scheduler.maintenance.housekeeping import Housekeeper, MaintenanceEvent
@@ -20,7 +21,7 @@ KEYS = Keys("rq")
 def housekeeping(url: str, *, ttl_seconds: float) -> Iterator[list[MaintenanceEvent]]:
     """A leader's rounds, five a second, while the block runs; yields what they have put in order."""
     client = connections.open_client(url, "deciding")
-    client.hset(KEYS.own("fence"), "epoch", 1)
+    client.hset(KEYS.fence, "epoch", 1)
     clock = RedisClock(SystemClock())
     keeper = Housekeeper(Store(client, KEYS), clock, ttl_seconds)
     done, found = threading.Event(), []

@@ -86,7 +86,7 @@ class Installation:
         """The id of the first run of the job that has been decided."""
 
         def found() -> str:
-            for _, entry in self.client.xrange(KEYS.own(f"log:{job}")):
+            for _, entry in self.client.xrange(KEYS.log(job)):
                 if entry[b"run"]:
                     return str(entry[b"run"].decode())
             return ""
@@ -121,7 +121,7 @@ def installation(directory: Path, url: str, crontab: str = "", **worker: str) ->
             (directory / "crontab").write_text(crontab)
             made.start("scheduler", "crontab")
             made.start("worker", KUBER_CRON_GRACE_SECONDS="1", **worker)
-            eventually(lambda: made.client.scard("rq:workers") and made.client.hlen(KEYS.own("jobs")), 60)
+            eventually(lambda: made.client.scard("rq:workers") and made.client.hlen(KEYS.job_summaries), 60)
         yield made
     finally:
         made.end()

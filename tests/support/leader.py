@@ -16,7 +16,8 @@ from typing import Any
 import redis
 
 from kuber_cron.common.jobs.job import Job
-from kuber_cron.common.redis_store.scripts import Keys, Store
+from kuber_cron.common.redis_store.keys import Keys
+from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs import payload
 from kuber_cron.scheduler.decisions import planner
 from kuber_cron.scheduler.decisions.catalog import Catalog, compile_entries
@@ -73,7 +74,7 @@ class Logged:
 def log_of(client: redis.Redis, name: str = "job", keys: Keys = KEYS) -> list[Logged]:
     """The job's decision log, oldest first."""
     entries = []
-    for _, fields in client.xrange(keys.own(f"log:{name}")):
+    for _, fields in client.xrange(keys.log(name)):
         told = {key.decode(): value.decode() for key, value in fields.items()}
         entries.append(
             Logged(
@@ -111,7 +112,7 @@ class Desk:
     ) -> None:
         self.client, self.keys = client, keys
         self.clock = DeskClock(at)
-        fence = keys.own("fence")
+        fence = keys.fence
         if epoch is None:
             epoch = int(client.hget(fence, "epoch") or 1)
         if not client.hexists(fence, "epoch"):
@@ -142,7 +143,7 @@ class Desk:
 
     def lead(self, epoch: int, *, through: int = 0) -> None:
         """This replica wins a new term, which fences every older one."""
-        self.client.hset(self.keys.own("fence"), mapping={"epoch": epoch, "holder": self.term.holder})
+        self.client.hset(self.keys.fence, mapping={"epoch": epoch, "holder": self.term.holder})
         self.term = replace(self.term, epoch=epoch, through=through)
         self.decider.forget()
 
@@ -213,11 +214,11 @@ class Desk:
         return [one.decode() for one in self.client.lrange(self.keys.queue(queue), 0, -1)]
 
     def missed(self) -> dict[str, int]:
-        found = self.client.hgetall(self.keys.own("missed"))
+        found = self.client.hgetall(self.keys.missed)
         return {name.decode(): int(count) for name, count in found.items()}
 
     def cursor(self, name: str = "job") -> str:
-        return (self.client.hget(self.keys.own("cursor"), name) or b"").decode()
+        return (self.client.hget(self.keys.cursors, name) or b"").decode()
 
 
 class Hand:
@@ -284,7 +285,7 @@ class Hand:
 
     def die(self) -> None:
         """The worker is gone, and its heartbeats' time is over."""
-        self.client.delete(self.keys.own(f"alive:{self.name}"))
+        self.client.delete(self.keys.alive(self.name))
         for run, execution in self.running.items():
             self.client.delete(f"{self.keys.prefix}:execution:{run}:{execution}")
         self.running.clear()
@@ -298,13 +299,13 @@ def places(client: redis.Redis, keys: Keys = KEYS) -> Counter[str]:
     found: Counter[str] = Counter()
     for key in client.scan_iter(f"{keys.prefix}:queue:*"):
         found.update(run.decode() for run in client.lrange(key, 0, -1))
-    for key in client.scan_iter(f"{keys.own('claims')}:*"):
+    for key in client.scan_iter(f"{keys.claimers}:*"):
         found.update(run.decode() for run in client.lrange(key, 0, -1))
     for key in client.scan_iter(f"{keys.prefix}:wip:*"):
         found.update(member.decode().rpartition(":")[0] for member in client.zrange(key, 0, -1))
     for key in client.scan_iter(f"{keys.prefix}:scheduled:*"):
         found.update(run.decode() for run in client.zrange(key, 0, -1))
-    found.update(run.decode() for run in client.zrange(keys.own("held"), 0, -1))
+    found.update(run.decode() for run in client.zrange(keys.held, 0, -1))
     return found
 
 
@@ -330,41 +331,35 @@ def assert_sound(client: redis.Redis, keys: Keys = KEYS, *, swept: bool = True, 
     standing, found = places(client, keys), statuses(client, keys)
     unfinished = {run for run, status in found.items() if status in UNFINISHED}
     assert {run: standing[run] for run in unfinished} == dict.fromkeys(unfinished, 1), "in limbo, or doubled"
-    held = {run.decode() for run in client.zrange(keys.own("held"), 0, -1)}
+    held = {run.decode() for run in client.zrange(keys.held, 0, -1)}
     assert {run for run, status in found.items() if status == "deferred"} <= held
-    gates = {key.decode().removeprefix(keys.own("gates:")) for key in client.scan_iter(keys.own("gates:*"))}
+    gates = {key.decode().removeprefix(keys.gates("")) for key in client.scan_iter(keys.gates("*"))}
     gated = {
-        (key.decode().removeprefix(keys.own("gated:")), run.decode())
-        for key in client.scan_iter(keys.own("gated:*"))
+        (key.decode().removeprefix(keys.gated("")), run.decode())
+        for key in client.scan_iter(keys.gated("*"))
         for run in client.smembers(key)
     }
-    assert gated == {
-        (other.decode(), run) for run in gates for other in client.hkeys(keys.own(f"gates:{run}"))
-    }
+    assert gated == {(other.decode(), run) for run in gates for other in client.hkeys(keys.gates(run))}
     if swept:
-        opened = {run.decode() for run in client.hkeys(keys.own("open"))}
+        opened = {run.decode() for run in client.hkeys(keys.open_runs)}
         active = {
-            run.decode()
-            for key in client.scan_iter(keys.own("active:*"))
-            for run in client.zrange(key, 0, -1)
+            run.decode() for key in client.scan_iter(keys.active("*")) for run in client.zrange(key, 0, -1)
         }
         assert opened == active == unfinished, "something is held by a run that is over"
         assert held <= unfinished
         assert gates <= held
         assert {other for other, _ in gated} <= unfinished
-        members = {
-            run.decode() for key in client.scan_iter(keys.own("group:*")) for run in client.smembers(key)
-        }
+        members = {run.decode() for key in client.scan_iter(keys.group("*")) for run in client.smembers(key)}
         assert members <= {run for run, status in found.items() if status == "started"}
     if counted:
         _assert_counted(client, keys)
 
 
 def _assert_counted(client: redis.Redis, keys: Keys) -> None:
-    through = int(client.hget(keys.own("fence"), "through") or 0)
+    through = int(client.hget(keys.fence, "through") or 0)
     counted = 0
-    for key in client.scan_iter(keys.own("log:*")):
-        name = key.decode().removeprefix(keys.own("log:"))
+    for key in client.scan_iter(keys.log("*")):
+        name = key.decode().removeprefix(keys.log(""))
         entries = log_of(client, name, keys)
         assert [entry.epoch for entry in entries] == sorted(entry.epoch for entry in entries)
         decided = [e for e in entries if e.decision in {"queued", "held", "skipped", "known"}]
@@ -387,7 +382,7 @@ def desks(client: redis.Redis, *, counted: bool = True) -> Iterator[Callable[...
     for keys in {desk.keys for desk in made}:
         assert_sound(client, keys, swept=False, counted=counted)
         leader = next(desk for desk in reversed(made) if desk.keys == keys)
-        leader.term = replace(leader.term, epoch=int(client.hget(keys.own("fence"), "epoch") or 0))
+        leader.term = replace(leader.term, epoch=int(client.hget(keys.fence, "epoch") or 0))
         leader.tidy(rounds=10)
         assert_sound(client, keys, counted=counted)
 

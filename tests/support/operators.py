@@ -76,12 +76,12 @@ def verdicts(made: list[CreatedRun]) -> list[str]:
 
 def acted(client: redis.Redis) -> dict[str, int]:
     """How often people have done what."""
-    return {name.decode(): int(count) for name, count in client.hgetall(KEYS.own("acted")).items()}
+    return {name.decode(): int(count) for name, count in client.hgetall(KEYS.acted).items()}
 
 
 def acts(client: redis.Redis) -> list[dict[str, str]]:
     """What they have done, oldest first."""
     return [
         {name.decode(): value.decode() for name, value in fields.items()}
-        for _, fields in client.xrange(KEYS.own("acts"))
+        for _, fields in client.xrange(KEYS.acts)
     ]

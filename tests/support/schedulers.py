@@ -54,7 +54,7 @@ class Schedulers:
         """Name and epoch of the first term after that epoch that has decided something."""
 
         def decided() -> tuple[str, int] | None:
-            newest = self.client.xrevrange(KEYS.own(f"log:{self.job()}"), count=1)
+            newest = self.client.xrevrange(KEYS.log(self.job()), count=1)
             if not newest:
                 return None
             ((_, entry),) = newest
@@ -87,7 +87,7 @@ class Schedulers:
                 return error.code, json.load(error)
 
     def job(self) -> str:
-        names = [key.decode().rpartition(":")[2] for key in self.client.keys(KEYS.own("log:*"))]
+        names = [key.decode().rpartition(":")[2] for key in self.client.keys(KEYS.log("*"))]
         return names[0] if names else ""
 
     def kill(self, name: str, how: signal.Signals = signal.SIGKILL) -> None:
@@ -98,7 +98,7 @@ class Schedulers:
     def decisions(self) -> list[int]:
         """The instants that were queued, in the order in which that was decided."""
         queued = []
-        for _, entry in self.client.xrange(KEYS.own(f"log:{self.job()}")):
+        for _, entry in self.client.xrange(KEYS.log(self.job())):
             if entry[b"decision"] == b"queued":
                 assert entry[b"first"] == entry[b"last"]
                 queued.append(int(entry[b"first"]))

@@ -18,7 +18,7 @@ from kuber_cron.common.jobs.job import Job
 from kuber_cron.common.notifications.sender import NotificationSender
 from kuber_cron.common.observability.job_metrics import JobMetrics
 from kuber_cron.common.redis_store import connections
-from kuber_cron.common.redis_store.scripts import Keys
+from kuber_cron.common.redis_store.keys import Keys
 from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
 from kuber_cron.worker.metrics import WorkerMetrics
 from kuber_cron.worker.service import Worker, WorkerOptions

@@ -18,7 +18,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from kuber_cron.common.clock import Clock
-from kuber_cron.common.redis_store.scripts import Keys
+from kuber_cron.common.redis_store.keys import Keys
 from kuber_cron.worker.execution.launch import RunningCommand
 
 TTL_SECONDS = 60  # a dead worker's last words stay this long
@@ -119,7 +119,7 @@ class LiveOutput:
                 del self._told[execution]
 
     def _key(self, execution: str) -> str:
-        return self._keys.own(f"output:{execution}")
+        return self._keys.output(execution)
 
 
 def _document(one: RunningCommand) -> bytes:

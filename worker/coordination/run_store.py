@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from redis import Redis
 
-from kuber_cron.common.redis_store.scripts import Store, rq_instant, text
+from kuber_cron.common.records.parsing import text
+from kuber_cron.common.redis_store.scripts import Store, rq_instant
 from kuber_cron.common.runs.retry_policy import SpentBudgets
 
 EndAction = Literal["finish", "fail", "stop", "retry", "requeue", "return", "quarantine"]
@@ -78,7 +79,7 @@ class RunStore:
         self._store = store
         self._worker = worker
         self._ttl_ms = int(ttl_seconds * 1000)
-        self._claims = store.keys.own(f"claims:{worker}")
+        self._claims = store.keys.claims(worker)
 
     def announce(self, now: datetime) -> None:
         """The worker is alive and may have claims; to be called before the first claim."""
@@ -166,7 +167,7 @@ class RunStore:
 
     def executions(self, run: str, *, lost: bool = False) -> list[str]:
         """The run's executions that have ended; ``lost``: only those whose end no worker has seen."""
-        entries: Any = self._store.client.xrange(f"{self._store.keys.prefix}:results:{run}")
+        entries: Any = self._store.client.xrange(self._store.keys.results(run))
         # What a worker tells of an attempt's end has a value; the leader's entry of a loss has none.
         return [
             text(fields[b"execution_id"])

@@ -65,7 +65,7 @@ def house(tmp_path_factory):
                 for words in (("scheduler", str(directory / "crontab")), ("worker",))
             ]
         try:
-            eventually(lambda: client.hlen(KEYS.own("cursor")) == 9 and client.scard("rq:workers"), 30)
+            eventually(lambda: client.hlen(KEYS.cursors) == 9 and client.scard("rq:workers"), 30)
             yield server.url, client
         finally:
             end(tiers)
@@ -237,14 +237,14 @@ def test_a_paused_job_is_not_triggered_and_a_resumed_one_is(kuber_cron):
 
 
 def known(client, *jobs):
-    client.hset(KEYS.own("cursor"), mapping=dict.fromkeys(jobs, "1772323200|Europe/Berlin|0 4 * * *"))
+    client.hset(KEYS.cursors, mapping=dict.fromkeys(jobs, "1772323200|Europe/Berlin|0 4 * * *"))
 
 
 def test_a_pause_needs_no_leader(alone, redis_client):
     known(redis_client, "hello")
     timed = document_of("pause", alone("pause", "hello", "--until", "2h", "--format", "json"))
     assert (timed["job"], timed["paused"], timed["changed"]) == ("hello", True, True)
-    until_ms = int(redis_client.hget(KEYS.own("paused"), "hello"))
+    until_ms = int(redis_client.hget(KEYS.paused, "hello"))
     assert 7190 < until_ms / 1000 - redis_client.time()[0] <= 7200
     assert alone("pause", "--all").stdout == "all jobs: paused, until it is resumed\n"
     resumed = alone("resume", "hello")
@@ -267,7 +267,7 @@ def test_the_end_of_a_pause_is_a_time_of_the_jobs_zone(alone, redis_client):
     known(redis_client, "hello")
     said = alone("pause", "hello", "--until", "2099-07-01T12:00")
     assert said.stdout == "hello: paused until 2099-07-01T10:00:00Z\n"
-    assert int(redis_client.hget(KEYS.own("paused"), "hello")) == 4086583200000
+    assert int(redis_client.hget(KEYS.paused, "hello")) == 4086583200000
     past = alone("pause", "hello", "--until", "2020-07-01T12:00")
     assert (past.returncode, past.stderr.splitlines()[0][:52]) == (
         2,
@@ -306,14 +306,12 @@ def test_a_trigger_without_a_leader_says_so_and_is_withdrawn(alone, redis_client
         1,
         "error: no scheduler has ever led on this Redis: the request is withdrawn",
     )
-    redis_client.hset(
-        KEYS.own("fence"), mapping={"epoch": 1, "seen": int(redis_client.time()[0] * 1000 - 60_000)}
-    )
+    redis_client.hset(KEYS.fence, mapping={"epoch": 1, "seen": int(redis_client.time()[0] * 1000 - 60_000)})
     said = alone("trigger", "hello", "--timeout", "0.2", "--format", "json")
     error = json.loads(said.stdout)["error"]
     assert (said.returncode, error["code"]) == (1, "no-leader")
     assert error["message"].startswith("no scheduler leads, and none has for 6")
-    assert not list(redis_client.scan_iter(KEYS.own("request*")))
+    assert not list(redis_client.scan_iter("rq:kuber-cron:request*"))
 
 
 def test_a_run_that_nobody_knows_is_named(alone, redis_client):
@@ -376,7 +374,7 @@ def test_a_bad_variable_is_refused_before_anything_is_asked(alone, redis_client)
         1,
         "error: the variable KUBER_CRON_JOB is Kuber-Cron's own",
     )
-    assert not list(redis_client.scan_iter(KEYS.own("request*")))
+    assert not list(redis_client.scan_iter("rq:kuber-cron:request*"))
 
 
 def test_a_key_that_cannot_be_read_is_an_error(alone, redis_client, tmp_path):
@@ -405,9 +403,7 @@ def quarantined(client):
             "at": 1772323200,
         },
     )
-    client.xadd(
-        KEYS.own("quarantine"), {"run": FORGED, "note": '{"reason": "signature"}', "at": "", "by": "worker"}
-    )
+    client.xadd(KEYS.quarantine, {"run": FORGED, "note": '{"reason": "signature"}', "at": "", "by": "worker"})
 
 
 def test_a_run_leaves_the_quarantine_for_its_queue(alone, redis_client):
@@ -429,13 +425,13 @@ def test_a_run_is_dropped_from_the_quarantine_once_that_is_confirmed(alone, redi
     assert (unsure.returncode, json.loads(unsure.stdout)["error"]["code"]) == (1, "unconfirmed")
     said = alone("quarantine", "drop", FORGED, "--yes")
     assert (said.returncode, said.stdout) == (0, f"{FORGED}: dropped\n")
-    assert redis_client.xlen(KEYS.own("quarantine")) == 0
+    assert redis_client.xlen(KEYS.quarantine) == 0
     assert alone("quarantine", "drop", FORGED, "--yes").returncode == 1
 
 
 def test_what_was_put_aside_is_not_queued(alone, redis_client):
     quarantined(redis_client)
-    redis_client.set(KEYS.own(f"aside:{FORGED}"), "no run")
+    redis_client.set(KEYS.aside(FORGED), "no run")
     said = alone("quarantine", "release", FORGED)
     assert (said.returncode, said.stderr.splitlines()[0]) == (
         1,

@@ -72,9 +72,9 @@ def house(tmp_path_factory):
         made.eventually("started", made.first_run("sync"))
         run = made.ask("trigger", "backup")["runs"][0]["run"]
         made.eventually("failed", run)
-        eventually(lambda: made.client.hget(KEYS.own("missed"), "sync|overlap"), 30)
+        eventually(lambda: made.client.hget(KEYS.missed, "sync|overlap"), 30)
         execution = made.client.hget(KEYS.run(made.first_run("sync")), "execution").decode()
-        eventually(lambda: made.client.exists(KEYS.own(f"output:{execution}")), 30)
+        eventually(lambda: made.client.exists(KEYS.output(execution)), 30)
         eventually(lambda: made.ask("status")["schedulers"][0]["late_seconds"] is not None, 30)
         yield made
 

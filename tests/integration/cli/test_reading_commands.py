@@ -46,10 +46,10 @@ def house(tmp_path_factory):
         made.running = made.first_run("long")
         made.eventually("started", made.running)
         made.held = made.first_run("after")
-        eventually(lambda: made.client.hlen(KEYS.own("jobs")) == 7, 30)
+        eventually(lambda: made.client.hlen(KEYS.job_summaries) == 7, 30)
         execution = made.client.hget(KEYS.run(made.running), "execution").decode()
-        eventually(lambda: made.client.exists(KEYS.own(f"output:{execution}")), 30)
-        eventually(lambda: made.client.hget(KEYS.own("missed"), "long|overlap"), 30)
+        eventually(lambda: made.client.exists(KEYS.output(execution)), 30)
+        eventually(lambda: made.client.hget(KEYS.missed, "long|overlap"), 30)
         yield made
 
 
@@ -181,7 +181,7 @@ def test_why_answers_for_both_passes_of_a_time_that_comes_twice(house):
 
 
 def test_why_answers_for_a_skip_a_suspension_and_what_is_to_come(house):
-    ((_, entry),) = house.client.xrevrange(KEYS.own("log:long"), count=1)
+    ((_, entry),) = house.client.xrevrange(KEYS.log("long"), count=1)
     instant = f"{datetime.fromtimestamp(int(entry[b'first']), UTC):%Y-%m-%dT%H:%M:%SZ}"
     (answer,) = house.ask("why", "long", instant)["answers"]
     assert (answer["verdict"], answer["reason"]) == ("skipped", "overlap")

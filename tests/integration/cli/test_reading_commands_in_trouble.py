@@ -111,7 +111,7 @@ def test_a_command_that_is_not_permitted_is_named(redis_client, redis_url, decid
 
 
 def test_that_nobody_leads_is_said_by_status_and_by_why(redis_client, redis_url, decided):
-    redis_client.hset(KEYS.own("fence"), mapping={"cluster": "kuber-cron", "seen": 1_772_000_000_000})
+    redis_client.hset(KEYS.fence, mapping={"cluster": "kuber-cron", "seen": 1_772_000_000_000})
     done = kuber_cron("status", "--redis-url", redis_url)
     assert re.search(r"^leader +none \(the last: desk\)$", done.stdout, re.MULTILINE)
     assert "! no scheduler leads now" in done.stdout
@@ -123,7 +123,7 @@ def test_that_nobody_leads_is_said_by_status_and_by_why(redis_client, redis_url,
 def test_releases_that_differ_are_told(redis_client, redis_url, decided):
     now = datetime.fromtimestamp(redis_client.time()[0], UTC)
     entry = processes.SchedulerInfo(holder="one", version="0.9.9", seen_at=now)
-    redis_client.hset(KEYS.own("schedulers"), "one", entry.to_text())
+    redis_client.hset(KEYS.schedulers, "one", entry.to_text())
     for words in (["status"], ["workers"]):
         troubles = json.loads(kuber_cron(*words, "--redis-url", redis_url, "--format", "json").stdout)[
             "troubles"
@@ -139,7 +139,7 @@ def test_a_worker_whose_heartbeats_have_ceased_is_lost(redis_client, redis_url):
         "workers"
     ]
     assert (worker["state"], worker["slots"], worker["pid"]) == ("lost", None, 7)
-    redis_client.set(KEYS.own(f"alive:{name}"), "1")
+    redis_client.set(KEYS.alive(name), "1")
     (worker,) = json.loads(kuber_cron("workers", "--redis-url", redis_url, "--format", "json").stdout)[
         "workers"
     ]
@@ -228,9 +228,9 @@ def test_a_key_that_another_tool_has_spoilt_costs_its_own_job_alone(redis_client
     desk = Desk(redis_client, job("good"), job("bad"))
     desk.minutes(0, 1)
     Hand(redis_client).work()
-    redis_client.set(KEYS.own("stats:bad"), "spoilt")
-    redis_client.hset(KEYS.own("cursor"), "worse", "no cursor")
-    redis_client.hset(KEYS.own("jobs"), "worse", "no card")
+    redis_client.set(KEYS.stats("bad"), "spoilt")
+    redis_client.hset(KEYS.cursors, "worse", "no cursor")
+    redis_client.hset(KEYS.job_summaries, "worse", "no card")
     done = kuber_cron("jobs", "--redis-url", redis_url, "--format", "json")
     found = {each["job"]: each for each in json.loads(done.stdout)["jobs"]}
     assert found["good"]["last_outcome"] == "success"

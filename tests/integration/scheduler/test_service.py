@@ -31,8 +31,8 @@ class GivenTerm:
 
     def _win(self):
         self.transitions += 1
-        epoch = int(self._client.hget(KEYS.own("fence"), "epoch") or self.transitions - 1) + 1
-        self._client.hset(KEYS.own("fence"), mapping={"epoch": epoch, "holder": "me"})
+        epoch = int(self._client.hget(KEYS.fence, "epoch") or self.transitions - 1) + 1
+        self._client.hset(KEYS.fence, mapping={"epoch": epoch, "holder": "me"})
         self._term = Term(epoch, "me", through=self._through)
 
     def token(self):
@@ -87,9 +87,9 @@ def service(redis_client, redis_url, tmp_path):
 
 def test_the_service_counts_a_loss_once_and_goes_on(service, redis_client):
     (name,) = service.upcoming() or eventually(service.upcoming)
-    decided = lambda: redis_client.xlen(KEYS.own(f"log:{name}"))  # noqa: E731 - for eventually
+    decided = lambda: redis_client.xlen(KEYS.log(name))  # noqa: E731 - for eventually
     eventually(lambda: decided() > 1)
-    redis_client.hset(KEYS.own("fence"), "through", 0)
+    redis_client.hset(KEYS.fence, "through", 0)
     eventually(lambda: service.registry.get_sample_value("cron_state_lost_total") == 1)
     before = decided()
     eventually(lambda: decided() > before)
@@ -113,7 +113,7 @@ def test_a_redis_that_refuses_to_be_observed_keeps_nobodys_run_from_being_reaped
 
 def test_redis_is_up_while_it_answers_the_election_and_takes_decisions(service, redis_client, monkeypatch):
     up = lambda: service.registry.get_sample_value("cron_redis_up")  # noqa: E731 - for eventually
-    eventually(lambda: redis_client.hlen(KEYS.own("cursor")))
+    eventually(lambda: redis_client.hlen(KEYS.cursors))
     assert up() == 1
     service._lease.redis = "redis has not answered for 11 s"
     assert up() == 0

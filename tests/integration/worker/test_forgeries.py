@@ -45,7 +45,7 @@ def signing_worker(redis_url, tmp_path):
 def quarantined(client):
     return [
         (fields[b"run"].decode(), json.loads(fields[b"note"])["reason"])
-        for _, fields in client.xrange(KEYS.own("quarantine"))
+        for _, fields in client.xrange(KEYS.quarantine)
     ]
 
 
@@ -160,8 +160,8 @@ def test_what_is_no_run_is_put_aside_and_the_worker_goes_on(redis_client, redis_
         assert ended(redis_client, push(redis_client, job("good"))).is_finished
         eventually(lambda: sample(made, "cron_quarantined_total", reason="malformed") == 2)
     assert quarantined(redis_client) == [("text", "malformed"), ("empty", "malformed")]
-    assert redis_client.get(KEYS.own("aside:text")) == b"not a hash"
-    assert redis_client.ttl(KEYS.own("aside:text")) > 0
+    assert redis_client.get(KEYS.aside("text")) == b"not a hash"
+    assert redis_client.ttl(KEYS.aside("text")) > 0
 
 
 @pytest.mark.parametrize("newer", [{"version": 99}, {"a_field_of_tomorrow": None}])

@@ -128,10 +128,10 @@ def test_a_drained_worker_leaves_nothing_of_itself_behind(redis_client, redis_ur
     with worker(redis_url, tmp_path):
         ended(redis_client, push(redis_client, job()))
     assert redis_client.smembers("rq:workers") == set()
-    assert redis_client.keys(KEYS.own("claims:*")) == []
+    assert redis_client.keys(KEYS.claims("*")) == []
     assert redis_client.keys("rq:execution:*") == []
     assert redis_client.zcard("rq:wip:default") == 0
-    assert redis_client.keys(KEYS.own("alive:*")) == []
+    assert redis_client.keys(KEYS.alive("*")) == []
 
 
 def test_rq_tells_a_running_command_as_it_tells_its_own(redis_client, redis_url, tmp_path):
@@ -189,7 +189,7 @@ def test_a_run_taken_by_another_is_ended_here_and_its_outcome_is_not_recorded(
         eventually(made.running)
         redis_client.hset(KEYS.run(run), "execution", "somebody else's")
         eventually(lambda: not made.running())
-        eventually(lambda: redis_client.hget(KEYS.own("counters"), "late") == b"1")
+        eventually(lambda: redis_client.hget(KEYS.counters, "late") == b"1")
         assert status(redis_client, run) == "started"
 
 
@@ -215,14 +215,14 @@ def test_each_final_end_is_counted_in_redis_by_how_it_came(redis_client, redis_u
             ended(redis_client, push(redis_client, job("counted", command)))
         run = push(redis_client, job("counted", "test $KUBER_CRON_ATTEMPT = 2", retries=1, retry_delay=3600))
         eventually(lambda: status(redis_client, run) == "scheduled")
-    assert redis_client.hgetall(KEYS.own("ended")) == {b"counted|success": b"2", b"counted|failed": b"1"}
+    assert redis_client.hgetall(KEYS.ended) == {b"counted|success": b"2", b"counted|failed": b"1"}
 
 
 def test_suspended_workers_claim_nothing_until_resumed(redis_client, redis_url, tmp_path):
     redis_client.set("rq:suspended", 1)
     with worker(redis_url, tmp_path) as made:
         run = push(redis_client, job())
-        eventually(lambda: redis_client.exists(KEYS.own(f"alive:{made.name}")))
+        eventually(lambda: redis_client.exists(KEYS.alive(made.name)))
         assert status(redis_client, run) == "queued"
         redis_client.delete("rq:suspended")
         assert ended(redis_client, run).is_finished

@@ -240,7 +240,7 @@ def test_an_end_sent_twice_is_one_end(redis_client, ledger):
     words = [ledger.end(run, "e1", ending) for _ in range(3)]
     assert words == ["DONE", "REPEATED", "REPEATED"]
     assert redis_client.xlen(f"rq:results:{run}") == 1
-    assert redis_client.lrange(KEYS.own("history:job"), 0, -1) == [run.encode()]
+    assert redis_client.lrange(KEYS.history("job"), 0, -1) == [run.encode()]
 
 
 @pytest.mark.slow

@@ -494,7 +494,7 @@ def test_what_is_suspended_unwanted_or_of_another_leaders_term_is_not_told(
     desk, made = Desk(redis_client, *jobs), messengers()
     desk.minutes(0, 2)
     desk.lead(2)
-    redis_client.delete(KEYS.own("log:new"))
+    redis_client.delete(KEYS.log("new"))
     desk.decide(minute(3))
     desk.edit(*jobs[:3], timed("new", concurrency="forbid", notify="missed"))
     teller = told_by(desk, made)

@@ -4,17 +4,18 @@ import pytest
 import redis
 from tests.support.leader import KEYS, job, minute, seen
 
-from kuber_cron.common.redis_store.scripts import HistoryLimits, text
+from kuber_cron.common.records.history_limits import HistoryLimits
+from kuber_cron.common.records.parsing import text
 
 
 def kept(client, name="job"):
     """The job's ended runs that are readable, newest first."""
-    listed = [text(run) for run in client.lrange(KEYS.own(f"history:{name}"), 0, -1)]
+    listed = [text(run) for run in client.lrange(KEYS.history(name), 0, -1)]
     return [run for run in listed if client.exists(KEYS.run(run))]
 
 
 def sizes(client, name="job"):
-    found = {text(run): int(size) for run, size in client.hgetall(KEYS.own(f"sizes:{name}")).items()}
+    found = {text(run): int(size) for run, size in client.hgetall(KEYS.sizes(name)).items()}
     return found.pop(""), found
 
 
@@ -83,7 +84,7 @@ def test_what_has_expired_is_neither_listed_nor_counted_any_more(desk, hand, red
     total, each = sizes(redis_client)
     assert set(each) == {made.run(3), made.run(4), made.run(5)}
     assert total == sum(each.values())
-    assert redis_client.llen(KEYS.own("history:job")) == 3
+    assert redis_client.llen(KEYS.history("job")) == 3
 
 
 def test_a_run_that_ends_twice_is_counted_once(desk, hand, redis_client):
@@ -117,7 +118,7 @@ def test_every_leader_tells_of_its_own_bounds(desk, redis_client):
     other.lead(2)
     other.housekeeper._bounds = HistoryLimits(runs=7)
     other.tidy()
-    assert redis_client.hget(KEYS.own("bounds"), "runs") == b"7"
+    assert redis_client.hget(KEYS.history_limits, "runs") == b"7"
     made.term = other.term
 
 

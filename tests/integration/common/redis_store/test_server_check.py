@@ -10,7 +10,8 @@ from tests.support.waiting import eventually
 
 from kuber_cron.common.errors import RedisRefusedError, RedisUnreachableError
 from kuber_cron.common.redis_store.connections import open_client
-from kuber_cron.common.redis_store.scripts import Keys, Store
+from kuber_cron.common.redis_store.keys import Keys
+from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.redis_store.server_check import (
     ServerFacts,
     check_access,

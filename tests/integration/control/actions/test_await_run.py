@@ -39,7 +39,7 @@ class Waiting:
     def says(self, text):
         """The running command has said so much so far."""
         execution = self.hand.running[self.run]
-        self.client.set(KEYS.own(f"output:{execution}"), json.dumps(kept(text)))
+        self.client.set(KEYS.output(execution), json.dumps(kept(text)))
 
     def end(self, action="finish", *, text="", **value):
         outcome = {"finish": "success", "stop": "stopped"}.get(action, "failed")

@@ -229,7 +229,7 @@ def test_the_next_leader_goes_on_where_one_was_fenced(desk, hand, monkeypatch, p
 
     def fenced(*args, **kwargs):
         if next(count) == parts:
-            redis_client.hset(KEYS.own("fence"), "epoch", 2)
+            redis_client.hset(KEYS.fence, "epoch", 2)
         return make(*args, **kwargs)
 
     monkeypatch.setattr(asker.inbox, "_make", fenced)

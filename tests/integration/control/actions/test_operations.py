@@ -24,7 +24,7 @@ def whos(client, decision, name="job"):
     """Who has done what the log calls so."""
     return [
         told[b"who"].decode()
-        for _, told in client.xrange(KEYS.own(f"log:{name}"))
+        for _, told in client.xrange(KEYS.log(name))
         if told[b"decision"] == decision.encode()
     ]
 
@@ -49,7 +49,7 @@ def test_a_stopped_run_is_no_missed_instant(desk, redis_client, person):
     made.decide(minute(1))
     person.stop(made.run(1))
     assert made.missed() == {}
-    assert redis_client.hget(KEYS.own("ended"), "job|stopped") == b"1"
+    assert redis_client.hget(KEYS.ended, "job|stopped") == b"1"
 
 
 def test_a_run_between_two_attempts_that_is_stopped_is_not_attempted_again(desk, hand, redis_client, person):
@@ -95,7 +95,7 @@ def test_a_run_that_waits_for_its_group_frees_its_place_when_it_is_stopped(desk,
     hand.take()
     second = ({made.run(1, "a"), made.run(1, "b")} - {first}).pop()
     assert person.stop(second) == ScriptReply("STOPPED", ("deferred",))
-    assert redis_client.zcard(KEYS.own("waiting:one")) == 0
+    assert redis_client.zcard(KEYS.waiting("one")) == 0
     hand.end(first)
     assert made.queued() == []
 
@@ -179,10 +179,10 @@ def test_a_retried_run_never_expires_before_its_end(desk, hand, redis_client, pe
     _, run = failed(desk, hand)
     person.retry(run)
     assert redis_client.ttl(KEYS.run(run)) == redis_client.ttl(f"rq:results:{run}") == -1
-    assert redis_client.lrange(KEYS.own("history:job"), 0, -1) == []
+    assert redis_client.lrange(KEYS.history("job"), 0, -1) == []
     hand.work()
     assert redis_client.ttl(KEYS.run(run)) > 0
-    assert redis_client.lrange(KEYS.own("history:job"), 0, -1) == [run.encode()]
+    assert redis_client.lrange(KEYS.history("job"), 0, -1) == [run.encode()]
 
 
 def test_a_success_is_retried_only_on_purpose(desk, hand, person):
@@ -299,7 +299,7 @@ def test_what_has_ended_by_itself_is_cleared_away_by_the_next_pause(desk, redis_
     seen(desk, job("a"), job("b"))
     person.pause("a", minute(0))
     person.pause("b", None)
-    assert redis_client.hkeys(KEYS.own("paused")) == [b"b"]
+    assert redis_client.hkeys(KEYS.paused) == [b"b"]
 
 
 def test_all_jobs_are_paused_at_once(desk, redis_client, person):
@@ -320,7 +320,7 @@ def test_all_jobs_are_paused_at_once(desk, redis_client, person):
 def test_a_job_that_nobody_knows_is_neither_paused_nor_resumed(desk, redis_client, person):
     seen(desk)
     assert person.pause("bakup", None) == person.resume("bakup") == ScriptReply("UNKNOWN")
-    assert redis_client.exists(KEYS.own("paused")) == 0
+    assert redis_client.exists(KEYS.paused) == 0
     assert person.resume("job") == ScriptReply("RUNNING", ("",))
     assert acted(redis_client) == {}
 
@@ -338,9 +338,9 @@ def quarantined(desk, hand):
 
 def test_a_released_run_is_queued_again_and_its_record_is_gone(desk, hand, redis_client, person):
     made, run = quarantined(desk, hand)
-    assert redis_client.xlen(KEYS.own("quarantine")) == 1
+    assert redis_client.xlen(KEYS.quarantine) == 1
     assert person.release(run) == ScriptReply("QUEUED")
-    assert redis_client.xlen(KEYS.own("quarantine")) == 0
+    assert redis_client.xlen(KEYS.quarantine) == 0
     assert made.queued() == [run]
     assert hand.work() == [run]
     assert person.release(run) == ScriptReply("UNKNOWN")
@@ -350,7 +350,7 @@ def test_a_released_run_is_queued_again_and_its_record_is_gone(desk, hand, redis
 def test_a_dropped_run_leaves_the_quarantine_and_is_not_queued(desk, hand, redis_client, person):
     made, run = quarantined(desk, hand)
     assert person.drop(run) == ScriptReply("DROPPED")
-    assert redis_client.xlen(KEYS.own("quarantine")) == 0
+    assert redis_client.xlen(KEYS.quarantine) == 0
     assert made.queued() == []
     assert fields(redis_client, run, "status") == ["failed"]
 
@@ -362,10 +362,10 @@ def test_what_was_no_run_can_only_be_dropped(desk, hand, redis_client, person):
     redis_client.delete(KEYS.run(run))
     redis_client.set(KEYS.run(run), "no run")
     hand.take()
-    assert redis_client.exists(KEYS.own(f"aside:{run}"))
+    assert redis_client.exists(KEYS.aside(run))
     assert person.release(run) == ScriptReply("ASIDE")
     assert person.drop(run) == ScriptReply("DROPPED")
-    assert not redis_client.exists(KEYS.own(f"aside:{run}"))
+    assert not redis_client.exists(KEYS.aside(run))
 
 
 # --- all of them -------------------------------------------------------------------------------------
@@ -374,11 +374,11 @@ def test_what_was_no_run_can_only_be_dropped(desk, hand, redis_client, person):
 def test_a_key_of_the_wrong_kind_is_refused_before_anything_is_written(desk, redis_client, person):
     made = seen(desk)
     made.decide(minute(1))
-    redis_client.set(KEYS.own("acts"), "no stream")
+    redis_client.set(KEYS.acts, "no stream")
     with pytest.raises(Exception, match="acts is not a stream"):
         person.stop(made.run(1))
     assert made.status(1) == "queued"
-    redis_client.delete(KEYS.own("acts"))
+    redis_client.delete(KEYS.acts)
 
 
 def test_every_act_is_counted_and_written_down_with_who_did_it(desk, hand, redis_client, person):

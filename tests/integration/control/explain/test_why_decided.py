@@ -151,7 +151,7 @@ def test_a_run_that_somebody_deleted_is_told(desk, ask, redis_client):
 def test_a_log_that_was_cut_no_longer_reaches_so_far(ask, redis_client):
     leader = Desk(redis_client, job())  # none whose log is held to what was decided
     leader.minutes(0, 9)
-    redis_client.xtrim(KEYS.own("log:job"), maxlen=3, approximate=False)
+    redis_client.xtrim(KEYS.log("job"), maxlen=3, approximate=False)
     assert ask(2).verdict == "queued", "its record is there"
     redis_client.delete(KEYS.run(leader.run(2)))
     assert ask(2).verdict == "too_old"

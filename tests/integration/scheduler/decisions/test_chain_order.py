@@ -18,7 +18,7 @@ def test_an_hour_of_both_is_caught_up_in_pairs_and_in_order(desk, hand):
     assert made.words("a")[1:] == ["queued"] * 60
     assert made.words("b")[1:] == ["held"] * 60
     for number in range(1, 61):
-        (other,) = made.client.hkeys(made.keys.own(f"gates:{made.run(number, 'b')}"))
+        (other,) = made.client.hkeys(made.keys.gates(made.run(number, "b")))
         assert other.decode() == made.run(number, "a")
 
 
@@ -55,7 +55,7 @@ def test_a_predecessors_longer_jitter_delays_its_dependent_too(desk):
     assert made.words("b") == ["moved first seen"]
     made.decide(minute(2))
     assert made.log("b")[1].decision == "held"
-    (other,) = made.client.hkeys(made.keys.own(f"gates:{made.run(1, 'b')}"))
+    (other,) = made.client.hkeys(made.keys.gates(made.run(1, "b")))
     assert other.decode() == made.run(1, waits)
 
 
@@ -72,7 +72,7 @@ def test_an_edit_within_the_predecessors_jitter_does_not_overtake_it(desk):
     for number in (1.1, 1.2, 2, 3):
         made.decide(minute(number))
     for number in (1, 2):
-        gates = made.client.hkeys(made.keys.own(f"gates:{made.run(number, 'b')}"))
+        gates = made.client.hkeys(made.keys.gates(made.run(number, "b")))
         assert gates == [made.run(number, waits).encode()]
 
 
@@ -157,7 +157,7 @@ def test_a_moved_cursor_of_a_predecessor_is_read_again_when_its_dependent_has_to
     made = desk(job("a", "0 0 * * *"), job("b", after=["a"]))
     made.minutes(0, 1)
     # Another leader of this very epoch, with newer files, has moved the predecessor's cursor.
-    made.client.hset(made.keys.own("cursor"), "a", f"{int(minute(1).timestamp())}|UTC|30 0 * * *")
+    made.client.hset(made.keys.cursors, "a", f"{int(minute(1).timestamp())}|UTC|30 0 * * *")
     made.decide(minute(2))
     made.decide(minute(2.02))
     assert made.words("b") == ["moved first seen", "queued", "queued"]

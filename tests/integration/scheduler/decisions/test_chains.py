@@ -127,7 +127,7 @@ def test_a_skipped_predecessor_skips_its_dependents(desk, hand, policy, paused):
     made = desk(job("a", **policy), *chain("a", "b", "c")[1:])
     made.minutes(0, 1)
     if paused:
-        made.client.hset(made.keys.own("paused"), "a", "0")
+        made.client.hset(made.keys.paused, "a", "0")
     made.decide(minute(2))
     assert made.words("b")[-1] == "skipped predecessor"
     assert made.words("c")[-1] == "skipped predecessor"

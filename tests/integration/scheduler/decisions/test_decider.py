@@ -8,7 +8,8 @@ from rq.serializers import JSONSerializer
 
 from kuber_cron.common.errors import FencedError, StateLostError
 from kuber_cron.common.jobs.job import Job
-from kuber_cron.common.redis_store.scripts import Keys, Store
+from kuber_cron.common.redis_store.keys import Keys
+from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs import payload
 from kuber_cron.common.schedule import Schedule
 from kuber_cron.scheduler.decisions import planner
@@ -27,7 +28,7 @@ def entry(name="job", schedule="* * * * *", **policy):
 
 @pytest.fixture
 def dispatcher(redis_client):
-    redis_client.hset(KEYS.own("fence"), "epoch", TERM.epoch)
+    redis_client.hset(KEYS.fence, "epoch", TERM.epoch)
     return Dispatcher(Store(redis_client, KEYS), RunHashBuilder(redis_client, None))
 
 
@@ -41,7 +42,7 @@ def due_minute(client):
     one = entry(catchup="all")
     at = now(client).replace(second=0, microsecond=0)
     stored = f"{int((at - timedelta(minutes=1)).timestamp())}|UTC|* * * * *"
-    client.hset(KEYS.own("cursor"), "job", stored)
+    client.hset(KEYS.cursors, "job", stored)
     return one, stored, planner.plan(one, stored, at + timedelta(seconds=1)).decisions
 
 
@@ -56,8 +57,8 @@ def test_a_due_occurrence_becomes_a_queued_run_a_cursor_and_a_log_entry(redis_cl
     assert words(dispatcher, one, decisions) == ["QUEUED"]
     run = decisions[0].run
     assert redis_client.lrange("rq:queue:default", 0, -1) == [run.encode()]
-    assert redis_client.hget(KEYS.own("cursor"), "job").decode() == decisions[0].cursor
-    ((_, logged),) = redis_client.xrange(KEYS.own("log:job"))
+    assert redis_client.hget(KEYS.cursors, "job").decode() == decisions[0].cursor
+    ((_, logged),) = redis_client.xrange(KEYS.log("job"))
     assert (logged[b"decision"], logged[b"run"], logged[b"epoch"]) == (b"queued", run.encode(), b"7")
 
 
@@ -66,12 +67,12 @@ def test_the_same_decision_sent_twice_is_applied_once(redis_client, dispatcher):
     assert words(dispatcher, one, decisions) == ["QUEUED"]
     assert words(dispatcher, one, decisions) == ["MOVED"]
     assert redis_client.llen("rq:queue:default") == 1
-    assert redis_client.xlen(KEYS.own("log:job")) == 1
+    assert redis_client.xlen(KEYS.log("job")) == 1
 
 
 def test_a_smaller_epoch_is_fenced_and_writes_nothing(redis_client, dispatcher):
     one, _, decisions = due_minute(redis_client)
-    redis_client.hset(KEYS.own("fence"), "epoch", 8)
+    redis_client.hset(KEYS.fence, "epoch", 8)
     with pytest.raises(FencedError):
         words(dispatcher, one, decisions)
     assert redis_client.llen("rq:queue:default") == 0
@@ -80,9 +81,9 @@ def test_a_smaller_epoch_is_fenced_and_writes_nothing(redis_client, dispatcher):
 @pytest.mark.parametrize("stored", [None, 6])
 def test_a_fence_that_went_back_is_told_as_lost_state(redis_client, dispatcher, stored):
     one, _, decisions = due_minute(redis_client)
-    redis_client.delete(KEYS.own("fence"))
+    redis_client.delete(KEYS.fence)
     if stored is not None:
-        redis_client.hset(KEYS.own("fence"), "epoch", stored)
+        redis_client.hset(KEYS.fence, "epoch", stored)
     with pytest.raises(StateLostError):
         words(dispatcher, one, decisions)
     assert redis_client.llen("rq:queue:default") == 0
@@ -98,10 +99,10 @@ def test_an_instant_ahead_of_redis_clock_is_refused_and_stays_undecided(redis_cl
     one = entry()
     at = now(redis_client).replace(second=0, microsecond=0) + timedelta(minutes=2)
     stored = f"{int((at - timedelta(minutes=1)).timestamp())}|UTC|* * * * *"
-    redis_client.hset(KEYS.own("cursor"), "job", stored)
+    redis_client.hset(KEYS.cursors, "job", stored)
     decisions = planner.plan(one, stored, at).decisions
     assert words(dispatcher, one, decisions) == ["EARLY"]
-    assert redis_client.hget(KEYS.own("cursor"), "job").decode() == stored
+    assert redis_client.hget(KEYS.cursors, "job").decode() == stored
 
 
 def test_a_run_that_exists_is_not_queued_again(redis_client, dispatcher):
@@ -113,25 +114,25 @@ def test_a_run_that_exists_is_not_queued_again(redis_client, dispatcher):
 
 def test_a_paused_job_is_skipped_in_the_script_and_counted(redis_client, dispatcher):
     one, _, decisions = due_minute(redis_client)
-    redis_client.hset(KEYS.own("paused"), "job", "0")
+    redis_client.hset(KEYS.paused, "job", "0")
     assert words(dispatcher, one, decisions) == ["SKIPPED"]
-    assert redis_client.hget(KEYS.own("missed"), "job|suspended") == b"1"
+    assert redis_client.hget(KEYS.missed, "job|suspended") == b"1"
 
 
 def test_forbid_skips_while_a_run_of_the_job_is_active(redis_client, dispatcher):
     _, _, decisions = due_minute(redis_client)
     forbidding = entry(concurrency="forbid")
-    redis_client.zadd(KEYS.own("active:job"), {"an older run": 1})
+    redis_client.zadd(KEYS.active("job"), {"an older run": 1})
     redis_client.hset(KEYS.run("an older run"), "status", "started")
     assert words(dispatcher, forbidding, decisions) == ["SKIPPED"]
-    assert redis_client.hget(KEYS.own("missed"), "job|overlap") == b"1"
+    assert redis_client.hget(KEYS.missed, "job|overlap") == b"1"
 
 
 def test_a_queue_of_the_wrong_kind_costs_no_cursor(redis_client, dispatcher):
     one, stored, decisions = due_minute(redis_client)
     redis_client.set("rq:queue:default", "not a list")
     assert words(dispatcher, one, decisions) == ["ERROR"]
-    assert redis_client.hget(KEYS.own("cursor"), "job").decode() == stored
+    assert redis_client.hget(KEYS.cursors, "job").decode() == stored
 
 
 def test_the_run_record_is_what_rq_itself_writes(redis_client):

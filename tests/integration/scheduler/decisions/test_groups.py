@@ -33,7 +33,7 @@ def test_so_many_runs_of_a_group_start_and_the_next_is_held(desk, hand, group, m
 def test_being_decided_or_queued_takes_no_room(desk, hand):
     made = crowd(desk, "a", "b", "c")
     assert len(made.queued()) == 3
-    assert made.client.keys(made.keys.own("group:*")) == []
+    assert made.client.keys(made.keys.group("*")) == []
 
 
 @pytest.mark.parametrize("action", ["finish", "fail", "stop", "retry", "requeue"])
@@ -145,7 +145,7 @@ def test_a_held_run_that_stands_in_no_line_is_served_all_the_same(desk, hand):
     made = crowd(desk, "a", "b")
     first = hand.take()
     assert hand.take() == ""
-    made.client.delete(made.keys.own("waiting:disk"))  # as an error between two writes of a script leaves it
+    made.client.delete(made.keys.waiting("disk"))  # as an error between two writes of a script leaves it
     hand.end(first)
     made.tidy()
     assert made.queued() == [made.run(1, "b")]
@@ -153,7 +153,7 @@ def test_a_held_run_that_stands_in_no_line_is_served_all_the_same(desk, hand):
 
 def test_a_member_that_does_not_run_is_found_out(desk, hand):
     made = crowd(desk, "a", "b")
-    made.client.sadd(made.keys.own("group:disk"), "gone-20260301T000000Z")
+    made.client.sadd(made.keys.group("disk"), "gone-20260301T000000Z")
     assert hand.take() == ""
     made.tidy()
     assert len(made.queued()) == 1

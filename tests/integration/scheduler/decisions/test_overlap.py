@@ -153,7 +153,7 @@ def test_a_replaced_run_that_ends_well_has_succeeded(desk, hand):
     run = hand.take()
     made.decide(minute(2))
     hand.end(run)
-    assert made.client.hget(made.keys.own("stats:job"), "last_outcome") == b"success"
+    assert made.client.hget(made.keys.stats("job"), "last_outcome") == b"success"
     assert made.queued() == [made.run(2)]
 
 
@@ -193,7 +193,7 @@ def test_a_lost_workers_run_that_was_to_be_replaced_is_not_attempted_again(desk,
     made.tidy(rounds=2)
     assert made.status(1) == "stopped"
     assert made.client.hget(made.keys.run(made.run(1)), "outcome") == b"replaced"
-    assert made.client.hget(made.keys.own("stats:job"), "last_outcome") == b"replaced"
+    assert made.client.hget(made.keys.stats("job"), "last_outcome") == b"replaced"
     assert made.queued() == [made.run(2)]
 
 
@@ -203,7 +203,7 @@ def test_nothing_stays_running_after_a_worker_was_killed(desk, hand):
     made.decide(minute(2))
     hand.die()
     made.tidy()
-    assert made.client.zcard(made.keys.own("active:job")) == 0
+    assert made.client.zcard(made.keys.active("job")) == 0
     made.decide(minute(3))
     assert made.words()[2:] == ["skipped overlap", "queued"]
 

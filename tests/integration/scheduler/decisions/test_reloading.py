@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.leader import KEYS, Desk, job, log_of, minute
 
-from kuber_cron.common.redis_store.scripts import Keys
+from kuber_cron.common.redis_store.keys import Keys
 from kuber_cron.scheduler.decisions import decider
 from kuber_cron.scheduler.decisions.catalog import Catalog, compile_entries
 

@@ -78,11 +78,11 @@ def test_a_month_of_seconds_is_removed_in_one_step(desk):
 def test_a_removal_that_failed_is_tried_again(desk):
     made = desk(job())
     made.minutes(0, 2)
-    made.client.rename(made.keys.own("log:job"), "aside")
-    made.client.set(made.keys.own("log:job"), "not a stream")
+    made.client.rename(made.keys.log("job"), "aside")
+    made.client.set(made.keys.log("job"), "not a stream")
     gone(made, 5)
     assert made.cursor()
-    made.client.rename("aside", made.keys.own("log:job"))
+    made.client.rename("aside", made.keys.log("job"))
     made.decide(minute(9))
     assert made.words()[3:] == ["skipped removed", "dropped removed"]
 
@@ -125,7 +125,7 @@ def test_what_is_remembered_of_a_removed_job_expires_unless_it_comes_back(desk, 
     made = desk(job())
     made.minutes(0, 2)
     hand.work()
-    remembered = [KEYS.own(f"{name}:job") for name in ("log", "stats", "history")]
+    remembered = [KEYS.log("job"), KEYS.stats("job"), KEYS.history("job")]
     gone(made, 5)
     assert all(made.client.ttl(key) > 0 for key in remembered)
     made.edit(job())
@@ -234,9 +234,7 @@ def test_an_edit_of_a_predecessor_and_its_dependent_at_once_keeps_the_order(desk
         made.decide(minute(number + 0.01))
     for number in (2, 4, 6, 9):
         assert made.status(number, "a") == "queued"
-        assert made.client.hkeys(made.keys.own(f"gates:{made.run(number, 'b')}")) == [
-            made.run(number, "a").encode()
-        ]
+        assert made.client.hkeys(made.keys.gates(made.run(number, "b"))) == [made.run(number, "a").encode()]
 
 
 def test_a_job_that_comes_back_after_a_removal_without_an_answer_is_new_and_nothing_was_lost(desk):

@@ -59,7 +59,7 @@ def test_a_look_at_redis_costs_what_has_changed(redis_client):
         desk.decide(minute(0))
         observer = RedisObserver(desk.store)
         observer.look(desk.catalog.entries)
-        redis_client.sadd(KEYS.own("changed"), "job-1", "job-2")
+        redis_client.sadd(KEYS.changed, "job-1", "job-2")
         commands(redis_client)
         observer.look(desk.catalog.entries)
         return sum(commands(redis_client).values())

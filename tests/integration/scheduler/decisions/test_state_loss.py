@@ -49,7 +49,7 @@ def after_the_loss(made, at):
     """The leader notices, and leads again."""
     with pytest.raises(StateLostError):
         made.decide(minute(at))
-    made.lead(int(made.client.hget(KEYS.own("fence"), "epoch") or made.term.epoch) + 1)
+    made.lead(int(made.client.hget(KEYS.fence, "epoch") or made.term.epoch) + 1)
     made.decide(minute(at))
 
 
@@ -127,7 +127,7 @@ def test_an_emptied_redis_is_noticed_by_a_new_process_too(desk):
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_deleted_fence_is_noticed_and_no_instant_is_decided_twice(desk, policy):
     made, _ = ten_minutes(desk, job(**policy))
-    made.client.delete(KEYS.own("fence"))
+    made.client.delete(KEYS.fence)
     after_the_loss(made, 11)
     assert made.state_lost == 1
     assert made.words() == ["moved first seen", *["queued"] * 11]
@@ -135,7 +135,7 @@ def test_a_deleted_fence_is_noticed_and_no_instant_is_decided_twice(desk, policy
 
 def test_an_epoch_put_back_by_hand_is_counted(desk):
     made, _ = ten_minutes(desk, job())
-    made.client.hset(KEYS.own("fence"), "epoch", 0)
+    made.client.hset(KEYS.fence, "epoch", 0)
     after_the_loss(made, 11)
     assert made.state_lost == 1
     assert made.words() == ["moved first seen", *["queued"] * 11]
@@ -143,7 +143,7 @@ def test_an_epoch_put_back_by_hand_is_counted(desk):
 
 def test_a_count_of_decisions_put_back_by_hand_is_counted(desk):
     made, _ = ten_minutes(desk, job())
-    made.client.hset(KEYS.own("fence"), "through", 3)
+    made.client.hset(KEYS.fence, "through", 3)
     after_the_loss(made, 11)
     assert made.state_lost == 1
     assert made.words() == ["moved first seen", *["queued"] * 11]
@@ -151,7 +151,7 @@ def test_a_count_of_decisions_put_back_by_hand_is_counted(desk):
 
 def test_a_cursor_put_back_by_hand_runs_nothing_twice(desk):
     made, _ = ten_minutes(desk, job())
-    made.client.hset(KEYS.own("cursor"), "job", f"{int(minute(7).timestamp())}|UTC|* * * * *")
+    made.client.hset(KEYS.cursors, "job", f"{int(minute(7).timestamp())}|UTC|* * * * *")
     after_the_loss(made, 11)
     assert made.state_lost == 1
     assert made.words()[11:] == ["known the run exists"] * 3 + ["queued"]
@@ -161,14 +161,14 @@ def test_a_cursor_put_back_by_hand_runs_nothing_twice(desk):
 @pytest.mark.parametrize("policy", SKIPPING)
 def test_a_cursor_put_back_by_hand_is_skipped_where_the_job_says_so(desk, policy):
     made, _ = ten_minutes(desk, job(**policy))
-    made.client.hset(KEYS.own("cursor"), "job", f"{int(minute(7).timestamp())}|UTC|* * * * *")
+    made.client.hset(KEYS.cursors, "job", f"{int(minute(7).timestamp())}|UTC|* * * * *")
     after_the_loss(made, 11)
     assert made.words()[11:] == ["skipped state_lost", "queued"]
 
 
 def test_a_deleted_cursor_is_set_again_to_where_it_was(desk):
     made, _ = ten_minutes(desk, job())
-    made.client.hdel(KEYS.own("cursor"), "job")
+    made.client.hdel(KEYS.cursors, "job")
     after_the_loss(made, 11)
     assert made.state_lost == 1
     assert made.words()[11:] == ["moved state lost", "queued"]
@@ -204,11 +204,11 @@ def test_a_repair_that_could_not_be_sent_is_made_all_the_same(desk, error):
 def test_a_repair_that_failed_is_made_all_the_same(desk):
     made, kept = ten_minutes(desk, job(on_state_loss="skip"))
     kept.restore()
-    made.client.rename(KEYS.own("log:job"), "aside")
-    made.client.set(KEYS.own("log:job"), "not a stream")
+    made.client.rename(KEYS.log("job"), "aside")
+    made.client.set(KEYS.log("job"), "not a stream")
     made.decider.forget()
     made.decide(minute(11))
-    made.client.rename("aside", KEYS.own("log:job"))
+    made.client.rename("aside", KEYS.log("job"))
     made.decide(minute(11.01))
     assert made.words()[6:] == ["skipped state_lost", "queued"]
 
@@ -271,7 +271,7 @@ def test_a_loss_that_another_leader_has_dealt_with_is_not_counted_again(desk):
     other.decide(minute(11))
     other.decide(minute(12))
     assert other.state_lost == 1
-    made.lead(3, through=int(made.client.hget(KEYS.own("fence"), "through")))
+    made.lead(3, through=int(made.client.hget(KEYS.fence, "through")))
     made.decide(minute(14))
     assert made.state_lost == 0
     assert made.words() == ["moved first seen", *["queued"] * 3]
@@ -302,7 +302,7 @@ def test_a_dependent_is_not_decided_before_its_predecessor_is_repaired_and_caugh
     made.decide(minute(13.01))
     assert decided(made, "b")[5:] == [*["skipped predecessor"] * 5, *["held"] * 3]
     for number in (11, 12, 13):
-        gates = made.client.hkeys(KEYS.own(f"gates:{made.run(number, 'b')}"))
+        gates = made.client.hkeys(KEYS.gates(made.run(number, "b")))
         assert gates == [made.run(number, "a").encode()]
 
 

@@ -13,7 +13,7 @@ from tests.support.leader import KEYS, T0, Desk, assert_sound, job, minute, seen
 from tests.support.waiting import eventually
 
 from kuber_cron.common.errors import FencedError, RedisUnreachableError, StateLostError, TermOverError
-from kuber_cron.common.redis_store.scripts import Keys
+from kuber_cron.common.redis_store.keys import Keys
 from kuber_cron.scheduler.decisions.dispatcher import BATCH
 
 OTHER = Keys("other")
@@ -24,9 +24,9 @@ def snapshot(client):
     everything = {}
     for key in client.scan_iter("*"):
         everything[key] = client.dump(key)
-    fence = client.hgetall(KEYS.own("fence"))
+    fence = client.hgetall(KEYS.fence)
     fence.pop(b"seen", None)
-    return everything | {KEYS.own("fence").encode(): fence}
+    return everything | {KEYS.fence.encode(): fence}
 
 
 # --- the fence ---------------------------------------------------------------------------------------
@@ -34,7 +34,7 @@ def snapshot(client):
 
 def test_a_larger_epoch_fences_and_nothing_is_written(desk):
     made = seen(desk)
-    made.client.hset(KEYS.own("fence"), "epoch", 2)
+    made.client.hset(KEYS.fence, "epoch", 2)
     before = snapshot(made.client)
     with pytest.raises(FencedError):
         made.decide(minute(1))
@@ -46,7 +46,7 @@ def test_a_leader_stopped_between_its_token_and_the_script_is_fenced(desk):
 
     def leads_and_is_then_stopped():
         # The token is valid; then the process sleeps, and another one takes over.
-        made.client.hset(KEYS.own("fence"), mapping={"epoch": 2, "holder": "other"})
+        made.client.hset(KEYS.fence, mapping={"epoch": 2, "holder": "other"})
         return True
 
     made.leads = leads_and_is_then_stopped
@@ -86,30 +86,30 @@ def test_a_term_that_ends_between_two_batches_leaves_the_rest_to_the_next(desk):
 @pytest.mark.parametrize("change", [{"epoch": 0}, None])
 def test_a_smaller_or_absent_epoch_is_a_loss_of_state_and_nothing_is_written(desk, change):
     made = seen(desk)
-    fence = made.client.hgetall(KEYS.own("fence"))
-    made.client.delete(KEYS.own("fence"))
+    fence = made.client.hgetall(KEYS.fence)
+    made.client.delete(KEYS.fence)
     if change:
-        made.client.hset(KEYS.own("fence"), mapping={**fence, **change})
+        made.client.hset(KEYS.fence, mapping={**fence, **change})
     with pytest.raises(StateLostError, match=f"epoch {change['epoch'] if change else 'none'}, this leader"):
         made.decide(minute(1))
     assert made.queued() == []
-    made.client.hset(KEYS.own("fence"), mapping=fence)
+    made.client.hset(KEYS.fence, mapping=fence)
 
 
 def test_fewer_decisions_than_this_leader_knows_of_are_a_loss_of_state(desk):
     made = seen(desk)
     made.minutes(1, 3)
-    made.client.hset(KEYS.own("fence"), "through", 2)
+    made.client.hset(KEYS.fence, "through", 2)
     with pytest.raises(StateLostError, match="counts 2 decisions, this leader knows more"):
         made.decide(minute(4))
     assert len(made.queued()) == 3
-    made.client.hset(KEYS.own("fence"), "through", 3)
+    made.client.hset(KEYS.fence, "through", 3)
 
 
 def test_a_cursor_that_went_back_is_a_loss_of_state(desk):
     made = seen(desk)
     made.minutes(1, 3)
-    made.client.hset(KEYS.own("cursor"), "job", f"{int(minute(1).timestamp())}|UTC|* * * * *")
+    made.client.hset(KEYS.cursors, "job", f"{int(minute(1).timestamp())}|UTC|* * * * *")
     with pytest.raises(StateLostError):
         made.decide(minute(4))
     assert len(made.queued()) == 3
@@ -177,11 +177,11 @@ def test_a_dependent_waits_where_its_predecessors_cursor_is_not_as_believed(desk
 
 def test_a_dependent_is_not_decided_before_a_predecessor_that_failed_in_the_same_batch(desk):
     made = seen(desk, job("a"), job("b", after=["a"]))
-    made.client.rename(KEYS.own("log:a"), "aside")
-    made.client.set(KEYS.own("log:a"), "not a stream")
+    made.client.rename(KEYS.log("a"), "aside")
+    made.client.set(KEYS.log("a"), "not a stream")
     made.decide(minute(1))
     assert made.words("b") == ["moved first seen"]
-    made.client.rename("aside", KEYS.own("log:a"))
+    made.client.rename("aside", KEYS.log("a"))
     made.decide(minute(1.01))
     made.decide(minute(1.02))
     assert (made.status(1, "a"), made.status(1, "b")) == ("queued", "deferred")
@@ -192,12 +192,12 @@ def test_a_dependent_is_not_decided_before_a_predecessor_that_failed_in_the_same
 
 def test_a_log_of_the_wrong_kind_stops_its_own_job_only_and_no_instant_is_lost(desk):
     made = seen(desk, job("a"), job("b"), job("c"))
-    made.client.rename(KEYS.own("log:b"), "aside")
-    made.client.set(KEYS.own("log:b"), "not a stream")
+    made.client.rename(KEYS.log("b"), "aside")
+    made.client.set(KEYS.log("b"), "not a stream")
     made.minutes(1, 3)
     assert len(made.words("a")) == len(made.words("c")) == 4
     assert made.cursor("b").startswith(str(int(T0.timestamp())))
-    made.client.rename("aside", KEYS.own("log:b"))
+    made.client.rename("aside", KEYS.log("b"))
     made.decide(minute(3.02))
     assert made.words("b") == ["moved first seen", *["queued"] * 3]
 
@@ -263,22 +263,22 @@ def test_a_removal_that_cannot_cancel_is_no_loss_of_state_and_is_tried_again(des
 
 def test_what_redis_refuses_is_not_called_unanswered(desk):
     made = seen(desk)
-    made.client.set(KEYS.own("open"), "not a hash")
+    made.client.set(KEYS.open_runs, "not a hash")
     with pytest.raises(RedisUnreachableError, match="has refused a batch of decisions: WRONGKIND"):
         made.decide(minute(1))
-    made.client.delete(KEYS.own("open"))
+    made.client.delete(KEYS.open_runs)
 
 
 def test_a_decision_that_fails_again_and_again_is_told_once_a_minute_and_anew_after_a_success(desk):
     made = seen(desk)
 
     def told(*instants):
-        made.client.rename(KEYS.own("log:job"), "aside")
-        made.client.set(KEYS.own("log:job"), "not a stream")
+        made.client.rename(KEYS.log("job"), "aside")
+        made.client.set(KEYS.log("job"), "not a stream")
         with capture_logs() as said:
             for number in instants:
                 made.decide(minute(number))
-        made.client.rename("aside", KEYS.own("log:job"))
+        made.client.rename("aside", KEYS.log("job"))
         made.decide(minute(instants[-1] + 0.1))
         return [line["event"] for line in said].count("a decision failed")
 
@@ -321,7 +321,7 @@ def test_without_the_right_to_push_nothing_is_in_limbo_and_the_log_tells(restric
     assert made.words("b")[1:] == ["skipped suspended"] * 2
     assert made.missed()["a|error"] == 2
     for name in ("open", "held", "active:a"):
-        assert not admin.exists(KEYS.own(name))
+        assert not admin.exists(f"rq:kuber-cron:{name}")
     assert_sound(admin)
 
 
@@ -349,9 +349,9 @@ def test_without_the_right_to_a_queues_key_its_instants_wait_and_the_others_go_o
 def test_an_undone_run_leaves_no_gate_behind(desk):
     made = seen(desk, job(concurrency="queue"))
     made.decide(minute(1))
-    made.client.set(KEYS.own("gated:" + made.run(1)), "not a set")
+    made.client.set(KEYS.gated(made.run(1)), "not a set")
     made.decide(minute(2))
     assert [entry.decision for entry in made.log()[2:]] == ["held", "error"]
-    made.client.delete(KEYS.own("gated:" + made.run(1)))
-    assert made.client.keys(KEYS.own("gate*")) == []
+    made.client.delete(KEYS.gated(made.run(1)))
+    assert made.client.keys("rq:kuber-cron:gate*") == []
     assert made.client.keys("rq:deferred:*") == []

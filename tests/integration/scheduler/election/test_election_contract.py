@@ -30,11 +30,11 @@ def voters(request: pytest.FixtureRequest, redis_url: str, tmp_path: Path) -> It
 
 
 def fence(client: redis.Redis) -> dict[str, str]:
-    return {field.decode(): value.decode() for field, value in client.hgetall(KEYS.own("fence")).items()}
+    return {field.decode(): value.decode() for field, value in client.hgetall(KEYS.fence).items()}
 
 
 def test_the_first_to_come_leads_with_an_epoch_above_the_fence(voters, redis_client):
-    redis_client.hset(KEYS.own("fence"), mapping={"epoch": 41, "through": 7})
+    redis_client.hset(KEYS.fence, mapping={"epoch": 41, "through": 7})
     one = voters.contender("one").starts()
     assert epoch_of(one) == 42
     assert one.leads().through == 7
@@ -86,7 +86,7 @@ def test_whoever_gives_up_may_win_again_and_with_a_new_epoch(voters):
 
 
 def test_a_redis_that_was_emptied_never_gives_an_epoch_twice(voters, redis_client):
-    redis_client.hset(KEYS.own("fence"), "epoch", 500)
+    redis_client.hset(KEYS.fence, "epoch", 500)
     one = voters.contender("one").starts()
     assert epoch_of(one) == 501
     redis_client.flushall()
@@ -98,12 +98,12 @@ def test_how_much_was_decided_is_known_to_the_next_leader_when_redis_has_lost_it
     one = voters.contender("one").starts()
     epoch_of(one)
     two = voters.contender("two").starts()
-    redis_client.hset(KEYS.own("fence"), "through", 77)
+    redis_client.hset(KEYS.fence, "through", 77)
     one.election.decided(77)
     renewals = one.value("cron_lease_renew_seconds_count")
     eventually(lambda: one.value("cron_lease_renew_seconds_count") >= renewals + 2)
     eventually(lambda: two.election._tenure.through == 77)
-    redis_client.hset(KEYS.own("fence"), "through", 70)
+    redis_client.hset(KEYS.fence, "through", 70)
     one.election.stop()
     epoch_of(two, seconds=5)
     assert two.leads().through == 77
@@ -112,8 +112,8 @@ def test_how_much_was_decided_is_known_to_the_next_leader_when_redis_has_lost_it
 def test_a_leader_that_was_fenced_knows_within_a_retry_and_contests_above_the_other(voters, redis_client):
     one = voters.contender("one").starts()
     epoch_of(one)
-    redis_client.hset(KEYS.own("fence"), mapping={"epoch": 90, "holder": "another"})
-    redis_client.delete(KEYS.own("lease"))
+    redis_client.hset(KEYS.fence, mapping={"epoch": 90, "holder": "another"})
+    redis_client.delete(KEYS.lease)
     assert epoch_of(one, lambda term: term.epoch > 90) == 91
 
 

@@ -48,7 +48,7 @@ class Fences:
 
 
 def stored(client: redis.Redis) -> dict[str, str]:
-    return {field.decode(): value.decode() for field, value in client.hgetall(KEYS.own("fence")).items()}
+    return {field.decode(): value.decode() for field, value in client.hgetall(KEYS.fence).items()}
 
 
 def word(answer) -> tuple[str, int, str]:
@@ -56,7 +56,7 @@ def word(answer) -> tuple[str, int, str]:
 
 
 def test_a_larger_epoch_is_claimed_and_keeps_what_else_the_fence_holds(fences, redis_client):
-    redis_client.hset(KEYS.own("fence"), mapping={"epoch": 6, "holder": "old", "through": 9, "server": "x"})
+    redis_client.hset(KEYS.fence, mapping={"epoch": 6, "holder": "old", "through": 9, "server": "x"})
     assert word(fences("me").claim(7)) == ("CLAIMED", 7, "me")
     kept = stored(redis_client)
     assert (kept["epoch"], kept["holder"], kept["cluster"]) == ("7", "me", "one")
@@ -76,7 +76,7 @@ def test_another_cluster_is_refused_as_long_as_it_was_seen_within_three_leases(f
     assert word(there.look(0)) == word(there.claim(8)) == ("OTHER_CLUSTER", 7, "one")
     assert stored(redis_client)["epoch"] == "7"
     long_ago = int(stored(redis_client)["seen"]) - int(3 * TTL * 1000) - 100
-    redis_client.hset(KEYS.own("fence"), "seen", long_ago)
+    redis_client.hset(KEYS.fence, "seen", long_ago)
     assert word(there.claim(8)) == ("CLAIMED", 8, "there")
     assert word(here.look(7)) == ("OTHER_CLUSTER", 8, "two")
 
@@ -84,7 +84,7 @@ def test_another_cluster_is_refused_as_long_as_it_was_seen_within_three_leases(f
 def test_a_look_shows_that_its_own_term_is_alive_and_no_other(fences, redis_client):
     me, other = fences("me"), fences("other")
     me.claim(7)
-    redis_client.hset(KEYS.own("fence"), mapping={"seen": 5, "through": 12})
+    redis_client.hset(KEYS.fence, mapping={"seen": 5, "through": 12})
     assert other.look(7).through == 12
     assert me.look(6).epoch == 7
     assert stored(redis_client)["seen"] == "5"
@@ -105,11 +105,11 @@ def test_the_leases_key_is_taken_renewed_and_released_by_its_holder_alone(fences
     assert word(other.lease("renew", 1)) == word(other.lease("release", 1)) == ("LOST", 1, "me:1")
     assert word(me.lease("release", 1)) == ("RELEASED", 1, "me")
     assert word(other.lease("acquire", 41)) == ("ACQUIRED", 42, "other")
-    assert 0 < redis_client.pttl(KEYS.own("lease")) <= TTL * 1000
+    assert 0 < redis_client.pttl(KEYS.lease) <= TTL * 1000
 
 
 def test_a_fence_of_the_wrong_kind_is_told_as_a_redis_that_does_not_answer(fences, redis_client):
-    redis_client.set(KEYS.own("fence"), "text")
+    redis_client.set(KEYS.fence, "text")
     with pytest.raises(RedisUnreachableError, match="WRONGTYPE"):
         fences("me").claim(1)
 
@@ -142,7 +142,7 @@ def test_a_release_is_heard_also_after_the_connection_was_killed(own_redis):
     listener.start()
     try:
         for _ in range(2):
-            eventually(lambda: redis_client.pubsub_numsub(KEYS.own("released"))[0][1] == 1)
+            eventually(lambda: redis_client.pubsub_numsub(KEYS.released)[0][1] == 1)
             fences("me").announce()
             assert heard.acquire(timeout=5)
             killed = listeners(redis_client)

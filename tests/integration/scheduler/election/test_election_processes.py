@@ -121,7 +121,7 @@ def test_a_leader_leaves_at_a_minutes_turn_only_when_it_is_over(api, replicas):
     replicas.kill(leader, signal.SIGTERM)
     assert 2.0 <= second() < 30
     assert replicas.leader(epoch)[0] != leader
-    log = replicas.client.xrange(KEYS.own(f"log:{replicas.job()}"))
+    log = replicas.client.xrange(KEYS.log(replicas.job()))
     at_the_turn = [entry for _, entry in log if int(entry[b"first"]) % 60 in {0, 1}][-2:]
     assert {int(entry[b"epoch"]) for entry in at_the_turn} == {epoch}
     replicas.nothing_is_lost_or_doubled(5)

@@ -12,7 +12,8 @@ from tests.support.leader import KEYS, T0, Hand, job, minute, seen
 from tests.support.waiting import eventually
 
 from kuber_cron.common.errors import FencedError, RedisUnreachableError
-from kuber_cron.common.redis_store.scripts import Keys, Store
+from kuber_cron.common.redis_store.keys import Keys
+from kuber_cron.common.redis_store.scripts import Store
 
 OTHER = Keys("other")
 
@@ -196,7 +197,7 @@ def test_scripts_that_the_server_has_forgotten_are_sent_again(desk):
 
 def test_an_unreadable_cursor_is_replaced_and_the_job_starts_anew(desk):
     made = desk(job())
-    made.client.hset(KEYS.own("cursor"), "job", "what is this")
+    made.client.hset(KEYS.cursors, "job", "what is this")
     made.minutes(0, 1)
     assert made.words() == ["moved first seen", "queued"]
 
@@ -231,10 +232,10 @@ def test_a_paused_job_is_skipped_also_where_its_decision_was_made_ahead(desk):
     made.clock.at = minute(2) - timedelta(seconds=5)
     made.turn()
     assert made.decider._ahead._ready
-    made.client.hset(KEYS.own("paused"), "*", "0")
+    made.client.hset(KEYS.paused, "*", "0")
     made.decide(minute(2))
     assert made.words()[-1] == "skipped suspended"
-    made.client.delete(KEYS.own("paused"))
+    made.client.delete(KEYS.paused)
     made.decide(minute(3))
     assert made.words()[-1] == "queued"
 
@@ -242,19 +243,19 @@ def test_a_paused_job_is_skipped_also_where_its_decision_was_made_ahead(desk):
 def test_a_pause_with_an_end_is_over_then(desk, redis_client):
     made = seen(desk)
     milliseconds = int(redis_client.time()[0]) * 1000
-    redis_client.hset(KEYS.own("paused"), "job", str(milliseconds + 60_000))
+    redis_client.hset(KEYS.paused, "job", str(milliseconds + 60_000))
     made.decide(minute(1))
-    redis_client.hset(KEYS.own("paused"), "job", str(milliseconds - 60_000))
+    redis_client.hset(KEYS.paused, "job", str(milliseconds - 60_000))
     made.decide(minute(2))
     assert made.words()[1:] == ["skipped suspended", "queued"]
 
 
 def test_the_lease_key_of_another_term_fences_too(desk):
     made = seen(desk)
-    made.client.set(KEYS.own("lease"), "somebody:1")
+    made.client.set(KEYS.lease, "somebody:1")
     made.term = replace(made.term, lease="desk:1")
     with pytest.raises(FencedError, match="lease's key in Redis is not its own"):
         made.decide(minute(1))
-    made.client.set(KEYS.own("lease"), "desk:1")
+    made.client.set(KEYS.lease, "desk:1")
     made.decide(minute(1))
     assert made.queued() == [made.run(1)]

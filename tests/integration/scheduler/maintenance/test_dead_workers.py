@@ -30,14 +30,14 @@ def test_a_dead_worker_leaves_the_list_of_each_queue_used_or_not_and_a_live_one_
 
 
 def test_as_long_as_nobody_has_died_nothing_is_looked_for(redis_client):
-    redis_client.hset(KEYS.own("fence"), "epoch", 1)
+    redis_client.hset(KEYS.fence, "epoch", 1)
     register(redis_client, "live")
     redis_client.hset("rq:worker:live", "birth", "now")
     assert Store(redis_client, KEYS).call("bury", 1, "") == [b"OK"]
 
 
 def test_a_fenced_leader_buries_nobody(redis_client):
-    redis_client.hset(KEYS.own("fence"), "epoch", 2)
+    redis_client.hset(KEYS.fence, "epoch", 2)
     register(redis_client, "dead")
     assert Store(redis_client, KEYS).call("bury", 1, "", *LISTS)[0] == b"FENCED"
     assert listed(redis_client) == [{"dead"}] * 3

@@ -43,17 +43,17 @@ def test_suspended_instants_are_excuses_and_others_that_were_not_queued_are_none
 def test_a_paused_job_is_excused(redis_client):
     desk = Desk(redis_client, job())
     desk.decide(minute(0))
-    redis_client.hset(KEYS.own("paused"), "job", 0)
+    redis_client.hset(KEYS.paused, "job", 0)
     desk.minutes(1, 3)
     assert last_run(desk).expected_from == minute(3).timestamp()
 
 
 def test_an_excuse_that_cannot_be_written_costs_no_decision(redis_client):
-    redis_client.set(KEYS.own("stats:job"), "somebody else's")
+    redis_client.set(KEYS.stats("job"), "somebody else's")
     desk = Desk(redis_client, job(suspend=True))
     desk.minutes(0, 1)
     assert desk.words() == ["moved first seen", "skipped suspended"]
-    redis_client.delete(KEYS.own("stats:job"))
+    redis_client.delete(KEYS.stats("job"))
 
 
 def test_a_job_is_failing_from_a_final_failure_to_the_next_success(redis_client, hand):
@@ -108,15 +108,15 @@ def test_after_the_first_look_only_what_has_changed_is_read_and_it_is_told_with_
     assert second.ended == {(ended, "success"): 1}
     third = observer.look(desk.catalog.entries)
     assert (third.jobs, third.ended) == (second.jobs, second.ended)
-    assert not redis_client.exists(KEYS.own("changed"))
+    assert not redis_client.exists(KEYS.changed)
 
 
 def test_what_nobody_told_of_is_seen_in_its_turn_and_a_job_that_is_gone_is_told_no_more(redis_client):
     desk = Desk(redis_client, job("a"), job("b"))
     observer = RedisObserver(desk.store)
     observer.look(desk.catalog.entries)
-    redis_client.hset(KEYS.own("stats:b"), mapping={"failing": "a run"})
-    redis_client.hincrby(KEYS.own("ended"), "b|failed", 1)
+    redis_client.hset(KEYS.stats("b"), mapping={"failing": "a run"})
+    redis_client.hincrby(KEYS.ended, "b|failed", 1)
     assert observer.look(desk.catalog.entries).jobs["b"].is_failing
     for _ in range(12):
         seen = observer.look(desk.catalog.entries)
@@ -130,8 +130,8 @@ def test_after_an_error_every_job_is_looked_at_again(redis_client):
     observer = RedisObserver(desk.store)
     observer.look(desk.catalog.entries)
     desk.minutes(0, 0)
-    redis_client.set(KEYS.own("acted"), "no hash")
+    redis_client.set(KEYS.acted, "no hash")
     with pytest.raises(redis.ResponseError):
         observer.look(desk.catalog.entries)
-    redis_client.delete(KEYS.own("acted"))
+    redis_client.delete(KEYS.acted)
     assert observer.look(desk.catalog.entries).jobs["a"].expected_from == minute(0).timestamp()

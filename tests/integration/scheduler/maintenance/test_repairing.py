@@ -24,7 +24,7 @@ def test_a_run_deleted_by_rq_ends_as_removed_within_one_look(desk, hand):
     assert (tidied.what, tidied.run, tidied.job) == ("removed", made.run(1), "job")
     assert made.words()[2:] == ["ended removed"]
     assert made.missed() == {"job|removed": 1}
-    assert made.client.hlen(KEYS.own("open")) == 0
+    assert made.client.hlen(KEYS.open_runs) == 0
     made.decide(minute(2))
     assert made.words()[-1] == "queued"
 
@@ -106,8 +106,8 @@ def fill(client, count):
             name = run.partition("-")[0]
             fields = {"status": "queued", "origin": "bulk", "job": name, "at": 1, "order": 1}
             pipe.hset(KEYS.run(run), mapping=fields)
-            pipe.hset(KEYS.own("open"), run, "")
-            pipe.zadd(KEYS.own(f"active:{name}"), {run: 1})
+            pipe.hset(KEYS.open_runs, run, "")
+            pipe.zadd(KEYS.active(name), {run: 1})
             pipe.rpush(KEYS.queue("bulk"), run)
         pipe.execute()
     return ids
@@ -140,14 +140,14 @@ def test_housekeeping_under_an_old_term_does_nothing(desk, hand):
     made = desk(job())
     made.minutes(0, 1)
     fetched(made, made.run(1)).delete()
-    made.client.hset(KEYS.own("fence"), "epoch", 2)
+    made.client.hset(KEYS.fence, "epoch", 2)
     with pytest.raises(FencedError):
         made.tidy()
-    made.client.hset(KEYS.own("fence"), "epoch", 0)
+    made.client.hset(KEYS.fence, "epoch", 0)
     with pytest.raises(StateLostError):
         made.tidy()
     assert made.words()[-1] == "queued"
-    made.client.hset(KEYS.own("fence"), "epoch", 1)
+    made.client.hset(KEYS.fence, "epoch", 1)
 
 
 # --- workers that died --------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ def test_a_lost_run_is_queued_again_until_its_budget_is_spent(desk):
         hand.die()
         made.tidy()
     assert made.status(1) == "failed"
-    assert made.client.hget(KEYS.own("lost"), "job") == b"3"
+    assert made.client.hget(KEYS.lost, "job") == b"3"
 
 
 def test_a_look_for_dead_workers_that_arrives_late_takes_no_run_away(desk, hand):
@@ -325,7 +325,7 @@ def test_a_gate_that_a_failed_script_left_shut_is_opened(desk, hand):
     made = desk(job("a"), job("b", after=["a"]))
     made.minutes(0, 1)
     run = hand.take()
-    made.client.delete(KEYS.own(f"gated:{run}"))  # as if the end script had failed behind it
+    made.client.delete(KEYS.gated(run))  # as if the end script had failed behind it
     hand.end(run)
     assert made.status(1, "b") == "deferred"
     made.tidy()
@@ -337,10 +337,10 @@ def test_one_run_that_cannot_be_put_in_order_does_not_keep_the_others_from_it(de
     made.minutes(0, 1)
     for name in "ab":
         made.client.delete(KEYS.run(made.run(1, name)))
-    made.client.rename(KEYS.own("log:a"), "aside")
-    made.client.set(KEYS.own("log:a"), "not a stream")
+    made.client.rename(KEYS.log("a"), "aside")
+    made.client.set(KEYS.log("a"), "not a stream")
     assert [(one.what, one.job) for one in made.tidy()] == [("removed", "b")]
-    made.client.rename("aside", KEYS.own("log:a"))
+    made.client.rename("aside", KEYS.log("a"))
     made.tidy()
     assert made.words("a")[-1] == "ended removed"
     assert made.missed() == {"a|removed": 1, "b|removed": 1}
@@ -351,5 +351,5 @@ def test_history_is_bounded_and_what_falls_out_is_gone(desk, hand):
     made.decide(T0)
     made.decide(minute(130))
     hand.work()
-    assert made.client.llen(KEYS.own("history:job")) == 100
+    assert made.client.llen(KEYS.history("job")) == 100
     assert len(list(made.client.scan_iter("rq:job:*"))) == 100

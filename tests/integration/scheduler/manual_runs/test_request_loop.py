@@ -34,7 +34,7 @@ def test_a_trigger_makes_one_run_by_hand_with_who_asked(desk, redis_client):
     told = redis_client.hgetall(KEYS.run(one.run))
     assert (told[b"manual"], told[b"who"], told[b"request"]) == (b"1", WHO.encode(), asked.id.encode())
     assert payload(redis_client, one.run).manual
-    ((_, entry),) = redis_client.xrevrange(KEYS.own("log:job"), count=1)
+    ((_, entry),) = redis_client.xrevrange(KEYS.log("job"), count=1)
     assert (entry[b"decision"], entry[b"who"], entry[b"by"]) == (b"triggered", WHO.encode(), b"desk")
     assert acted(redis_client) == {"trigger": 1}
     assert [(each["action"], each["run"]) for each in acts(redis_client)] == [("trigger", one.run)]
@@ -137,9 +137,9 @@ def test_a_refused_trigger_leaves_nothing_behind(desk, redis_client):
     before = made.words()
     Asker(made).trigger()
     assert made.words() == before
-    assert redis_client.hlen(KEYS.own("open")) == 1
+    assert redis_client.hlen(KEYS.open_runs) == 1
     assert acted(redis_client) == {}
-    assert redis_client.llen(KEYS.own("requests")) == 0
+    assert redis_client.llen(KEYS.requests) == 0
 
 
 def test_a_trigger_needs_neither_predecessors_nor_a_deadline(desk, redis_client):
@@ -245,9 +245,9 @@ def test_a_changed_request_is_not_signed_any_more(desk, redis_client):
     asker = Asker(made, accepted=(KEY,))
     asked = asker.request(env={"A": "1"})
     asker.put(asked, key=KEY)
-    redis_client.hset(KEYS.own(f"request:{asked.id}"), "body", replace(asked, env={"A": "2"}).to_bytes())
+    redis_client.hset(KEYS.request(asked.id), "body", replace(asked, env={"A": "2"}).to_bytes())
     asker.inbox.drain()
-    assert redis_client.hget(KEYS.own(f"request:{asked.id}"), "code") == b"unsigned-variables"
+    assert redis_client.hget(KEYS.request(asked.id), "code") == b"unsigned-variables"
 
 
 # --- once, or not at all -----------------------------------------------------------------------------
@@ -258,11 +258,11 @@ def test_a_request_that_is_brought_again_is_answered_and_makes_nothing(desk, red
     asker = Asker(made)
     asked = asker.request()
     first = asker.ask(asked)
-    redis_client.rpush(KEYS.own("requests"), asked.id)
+    redis_client.rpush(KEYS.requests, asked.id)
     assert asker.ask(asked) == first
     asker.inbox.drain()
     assert made.queued() == [first[0].run]
-    assert redis_client.llen(KEYS.own("requests")) == 0
+    assert redis_client.llen(KEYS.requests) == 0
 
 
 def test_a_script_that_arrives_twice_makes_one_run(desk, redis_client, monkeypatch):
@@ -290,11 +290,11 @@ def test_a_fenced_leader_makes_nothing_and_the_next_one_does(desk, redis_client)
     asker = Asker(made)
     asked = asker.request()
     asker.put(asked)
-    redis_client.hset(KEYS.own("fence"), "epoch", 2)
+    redis_client.hset(KEYS.fence, "epoch", 2)
     with pytest.raises(FencedError):
         asker.inbox.drain()
     assert made.queued() == []
-    assert redis_client.llen(KEYS.own("requests")) == 1
+    assert redis_client.llen(KEYS.requests) == 1
     made.lead(2)
     asker.inbox.drain()
     assert len(made.queued()) == 1
@@ -307,7 +307,7 @@ def test_a_leader_that_is_fenced_between_reading_and_making_makes_nothing(desk, 
     make = asker.inbox._make
 
     def late(*args, **kwargs):
-        redis_client.hset(KEYS.own("fence"), "epoch", 2)
+        redis_client.hset(KEYS.fence, "epoch", 2)
         return make(*args, **kwargs)
 
     monkeypatch.setattr(asker.inbox, "_make", late)
@@ -324,10 +324,10 @@ def test_a_leader_whose_redis_has_lost_writes_makes_nothing(desk, redis_client):
     made = seen(desk)
     asker = Asker(made)
     asker.put(asker.request())
-    redis_client.hset(KEYS.own("fence"), "epoch", 0)
+    redis_client.hset(KEYS.fence, "epoch", 0)
     with pytest.raises(StateLostError):
         asker.inbox.drain()
-    redis_client.hset(KEYS.own("fence"), "epoch", 1)
+    redis_client.hset(KEYS.fence, "epoch", 1)
 
 
 def test_a_standby_answers_nothing(desk, redis_client):
@@ -336,7 +336,7 @@ def test_a_standby_answers_nothing(desk, redis_client):
     asker = Asker(made)
     asker.put(asker.request())
     assert asker.inbox.drain() == 0
-    assert redis_client.llen(KEYS.own("requests")) == 1
+    assert redis_client.llen(KEYS.requests) == 1
 
 
 def test_without_a_leader_a_request_is_withdrawn_and_never_decided_later(desk, redis_client):
@@ -346,7 +346,7 @@ def test_without_a_leader_a_request_is_withdrawn_and_never_decided_later(desk, r
         asker.acts.ask(asker.request(patience_seconds=0.05), signing_key=None, wait=lambda _: None)
     assert asker.inbox.drain() == 0
     assert made.queued() == []
-    assert not list(redis_client.scan_iter(KEYS.own("request*")))
+    assert not list(redis_client.scan_iter("rq:kuber-cron:request*"))
 
 
 def test_who_asks_is_told_how_long_nobody_has_led(desk, redis_client):
@@ -354,9 +354,9 @@ def test_who_asks_is_told_how_long_nobody_has_led(desk, redis_client):
     asker = Asker(made)
     for seen_at, sentence in (("1000", "no scheduler leads, and none has for"), (None, "has ever led")):
         if seen_at is None:
-            redis_client.hdel(KEYS.own("fence"), "seen")
+            redis_client.hdel(KEYS.fence, "seen")
         else:
-            redis_client.hset(KEYS.own("fence"), "seen", seen_at)
+            redis_client.hset(KEYS.fence, "seen", seen_at)
         with pytest.raises(NotDecidedError, match=sentence):
             asker.acts.ask(asker.request(patience_seconds=0.01), signing_key=None, wait=lambda _: None)
 
@@ -379,9 +379,9 @@ def test_a_request_that_has_expired_is_not_decided(desk, redis_client):
     asker = Asker(made)
     asked = asker.request()
     asker.put(asked)
-    redis_client.delete(KEYS.own(f"request:{asked.id}"))
+    redis_client.delete(KEYS.request(asked.id))
     assert asker.inbox.drain() == 0
-    assert redis_client.llen(KEYS.own("requests")) == 0
+    assert redis_client.llen(KEYS.requests) == 0
 
 
 def test_a_request_that_somebody_has_kept_cannot_be_brought_again(desk):
@@ -397,7 +397,7 @@ def test_a_request_that_somebody_has_kept_cannot_be_brought_again(desk):
 
 def test_an_inbox_that_is_full_says_so(desk, redis_client):
     made = seen(desk)
-    redis_client.rpush(KEYS.own("requests"), *[secrets.token_hex(16) for _ in range(1000)])
+    redis_client.rpush(KEYS.requests, *[secrets.token_hex(16) for _ in range(1000)])
     asker = Asker(made)
     with pytest.raises(NotDecidedError, match="too many requests"):
         asker.trigger()
@@ -411,8 +411,8 @@ def test_a_request_that_was_begun_and_not_finished_is_not_withdrawn(desk, redis_
     asked = asker.request(patience_seconds=0.05)
 
     def begun(_):
-        redis_client.hset(KEYS.own(f"request:{asked.id}"), "state", "deciding")
-        redis_client.persist(KEYS.own(f"request:{asked.id}"))
+        redis_client.hset(KEYS.request(asked.id), "state", "deciding")
+        redis_client.persist(KEYS.request(asked.id))
 
     with pytest.raises(HalfDecidedError, match="has begun to make the runs"):
         asker.acts.ask(asked, signing_key=None, wait=begun)
@@ -425,8 +425,8 @@ def test_a_request_that_was_begun_and_not_finished_is_not_withdrawn(desk, redis_
 
 def put(client, body, request_id=None, signature=""):
     request_id = request_id or secrets.token_hex(16)
-    client.hset(KEYS.own(f"request:{request_id}"), mapping={"body": body, "signature": signature})
-    client.rpush(KEYS.own("requests"), request_id)
+    client.hset(KEYS.request(request_id), mapping={"body": body, "signature": signature})
+    client.rpush(KEYS.requests, request_id)
     return request_id
 
 
@@ -465,8 +465,8 @@ def test_what_is_no_request_is_refused_with_the_reason(desk, redis_client, chang
     body = changed(asker, **changes)
     found = put(redis_client, body, json.loads(body)["id"])
     asker.inbox.drain()
-    assert redis_client.hget(KEYS.own(f"request:{found}"), "code") == code.encode()
-    assert redis_client.pttl(KEYS.own(f"request:{found}")) > 0
+    assert redis_client.hget(KEYS.request(found), "code") == code.encode()
+    assert redis_client.pttl(KEYS.request(found)) > 0
     assert made.queued() == []
 
 
@@ -475,7 +475,7 @@ def test_what_cannot_even_be_read_is_refused(desk, redis_client, body):
     asker = Asker(seen(desk))
     found = put(redis_client, body)
     asker.inbox.drain()
-    assert redis_client.hget(KEYS.own(f"request:{found}"), "state") == b"refused"
+    assert redis_client.hget(KEYS.request(found), "state") == b"refused"
 
 
 def test_what_is_too_large_never_reaches_the_leader(desk, redis_client, monkeypatch):
@@ -485,16 +485,16 @@ def test_what_is_too_large_never_reaches_the_leader(desk, redis_client, monkeypa
     monkeypatch.setattr(asker.inbox, "_answer", lambda *_: pytest.fail("the leader has read it"))
     asker.inbox.drain()
     for found in (large, signed):
-        assert redis_client.hget(KEYS.own(f"request:{found}"), "code") == b"request-too-large"
-    assert redis_client.llen(KEYS.own("requests")) == 0
+        assert redis_client.hget(KEYS.request(found), "code") == b"request-too-large"
+    assert redis_client.llen(KEYS.requests) == 0
 
 
 def test_rubbish_in_the_inbox_does_not_hold_up_a_request_behind_it(desk, redis_client):
     made = seen(desk)
     asker = Asker(made)
     strange = secrets.token_hex(16)
-    redis_client.set(KEYS.own(f"request:{strange}"), "no hash")
-    redis_client.rpush(KEYS.own("requests"), "x" * 100_000, "", strange, *[str(n) for n in range(300)])
+    redis_client.set(KEYS.request(strange), "no hash")
+    redis_client.rpush(KEYS.requests, "x" * 100_000, "", strange, *[str(n) for n in range(300)])
     assert verdicts(asker.trigger()) == ["queued"]
 
 
@@ -512,18 +512,18 @@ def test_a_request_under_anothers_id_is_refused(desk, redis_client):
     asker = Asker(made)
     found = put(redis_client, asker.request().to_bytes())
     asker.inbox.drain()
-    assert redis_client.hget(KEYS.own(f"request:{found}"), "code") == b"bad-request"
+    assert redis_client.hget(KEYS.request(found), "code") == b"bad-request"
 
 
 def test_a_request_that_redis_refuses_is_told_so_and_holds_up_no_other(desk, redis_client):
     made = seen(desk)
     asker = Asker(made)
     asked = asker.request()
-    redis_client.set(KEYS.own(f"answer:{asked.id}"), "no list")
+    redis_client.set(KEYS.answer(asked.id), "no list")
     with pytest.raises(RefusedError, match="is not a list") as refused:
         asker.ask(asked)
     assert refused.value.code == "redis-refused"
-    redis_client.delete(KEYS.own(f"answer:{asked.id}"))
+    redis_client.delete(KEYS.answer(asked.id))
     assert verdicts(asker.trigger()) == ["queued"]
 
 
@@ -533,7 +533,7 @@ def test_a_run_whose_queue_is_no_list_is_an_error_and_half_a_run_is_not_left(des
     (one,) = Asker(made).trigger()
     assert (one.verdict, one.reason) == ("error", "rq:queue:default is not a list")
     assert redis_client.exists(KEYS.run(one.run)) == 0
-    assert redis_client.hlen(KEYS.own("open")) == 0
+    assert redis_client.hlen(KEYS.open_runs) == 0
     redis_client.delete("rq:queue:default")
 
 
@@ -549,9 +549,7 @@ def test_every_key_of_a_request_expires(desk, redis_client):
     asker.trigger()
     with contextlib.suppress(RefusedError):
         asker.trigger("unknown")
-    found = list(redis_client.scan_iter(KEYS.own("request:*"))) + list(
-        redis_client.scan_iter(KEYS.own("answer:*"))
-    )
+    found = list(redis_client.scan_iter(KEYS.request("*"))) + list(redis_client.scan_iter(KEYS.answer("*")))
     assert len(found) == 3
     assert all(0 < redis_client.pttl(key) <= 3_600_000 for key in found)
 

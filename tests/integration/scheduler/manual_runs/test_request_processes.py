@@ -50,11 +50,9 @@ class House:
         """The name of the replica that leads, once one does."""
 
         def leads():
-            lease = (self.client.get(KEYS.own("lease")) or b"").decode()
+            lease = (self.client.get(KEYS.lease) or b"").decode()
             name = lease.split("_")[0]
-            return (
-                name if name in self.processes and self.client.hexists(KEYS.own("cursor"), "yearly") else None
-            )
+            return name if name in self.processes and self.client.hexists(KEYS.cursors, "yearly") else None
 
         return eventually(leads, 30)
 
@@ -80,7 +78,7 @@ class House:
         """How often the log says that each run was made."""
         return Counter(
             fields[b"run"].decode()
-            for _, fields in self.client.xrange(KEYS.own(f"log:{job}"))
+            for _, fields in self.client.xrange(KEYS.log(job))
             if fields[b"decision"] == b"triggered"
         )
 
@@ -108,7 +106,7 @@ def test_a_trigger_asked_of_a_leader_that_is_killed_before_it_answers_is_made_by
     house.send(leader, signal.SIGSTOP)
     with ThreadPoolExecutor(1) as pool:
         asking = pool.submit(house.trigger)
-        eventually(lambda: house.client.llen(KEYS.own("requests")) == 1)
+        eventually(lambda: house.client.llen(KEYS.requests) == 1)
         house.kill(leader)
         made = asking.result(PATIENCE_SECONDS + 10)
     assert house.queued() == house.triggered() == Counter([made.run])

@@ -21,9 +21,9 @@ def test_a_failed_run_that_is_requeued_is_attempted_once_more_as_manual(redis_cl
         requeue(redis_client, run)
         eventually(lambda: status(redis_client, run) == "finished")
     assert redis_client.hmget(KEYS.run(run), "attempt", "manual") == [b"2", b"1"]
-    logged = [fields for _, fields in redis_client.xrange(KEYS.own("log:byhand"))]
+    logged = [fields for _, fields in redis_client.xrange(KEYS.log("byhand"))]
     assert [(each[b"decision"], each[b"reason"]) for each in logged] == [(b"requeued", b"manual")]
-    assert redis_client.hlen(KEYS.own("open")) == 0
+    assert redis_client.hlen(KEYS.open_runs) == 0
 
 
 def test_a_stopped_run_that_is_requeued_is_not_stopped_again(redis_client, redis_url, tmp_path):

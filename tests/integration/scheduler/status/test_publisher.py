@@ -14,7 +14,7 @@ from kuber_cron.scheduler.status import job_summaries
 from kuber_cron.scheduler.status.job_summaries import JobSummaries
 from kuber_cron.scheduler.status.publisher import StatusPublisher
 
-CARDS = KEYS.own("jobs")
+CARDS = KEYS.job_summaries
 
 
 def cards(client):
@@ -24,7 +24,7 @@ def cards(client):
 
 
 def entries(client):
-    found = client.hgetall(KEYS.own("schedulers")).values()
+    found = client.hgetall(KEYS.schedulers).values()
     return {
         entry.holder: entry for entry in (processes.SchedulerInfo.from_text(text.decode()) for text in found)
     }
@@ -115,7 +115,7 @@ def test_an_edit_lays_the_cards_of_what_it_changed_and_of_what_was_still_to_be_l
 
 def test_a_leader_that_was_fenced_lays_no_card(desk, redis_client):
     leader = desk(job())
-    redis_client.hincrby(KEYS.own("fence"), "epoch", 1)
+    redis_client.hincrby(KEYS.fence, "epoch", 1)
     with pytest.raises(FencedError):
         JobSummaries(Store(redis_client, KEYS)).after_a_slice(leader.term, leader.catalog)
     assert cards(redis_client) == {}
@@ -164,7 +164,7 @@ def test_a_change_is_told_at_once_and_the_rest_every_few_seconds(desk, redis_cli
 def test_a_killed_replica_is_off_the_list_an_hour_later(desk, redis_client, bulletin):
     leader = desk(job())
     bulletin("killed").tell(None, leader.catalog)
-    redis_client.hset(KEYS.own("schedulers"), "strange", "no entry")
+    redis_client.hset(KEYS.schedulers, "strange", "no entry")
     other = bulletin("other")
     other.clock.at += timedelta(minutes=59)
     other.tell(None, leader.catalog)
@@ -177,7 +177,7 @@ def test_a_killed_replica_is_off_the_list_an_hour_later(desk, redis_client, bull
 def test_what_redis_refuses_to_take_is_said_once_and_holds_up_nothing(desk, redis_client, bulletin):
     leader = desk(job())
     redis_client.set(CARDS, "not ours")
-    redis_client.set(KEYS.own("schedulers"), "not ours")
+    redis_client.set(KEYS.schedulers, "not ours")
     made = bulletin("one")
     with capture_logs() as said:
         for _ in range(3):

@@ -20,9 +20,9 @@ def test_a_worker_that_comes_back_after_its_claims_were_returned_is_looked_after
     made = desk(job())
     made.minutes(0, 2)
     hand.die()
-    made.client.delete(KEYS.own("seen:hand"))  # a day has passed
+    made.client.delete(KEYS.seen("hand"))  # a day has passed
     made.tidy()
-    assert made.client.smembers(KEYS.own("claims")) == set()
+    assert made.client.smembers(KEYS.claimers) == set()
     hand.ledger.beat([], T0)
     assert hand.claim() == made.run(1)
     hand.die()
@@ -123,7 +123,7 @@ def test_a_claim_that_arrives_after_its_worker_has_given_it_up_is_started(
     with worker(redis_url, tmp_path) as made:
         assert ended(redis_client, push(redis_client, job(command="true"))).is_finished
         run = push(redis_client, job(command="true"), queue="elsewhere")
-        redis_client.lmove("rq:queue:elsewhere", KEYS.own(f"claims:{made.name}"), "LEFT", "RIGHT")
+        redis_client.lmove("rq:queue:elsewhere", KEYS.claims(made.name), "LEFT", "RIGHT")
         assert ended(redis_client, run).is_finished
 
 
@@ -143,5 +143,5 @@ def test_a_foreign_job_that_is_lost_keeps_no_other_from_being_found(desk, hand):
     hand.die()
     made.tidy()
     assert set(made.queued()) == {theirs.id, made.run(1)}
-    assert made.client.hgetall(KEYS.own("lost")) == {b"job": b"1"}
+    assert made.client.hgetall(KEYS.lost) == {b"job": b"1"}
     theirs.delete()

@@ -57,7 +57,7 @@ class Commands:
 
 
 def told(client, execution="e0"):
-    document = client.get(KEYS.own(f"output:{execution}"))
+    document = client.get(KEYS.output(execution))
     return None if document is None else json.loads(document)
 
 
@@ -84,7 +84,7 @@ def test_what_a_running_command_says_can_be_followed_until_its_result_is_there(
         execution, document = eventually(said)
         assert (document["run"], document["job"], document["attempt"]) == (run, "job", 1)
         assert Excerpt.from_fields(document).since(0) == [("stdout", "one\n"), ("stderr", "two\n")]
-        assert 0 < redis_client.ttl(KEYS.own(f"output:{execution}")) <= TTL_SECONDS
+        assert 0 < redis_client.ttl(KEYS.output(execution)) <= TTL_SECONDS
         made._supervisor.stop(execution, "stopped")
         value = result(redis_client, run)
         assert (value["head"], value["streams"]) == ("one\ntwo\n", [["stdout", 4], ["stderr", 4]])
@@ -94,8 +94,8 @@ def test_what_a_running_command_says_can_be_followed_until_its_result_is_there(
 def test_of_a_worker_that_ends_nothing_is_left(redis_client, redis_url, tmp_path):
     with worker(redis_url, tmp_path, grace_seconds=1.0):
         push(redis_client, job(command="echo one; exec sleep 60"))
-        eventually(lambda: redis_client.keys(KEYS.own("output:*")))
-    assert redis_client.keys(KEYS.own("output:*")) == []
+        eventually(lambda: redis_client.keys(KEYS.output("*")))
+    assert redis_client.keys(KEYS.output("*")) == []
 
 
 def test_what_has_not_changed_is_told_again_only_before_it_would_expire(redis_client):
@@ -121,7 +121,7 @@ def test_sixty_four_that_flood_take_one_exchange_a_turn_and_bounded_room(redis_c
         ends.write("stdout", b"x" * 100_000)
     before = redis_client.info("stats")["total_net_input_bytes"]
     commands.turn()
-    assert len(redis_client.keys(KEYS.own("output:*"))) == 64
+    assert len(redis_client.keys(KEYS.output("*"))) == 64
     assert redis_client.info("stats")["total_net_input_bytes"] - before < 64 * 17_000
 
 
@@ -131,7 +131,7 @@ def test_what_does_not_fit_into_one_turn_is_told_in_the_next(redis_client):
         ends.write("stdout", b"x" * 100_000)
     for turns in (1, 2, 3):
         commands.turn()
-        assert len(redis_client.keys(KEYS.own("output:*"))) == min(300, turns * 126)
+        assert len(redis_client.keys(KEYS.output("*"))) == min(300, turns * 126)
 
 
 def test_a_redis_that_is_away_costs_nothing_and_is_told_later():

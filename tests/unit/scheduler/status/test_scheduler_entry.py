@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from tests.support.leader import KEYS
 
 from kuber_cron.common.records.processes import QueueInfo, SchedulerInfo, ServerInfo, WorkerInfo
-from kuber_cron.common.redis_store.scripts import Keys, Store
+from kuber_cron.common.redis_store.keys import Keys
+from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.control.explain.verdict import Leader
 from kuber_cron.control.queries import problems, processes
 from kuber_cron.control.queries.results import JobCounts, RunCounts, StatusView

@@ -14,7 +14,7 @@ from unittest import mock
 import redis
 from tests.support.cli_process import COMMAND, Said, environment
 from tests.support.json_documents import problems
-from tests.support.leader import KEYS
+from tests.support.stepped import KEYS
 from tests.support.waiting import eventually
 
 from kuber_cron.cli import app

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import redis
-from tests.support.leader import KEYS, Desk
+from tests.support.stepped import KEYS, SteppedLeader
 
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs.manual_request import ManualRequest
@@ -33,18 +33,23 @@ class Asker:
     """Somebody who asks, of a leader that looks into its inbox whenever somebody waits for it."""
 
     def __init__(
-        self, desk: Desk, *, who: str = WHO, key: bytes | None = None, accepted: tuple[bytes, ...] = ()
+        self,
+        leader: SteppedLeader,
+        *,
+        who: str = WHO,
+        key: bytes | None = None,
+        accepted: tuple[bytes, ...] = (),
     ) -> None:
-        self.desk = desk
+        self.leader = leader
         self.key = key
-        self.acts = OperatorActions(Store(desk.client, desk.keys), who)
+        self.acts = OperatorActions(Store(leader.client, leader.keys), who)
         self.inbox = RequestLoop(
-            lambda: desk.client,
-            desk.keys,
+            lambda: leader.client,
+            leader.keys,
             RequestKeys(signing_key=key, accepted_keys=accepted),
-            clock=RedisClock(desk.client),  # type: ignore[arg-type] # what it asks of one
-            token=lambda: desk.term if desk.leads() else None,
-            catalog=lambda: desk.catalog,
+            clock=RedisClock(leader.client),  # type: ignore[arg-type] # what it asks of one
+            token=lambda: leader.term if leader.leads() else None,
+            catalog=lambda: leader.catalog,
         )
 
     def request(self, job: str = "job", action: str = "trigger", **what: Any) -> ManualRequest:

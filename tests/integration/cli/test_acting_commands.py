@@ -9,7 +9,7 @@ import pytest
 import redis
 from tests.support import json_documents
 from tests.support.cli_process import COMMAND, InProcess, end, environment
-from tests.support.leader import KEYS
+from tests.support.stepped import KEYS
 from tests.support.waiting import eventually
 
 from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis

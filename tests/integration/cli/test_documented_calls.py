@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.support.cli_process import COMMAND, environment
 from tests.support.installation import installation
-from tests.support.leader import KEYS
+from tests.support.stepped import KEYS
 from tests.support.transcripts import AWAY, said, transcript
 from tests.support.waiting import eventually
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from tests.support.installation import installation
-from tests.support.leader import KEYS
+from tests.support.stepped import KEYS
 from tests.support.waiting import eventually
 
 from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from tests.support.cli_process import environment, kuber_cron
 from tests.support.installation import installation
-from tests.support.leader import KEYS, Desk, Hand, job
+from tests.support.stepped import KEYS, SteppedLeader, SteppedWorker, job
 from tests.support.terminals import seen, terminals
 from tests.support.waiting import eventually
 
@@ -33,12 +33,12 @@ READING = (
 @pytest.fixture
 def decided(redis_client):
     """A Redis with a job that has run twice, and a run that waits."""
-    desk = Desk(redis_client, job(concurrency="allow"))
-    desk.minutes(0, 2)
-    hand = Hand(redis_client)
-    hand.work()
-    desk.minutes(3, 3)
-    return desk
+    leader = SteppedLeader(redis_client, job(concurrency="allow"))
+    leader.minutes(0, 2)
+    worker = SteppedWorker(redis_client)
+    worker.work()
+    leader.minutes(3, 3)
+    return leader
 
 
 @pytest.mark.parametrize("words", READING, ids=" ".join)
@@ -113,11 +113,11 @@ def test_a_command_that_is_not_permitted_is_named(redis_client, redis_url, decid
 def test_that_nobody_leads_is_said_by_status_and_by_why(redis_client, redis_url, decided):
     redis_client.hset(KEYS.fence, mapping={"cluster": "kuber-cron", "seen": 1_772_000_000_000})
     done = kuber_cron("status", "--redis-url", redis_url)
-    assert re.search(r"^leader +none \(the last: desk\)$", done.stdout, re.MULTILINE)
+    assert re.search(r"^leader +none \(the last: leader\)$", done.stdout, re.MULTILINE)
     assert "! no scheduler leads now" in done.stdout
     done = kuber_cron("why", "job", "--redis-url", redis_url)
     assert "it has not been decided yet" in done.stdout
-    assert "no scheduler leads now, the last sign of one (desk)" in done.stdout
+    assert "no scheduler leads now, the last sign of one (leader)" in done.stdout
 
 
 def test_releases_that_differ_are_told(redis_client, redis_url, decided):
@@ -184,7 +184,7 @@ def test_watching_draws_over_itself_and_ends_by_ctrl_c(redis_client, redis_url, 
     sent = seen(ours, "job-20260301T000100Z", "Ctrl-C ends")
     assert "\x1b[?1049h" in sent
     assert "\x1b[2J" not in sent, "wiping the screen flickers"
-    Hand(redis_client, "other").work()
+    SteppedWorker(redis_client, "other").work()
     seen(ours, "\x1b[H", "job-20260301T000300Z  \x1b[32msuccess")
     process.send_signal(signal.SIGINT)
     sent = seen(ours, "\x1b[?1049l")
@@ -225,9 +225,9 @@ def test_a_narrow_terminal_leaves_out_what_one_can_do_without(redis_client, redi
 
 
 def test_a_key_that_another_tool_has_spoilt_costs_its_own_job_alone(redis_client, redis_url):
-    desk = Desk(redis_client, job("good"), job("bad"))
-    desk.minutes(0, 1)
-    Hand(redis_client).work()
+    leader = SteppedLeader(redis_client, job("good"), job("bad"))
+    leader.minutes(0, 1)
+    SteppedWorker(redis_client).work()
     redis_client.set(KEYS.stats("bad"), "spoilt")
     redis_client.hset(KEYS.cursors, "worse", "no cursor")
     redis_client.hset(KEYS.job_summaries, "worse", "no card")

@@ -3,7 +3,7 @@
 import pytest
 import redis
 from prometheus_client import CollectorRegistry
-from tests.support.leader import KEYS
+from tests.support.stepped import KEYS
 from tests.support.waiting import eventually
 
 from kuber_cron.common.clock import SystemClock

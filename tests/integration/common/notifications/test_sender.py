@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 from tests.support.cli_process import COMMAND, end, environment
-from tests.support.leader import Desk, Hand, minute
-from tests.support.leader import job as timed
 from tests.support.operators import Asker
 from tests.support.receiver import receiver
+from tests.support.stepped import SteppedLeader, SteppedWorker, minute
+from tests.support.stepped import job as timed
 from tests.support.waiting import eventually
 from tests.support.workers import KEYS, ended, job, push, status, worker
 
@@ -423,37 +423,41 @@ def test_a_receiver_that_hangs_costs_no_run_anything(
 # --- the leader -----------------------------------------------------------------------------------
 
 
-def told_by(desk, made, *, seen=None):
+def told_by(leader, made, *, seen=None):
     """What the leader tells when it looks now."""
-    teller = seen or SchedulerNotifications(made, desk.store)
-    teller.observed(observe(desk.store, []).missed, desk.term, desk.catalog.entries)
+    teller = seen or SchedulerNotifications(made, leader.store)
+    teller.observed(observe(leader.store, []).missed, leader.term, leader.catalog.entries)
     return teller
 
 
 def test_missed_instants_are_told_with_reason_and_count(receiving, messengers, redis_client):
-    desk, made = Desk(redis_client, timed(concurrency="forbid", notify="missed")), messengers()
-    desk.minutes(0, 4)
-    teller = told_by(desk, made)
+    leader, made = SteppedLeader(redis_client, timed(concurrency="forbid", notify="missed")), messengers()
+    leader.minutes(0, 4)
+    teller = told_by(leader, made)
     eventually(lambda: count(made, "sent", "missed") == 1)
     (arrived,) = receiving.received
     told = arrived.json
-    assert (told["kind"], told["reason"], told["count"], told["leader"]) == ("missed", "overlap", 3, "desk")
+    assert (told["kind"], told["reason"], told["count"], told["leader"]) == ("missed", "overlap", 3, "leader")
     assert (told["first_at"], told["last_at"]) == ("2026-03-01T00:02:00Z", "2026-03-01T00:04:00Z")
-    desk.decide(minute(5))
-    told_by(desk, made, seen=teller)
-    told_by(desk, made, seen=teller)
+    leader.decide(minute(5))
+    told_by(leader, made, seen=teller)
+    told_by(leader, made, seen=teller)
     eventually(lambda: count(made, "sent", "missed") == 2)
     assert [arrived.json["count"] for arrived in receiving.received] == [3, 1]
 
 
 def test_a_run_that_its_predecessor_has_cost_is_told_as_missed(receiving, messengers, redis_client):
     first, second = timed("first"), timed("second", after=["first"], notify="missed")
-    desk, hand, made = Desk(redis_client, first, second), Hand(redis_client), messengers()
-    desk.decide(minute(0))
+    leader, worker, made = (
+        SteppedLeader(redis_client, first, second),
+        SteppedWorker(redis_client),
+        messengers(),
+    )
+    leader.decide(minute(0))
     for number in (1, 2):
-        desk.decide(minute(number))
-        hand.end(hand.take(), "fail")
-    told_by(desk, made)
+        leader.decide(minute(number))
+        worker.end(worker.take(), "fail")
+    told_by(leader, made)
     eventually(lambda: count(made, "sent", "missed") == 1)
     told = receiving.received[0].json
     assert (told["job"], told["reason"], told["count"]) == ("second", "predecessor", 2)
@@ -461,23 +465,27 @@ def test_a_run_that_its_predecessor_has_cost_is_told_as_missed(receiving, messen
 
 def test_what_somebody_stopped_or_asked_for_is_no_missed_instant(receiving, messengers, redis_client):
     first, second = timed("first"), timed("second", concurrency="forbid", after=["first"], notify="missed")
-    desk, hand, made = Desk(redis_client, first, second), Hand(redis_client), messengers()
-    asker = Asker(desk)
-    desk.minutes(0, 1)
-    hand.work()
+    leader, worker, made = (
+        SteppedLeader(redis_client, first, second),
+        SteppedWorker(redis_client),
+        messengers(),
+    )
+    asker = Asker(leader)
+    leader.minutes(0, 1)
+    worker.work()
     asker.trigger("first", chain=True)
-    hand.end(hand.take(), "fail")
+    worker.end(worker.take(), "fail")
     (one,) = asker.trigger("second")
     asker.acts.stop(one.run)
-    desk.decide(minute(2))
-    hand.end(hand.take())
-    asker.acts.stop(desk.run(2, "second"))
-    assert desk.words("second")[-2:] == ["released", "ended stopped"]
-    told_by(desk, made)
+    leader.decide(minute(2))
+    worker.end(worker.take())
+    asker.acts.stop(leader.run(2, "second"))
+    assert leader.words("second")[-2:] == ["released", "ended stopped"]
+    told_by(leader, made)
     asker.trigger("second")
-    desk.decide(minute(3))
-    hand.end(hand.take())
-    told_by(desk, made)
+    leader.decide(minute(3))
+    worker.end(worker.take())
+    told_by(leader, made)
     eventually(lambda: count(made, "sent", "missed") == 1)
     assert receiving.received[0].json["reason"] == "overlap"
 
@@ -491,13 +499,13 @@ def test_what_is_suspended_unwanted_or_of_another_leaders_term_is_not_told(
         timed("old", concurrency="forbid", notify="missed"),
         timed("new", concurrency="forbid", notify="missed"),
     )
-    desk, made = Desk(redis_client, *jobs), messengers()
-    desk.minutes(0, 2)
-    desk.lead(2)
+    leader, made = SteppedLeader(redis_client, *jobs), messengers()
+    leader.minutes(0, 2)
+    leader.lead(2)
     redis_client.delete(KEYS.log("new"))
-    desk.decide(minute(3))
-    desk.edit(*jobs[:3], timed("new", concurrency="forbid", notify="missed"))
-    teller = told_by(desk, made)
+    leader.decide(minute(3))
+    leader.edit(*jobs[:3], timed("new", concurrency="forbid", notify="missed"))
+    teller = told_by(leader, made)
     made.close(3.0)
     assert sorted((arrived.json["job"], arrived.json["count"]) for arrived in receiving.received) == [
         ("new", 1),
@@ -508,17 +516,21 @@ def test_what_is_suspended_unwanted_or_of_another_leaders_term_is_not_told(
 
 def test_a_run_lost_for_good_is_told_by_the_leader(receiving, messengers, redis_client):
     lost = timed(max_lost=0, ping=f"{receiving.url}/ping")
-    desk, hand, made = Desk(redis_client, lost), Hand(redis_client), messengers()
-    desk.minutes(0, 1)
-    run = hand.take()
-    hand.die()
-    (tidied,) = (one for one in desk.tidy() if one.what == "lost_failed")
-    SchedulerNotifications(made, desk.store).lost(tidied.run, lost, desk.term, AT)
+    leader, worker, made = SteppedLeader(redis_client, lost), SteppedWorker(redis_client), messengers()
+    leader.minutes(0, 1)
+    run = worker.take()
+    worker.die()
+    (tidied,) = (one for one in leader.tidy() if one.what == "lost_failed")
+    SchedulerNotifications(made, leader.store).lost(tidied.run, lost, leader.term, AT)
     eventually(lambda: len(receiving.received) == 2)
     hook, ping = receiving.received
     told = hook.json
     assert (told["kind"], told["outcome"], told["run"]) == ("failure", "lost", run)
-    assert (told["worker"], told["leader"], told["scheduled_at"]) == ("hand", "desk", "2026-03-01T00:01:00Z")
+    assert (told["worker"], told["leader"], told["scheduled_at"]) == (
+        "worker",
+        "leader",
+        "2026-03-01T00:01:00Z",
+    )
     assert ping.path.startswith("/ping/fail?rid=")
 
 

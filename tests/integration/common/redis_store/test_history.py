@@ -2,7 +2,7 @@
 
 import pytest
 import redis
-from tests.support.leader import KEYS, job, minute, seen
+from tests.support.stepped import KEYS, job, minute, seen
 
 from kuber_cron.common.records.history_limits import HistoryLimits
 from kuber_cron.common.records.parsing import text
@@ -19,28 +19,28 @@ def sizes(client, name="job"):
     return found.pop(""), found
 
 
-def bounded(desk, **bounds):
+def bounded(make_leader, **bounds):
     """A leader that has told the scripts of its bounds."""
-    made = seen(desk)
+    made = seen(make_leader)
     made.housekeeper._bounds = HistoryLimits(**bounds)
     made.tidy()
     return made
 
 
-def test_the_oldest_runs_beyond_the_number_are_dropped(desk, hand, redis_client):
-    made = bounded(desk, runs=3)
+def test_the_oldest_runs_beyond_the_number_are_dropped(make_leader, worker, redis_client):
+    made = bounded(make_leader, runs=3)
     made.minutes(1, 5)
-    hand.work()
+    worker.work()
     assert kept(redis_client) == [made.run(5), made.run(4), made.run(3)]
     assert redis_client.exists(KEYS.run(made.run(2)), f"rq:results:{made.run(2)}") == 0
     assert redis_client.zcard("rq:finished:default") == 3
 
 
-def test_what_runs_take_is_added_up_and_the_oldest_beyond_it_are_dropped(desk, hand, redis_client):
-    made = bounded(desk, size=65536)
+def test_what_runs_take_is_added_up_and_the_oldest_beyond_it_are_dropped(make_leader, worker, redis_client):
+    made = bounded(make_leader, size=65536)
     for number in range(1, 9):
         made.decide(minute(number))
-        hand.end(hand.take(), "fail", result=["type", "2", "return_value", "x" * 15_000])
+        worker.end(worker.take(), "fail", result=["type", "2", "return_value", "x" * 15_000])
     total, each = sizes(redis_client)
     assert total == sum(each.values()) <= 65536
     assert list(each) == sorted(kept(redis_client))
@@ -49,72 +49,72 @@ def test_what_runs_take_is_added_up_and_the_oldest_beyond_it_are_dropped(desk, h
     assert kept(redis_client)[0] == made.run(8)
 
 
-def test_the_newest_run_stays_whatever_it_takes(desk, hand, redis_client):
-    made = bounded(desk, size=65536)
+def test_the_newest_run_stays_whatever_it_takes(make_leader, worker, redis_client):
+    made = bounded(make_leader, size=65536)
     made.minutes(1, 2)
     for _ in range(2):
-        hand.end(hand.take(), "fail", result=["type", "2", "return_value", "x" * 200_000])
+        worker.end(worker.take(), "fail", result=["type", "2", "return_value", "x" * 200_000])
     assert kept(redis_client) == [made.run(2)]
 
 
 @pytest.mark.parametrize("action", ["finish", "fail", "stop"])
-def test_a_run_expires_by_the_age_that_the_leader_named(desk, hand, redis_client, action):
-    made = bounded(desk, seconds=1000)
+def test_a_run_expires_by_the_age_that_the_leader_named(make_leader, worker, redis_client, action):
+    made = bounded(make_leader, seconds=1000)
     made.decide(minute(1))
-    hand.end(hand.take(), action)
+    worker.end(worker.take(), action)
     for key in (KEYS.run(made.run(1)), f"rq:results:{made.run(1)}"):
         assert 990 <= redis_client.ttl(key) <= 1000
 
 
-def test_a_run_that_never_started_expires_by_the_same_age(desk, redis_client):
-    made = bounded(desk, seconds=1000)
+def test_a_run_that_never_started_expires_by_the_same_age(make_leader, redis_client):
+    made = bounded(make_leader, seconds=1000)
     made.edit(job(concurrency="replace"))
     made.decide(minute(1))
     made.decide(minute(2))
     assert 990 <= redis_client.ttl(KEYS.run(made.run(1))) <= 1000
 
 
-def test_what_has_expired_is_neither_listed_nor_counted_any_more(desk, hand, redis_client):
-    made = bounded(desk)
+def test_what_has_expired_is_neither_listed_nor_counted_any_more(make_leader, worker, redis_client):
+    made = bounded(make_leader)
     made.minutes(1, 4)
-    hand.work()
+    worker.work()
     redis_client.delete(KEYS.run(made.run(1)), KEYS.run(made.run(2)))
     made.decide(minute(5))
-    hand.work()
+    worker.work()
     total, each = sizes(redis_client)
     assert set(each) == {made.run(3), made.run(4), made.run(5)}
     assert total == sum(each.values())
     assert redis_client.llen(KEYS.history("job")) == 3
 
 
-def test_a_run_that_ends_twice_is_counted_once(desk, hand, redis_client):
-    made = bounded(desk)
+def test_a_run_that_ends_twice_is_counted_once(make_leader, worker, redis_client):
+    made = bounded(make_leader)
     made.decide(minute(1))
-    hand.end(hand.take(), "fail")
+    worker.end(worker.take(), "fail")
     redis_client.hset(KEYS.run(made.run(1)), "status", "queued")
     redis_client.zrem("rq:failed:default", made.run(1))
     redis_client.rpush("rq:queue:default", made.run(1))
-    hand.work()
+    worker.work()
     total, each = sizes(redis_client)
     assert each == {made.run(1): total}
 
 
-def test_a_lower_bound_is_reached_a_few_runs_at_each_end(desk, hand, redis_client):
-    made = bounded(desk)
+def test_a_lower_bound_is_reached_a_few_runs_at_each_end(make_leader, worker, redis_client):
+    made = bounded(make_leader)
     made.minutes(1, 30)
-    hand.work()
+    worker.work()
     made.housekeeper._bounds = HistoryLimits(runs=5)
     made.housekeeper._bounded_in = 0
     made.tidy()
     for number, left in ((31, 21), (32, 12), (33, 5)):
         made.decide(minute(number))
-        hand.work()
+        worker.work()
         assert len(kept(redis_client)) == left
 
 
-def test_every_leader_tells_of_its_own_bounds(desk, redis_client):
-    made = bounded(desk, runs=3)
-    other = desk(job(), holder="other")
+def test_every_leader_tells_of_its_own_bounds(make_leader, redis_client):
+    made = bounded(make_leader, runs=3)
+    other = make_leader(job(), holder="other")
     other.lead(2)
     other.housekeeper._bounds = HistoryLimits(runs=7)
     other.tidy()
@@ -122,11 +122,11 @@ def test_every_leader_tells_of_its_own_bounds(desk, redis_client):
     made.term = other.term
 
 
-def test_a_server_that_may_not_be_asked_for_sizes_costs_no_end(desk, hand, redis_client, redis_url):
+def test_a_server_that_may_not_be_asked_for_sizes_costs_no_end(make_leader, worker, redis_client, redis_url):
     """MEMORY may be closed to the user by its ACL: the size is then a guess."""
-    made = seen(desk)
+    made = seen(make_leader)
     made.decide(minute(1))
-    run = hand.take()
+    run = worker.take()
     redis_client.acl_setuser(
         "narrow", enabled=True, nopass=True, keys=["*"], channels=["*"], commands=["+@all", "-memory"]
     )
@@ -134,8 +134,8 @@ def test_a_server_that_may_not_be_asked_for_sizes_costs_no_end(desk, hand, redis
         # A pool of its own: removing the user also cuts its connections, and one that went back
         # to the shared pool would meet whoever asks next.
         with redis.Redis.from_url(redis_url, protocol=2, username="narrow", password="any") as narrow:
-            hand.ledger._store.client = narrow
-            assert hand.end(run) == "DONE"
+            worker.ledger._store.client = narrow
+            assert worker.end(run) == "DONE"
     finally:
         redis_client.acl_deluser("narrow")
     assert sizes(redis_client)[1] == {run: 4096}

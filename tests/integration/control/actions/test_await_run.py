@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import redis
 import structlog
-from tests.support.leader import KEYS, Desk, Hand, job, minute
+from tests.support.stepped import KEYS, SteppedLeader, SteppedWorker, job, minute
 from tests.support.waiting import eventually
 
 from kuber_cron.common.errors import RedisUnreachableError
@@ -22,10 +22,10 @@ class Waiting:
 
     def __init__(self, url, **policy):
         self.client = redis.Redis.from_url(url, protocol=2)
-        self.desk = Desk(self.client, job(**policy))
-        self.desk.minutes(0, 1)
-        self.run = self.desk.run(1)
-        self.hand = Hand(self.client)
+        self.leader = SteppedLeader(self.client, job(**policy))
+        self.leader.minutes(0, 1)
+        self.run = self.leader.run(1)
+        self.worker = SteppedWorker(self.client)
         self._store = Store(connections.open_client(url, "looking"), KEYS)
         self._pool = ThreadPoolExecutor(1)
         self.future = None
@@ -38,7 +38,7 @@ class Waiting:
 
     def says(self, text):
         """The running command has said so much so far."""
-        execution = self.hand.running[self.run]
+        execution = self.worker.running[self.run]
         self.client.set(KEYS.output(execution), json.dumps(kept(text)))
 
     def end(self, action="finish", *, text="", **value):
@@ -51,9 +51,9 @@ class Waiting:
             **kept(text),
             **value,
         }
-        result = ["type", "1", "execution_id", self.hand.running[self.run], "return_value"]
+        result = ["type", "1", "execution_id", self.worker.running[self.run], "return_value"]
         encoded = base64.b64encode(json.dumps(told).encode()).decode()
-        self.hand.end(self.run, action, result=[*result, encoded])
+        self.worker.end(self.run, action, result=[*result, encoded])
 
     def close(self):
         self._pool.shutdown()
@@ -94,7 +94,7 @@ def waiting(redis_client, redis_url):
 def test_what_is_said_is_shown_once_while_it_is_said(waiting, capfd):
     one = waiting()
     one.begin()
-    one.hand.take()
+    one.worker.take()
     shown = ""
     for text in ("one\n", "one\ntwo\n"):
         one.says(text)
@@ -108,10 +108,10 @@ def test_what_is_said_is_shown_once_while_it_is_said(waiting, capfd):
 def test_each_attempt_is_shown_from_its_beginning_and_told_of(waiting, capfd):
     one = waiting(retries=1)
     one.begin()
-    one.hand.take()
+    one.worker.take()
     one.end("retry", text="first\n", exit_code=1)
-    eventually(lambda: one.desk.tidy(seconds_ahead=60))
-    one.hand.take()
+    eventually(lambda: one.leader.tidy(seconds_ahead=60))
+    one.worker.take()
     one.end("fail", text="first\n", exit_code=5, attempt=2)
     end = one.ended()
     assert (end.outcome, end.exit_code, end.exit_status, end.attempt) == ("failed", 5, 5, 2)
@@ -137,7 +137,7 @@ def test_the_exit_status_is_the_commands_and_never_0_for_what_did_not_succeed(
 ):
     one = waiting()
     one.begin(is_silent=True)
-    one.hand.take()
+    one.worker.take()
     one.end(action, **value)
     end = one.ended()
     assert (end.exit_status, await_run.sentence(end)) == (exit_status, sentence)
@@ -146,19 +146,19 @@ def test_the_exit_status_is_the_commands_and_never_0_for_what_did_not_succeed(
 def test_a_run_that_never_ran_has_exit_status_1(waiting):
     one = waiting(concurrency="replace")
     one.begin()
-    one.desk.decide(minute(2))
+    one.leader.decide(minute(2))
     end = one.ended()
     assert (end.outcome, end.exit_status, await_run.sentence(end)) == ("replaced", 1, "replaced")
 
 
 def test_attempts_before_the_waiting_are_not_shown(waiting, capfd):
     one = waiting(retries=1)
-    one.hand.take()
+    one.worker.take()
     one.end("retry", text="before\n", exit_code=1)
     since = await_run.newest_result(Store(one.client, KEYS), one.run)
     one.begin(since=since)
-    one.desk.tidy(seconds_ahead=60)
-    one.hand.take()
+    one.leader.tidy(seconds_ahead=60)
+    one.worker.take()
     one.end(text="after\n", exit_code=0, attempt=2)
     assert one.ended().exit_status == 0
     assert capfd.readouterr().out == "after\n"
@@ -191,7 +191,7 @@ def test_the_waiting_outlives_a_restart_of_redis(redis_server, capfd):
     server = redis_server()
     one = Waiting(server.url)
     one.begin()
-    one.hand.take()
+    one.worker.take()
     server.stop()
     again = redis_server(server.directory)
     assert again.url == server.url

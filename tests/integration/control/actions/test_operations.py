@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from tests.support.leader import KEYS, chain, job, log_of, minute, seen
 from tests.support.operators import WHO, Asker, acted, acts
+from tests.support.stepped import KEYS, chain, job, log_of, minute, seen
 
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs import payload
@@ -32,115 +32,123 @@ def whos(client, decision, name="job"):
 # --- stop --------------------------------------------------------------------------------------------
 
 
-def test_a_queued_run_that_is_stopped_never_starts(desk, hand, redis_client, person):
-    made = seen(desk)
+def test_a_queued_run_that_is_stopped_never_starts(make_leader, worker, redis_client, person):
+    made = seen(make_leader)
     made.decide(minute(1))
     run = made.run(1)
     assert person.stop(run) == ScriptReply("STOPPED", ("queued",))
     assert fields(redis_client, run, "status", "outcome", "stopped_by") == ["canceled", "stopped", WHO]
     assert made.queued() == []
-    assert hand.take() == ""
+    assert worker.take() == ""
     assert made.words()[-1] == "ended stopped"
     assert whos(redis_client, "ended") == [WHO]
 
 
-def test_a_stopped_run_is_no_missed_instant(desk, redis_client, person):
-    made = seen(desk)
+def test_a_stopped_run_is_no_missed_instant(make_leader, redis_client, person):
+    made = seen(make_leader)
     made.decide(minute(1))
     person.stop(made.run(1))
     assert made.missed() == {}
     assert redis_client.hget(KEYS.ended, "job|stopped") == b"1"
 
 
-def test_a_run_between_two_attempts_that_is_stopped_is_not_attempted_again(desk, hand, redis_client, person):
-    made = seen(desk, job(retries=3))
+def test_a_run_between_two_attempts_that_is_stopped_is_not_attempted_again(
+    make_leader, worker, redis_client, person
+):
+    made = seen(make_leader, job(retries=3))
     made.decide(minute(1))
-    hand.end(hand.take(), "retry", delay=0)
+    worker.end(worker.take(), "retry", delay=0)
     assert person.stop(made.run(1)) == ScriptReply("STOPPED", ("scheduled",))
     made.tidy(seconds_ahead=60)
-    assert hand.take() == ""
+    assert worker.take() == ""
     assert fields(redis_client, made.run(1), "status", "outcome") == ["canceled", "stopped"]
 
 
-def test_a_claimed_run_that_is_stopped_is_not_started(desk, hand, person):
-    made = seen(desk)
+def test_a_claimed_run_that_is_stopped_is_not_started(make_leader, worker, person):
+    made = seen(make_leader)
     made.decide(minute(1))
-    run = hand.claim()
+    run = worker.claim()
     assert person.stop(run) == ScriptReply("STOPPED", ("queued",))
-    assert hand.start(run) == "status is canceled"
+    assert worker.start(run) == "status is canceled"
 
 
-def test_a_held_run_that_is_stopped_lets_the_next_in_line_go_on(desk, hand, person):
-    made = seen(desk, job(concurrency="queue", max_running=3))
+def test_a_held_run_that_is_stopped_lets_the_next_in_line_go_on(make_leader, worker, person):
+    made = seen(make_leader, job(concurrency="queue", max_running=3))
     made.minutes(1, 3)
-    running = hand.take()
+    running = worker.take()
     assert person.stop(made.run(2)) == ScriptReply("STOPPED", ("deferred",))
     assert made.queued() == []
-    hand.end(running)
+    worker.end(running)
     assert made.queued() == [made.run(3)]
 
 
-def test_what_comes_after_a_stopped_run_is_not_queued(desk, person):
-    made = seen(desk, *chain("a", "b"))
+def test_what_comes_after_a_stopped_run_is_not_queued(make_leader, person):
+    made = seen(make_leader, *chain("a", "b"))
     made.decide(minute(1))
     person.stop(made.run(1, "a"))
     assert made.words("b")[-1] == "ended predecessor"
     assert made.missed() == {"b|predecessor": 1}
 
 
-def test_a_run_that_waits_for_its_group_frees_its_place_when_it_is_stopped(desk, hand, person, redis_client):
-    made = seen(desk, job("a", group="one:1"), job("b", group="one:1"))
+def test_a_run_that_waits_for_its_group_frees_its_place_when_it_is_stopped(
+    make_leader, worker, person, redis_client
+):
+    made = seen(make_leader, job("a", group="one:1"), job("b", group="one:1"))
     made.decide(minute(1))
-    first = hand.take()
-    hand.take()
+    first = worker.take()
+    worker.take()
     second = ({made.run(1, "a"), made.run(1, "b")} - {first}).pop()
     assert person.stop(second) == ScriptReply("STOPPED", ("deferred",))
     assert redis_client.zcard(KEYS.waiting("one")) == 0
-    hand.end(first)
+    worker.end(first)
     assert made.queued() == []
 
 
-def test_a_running_run_is_told_to_stop_durably_and_at_once(desk, hand, redis_client, person):
-    made = seen(desk, job(retries=3))
+def test_a_running_run_is_told_to_stop_durably_and_at_once(make_leader, worker, redis_client, person):
+    made = seen(make_leader, job(retries=3))
     made.decide(minute(1))
-    run = hand.take()
+    run = worker.take()
     with redis_client.pubsub(ignore_subscribe_messages=True) as heard:
-        heard.subscribe("rq:pubsub:hand")
+        heard.subscribe("rq:pubsub:worker")
         heard.get_message(timeout=1)
-        assert person.stop(run) == ScriptReply("STOPPING", ("hand", ""))
+        assert person.stop(run) == ScriptReply("STOPPING", ("worker", ""))
         message = heard.get_message(timeout=1)
     assert json.loads(message["data"]) == {"command": "stop-job", "job_id": run}
     assert fields(redis_client, run, "stop", "stopped_by") == ["stopped", WHO]
-    assert hand.ledger.beat([(run, hand.running[run])], minute(1)) == ["STOP"]
-    assert hand.end(run, "retry") == "STOPPED"
+    assert worker.ledger.beat([(run, worker.running[run])], minute(1)) == ["STOP"]
+    assert worker.end(run, "retry") == "STOPPED"
     assert fields(redis_client, run, "status", "outcome") == ["stopped", "failed"]
 
 
-def test_a_run_that_is_being_stopped_may_be_told_again_and_counts_once(desk, hand, redis_client, person):
-    made = seen(desk)
+def test_a_run_that_is_being_stopped_may_be_told_again_and_counts_once(
+    make_leader, worker, redis_client, person
+):
+    made = seen(make_leader)
     made.decide(minute(1))
-    run = hand.take()
+    run = worker.take()
     person.stop(run)
-    assert person.stop(run) == ScriptReply("STOPPING", ("hand", "1"))
+    assert person.stop(run) == ScriptReply("STOPPING", ("worker", "1"))
     assert made.words().count("stopping") == 1
     assert acted(redis_client) == {"stop": 1}
-    hand.end(run, "stop")
+    worker.end(run, "stop")
 
 
-def test_a_run_that_is_stopped_and_whose_worker_dies_is_not_attempted_again(desk, hand, redis_client, person):
-    made = seen(desk)
+def test_a_run_that_is_stopped_and_whose_worker_dies_is_not_attempted_again(
+    make_leader, worker, redis_client, person
+):
+    made = seen(make_leader)
     made.decide(minute(1))
-    run = hand.take()
+    run = worker.take()
     person.stop(run)
-    hand.die()
+    worker.die()
     made.tidy()
     assert fields(redis_client, run, "status", "outcome") == ["stopped", "stopped"]
 
 
-def test_an_ended_run_cannot_be_stopped(desk, hand, person):
-    made = seen(desk)
+def test_an_ended_run_cannot_be_stopped(make_leader, worker, person):
+    made = seen(make_leader)
     made.decide(minute(1))
-    hand.work()
+    worker.work()
     assert person.stop(made.run(1)) == ScriptReply("OVER", ("finished", "success"))
     assert person.stop("job-20260101T000000Z") == ScriptReply("UNKNOWN")
 
@@ -154,121 +162,125 @@ def test_a_run_of_rqs_own_is_none_of_ours(redis_client, person):
 # --- retry -------------------------------------------------------------------------------------------
 
 
-def failed(desk, hand, number=1, **policy):
-    """A desk, and its job's run of that minute, which has failed with two retries spent."""
-    made = seen(desk, job(retries=2, **policy))
+def failed(make_leader, worker, number=1, **policy):
+    """A leader, and its job's run of that minute, which has failed with two retries spent."""
+    made = seen(make_leader, job(retries=2, **policy))
     made.decide(minute(number))
     for action in ("retry", "retry", "fail"):
-        hand.end(hand.take(), action)
+        worker.end(worker.take(), action)
         made.tidy(seconds_ahead=60)
     return made, made.run(number)
 
 
-def test_a_failed_run_that_is_retried_has_all_its_budgets_again(desk, hand, redis_client, person):
-    made, run = failed(desk, hand)
+def test_a_failed_run_that_is_retried_has_all_its_budgets_again(make_leader, worker, redis_client, person):
+    made, run = failed(make_leader, worker)
     assert person.retry(run) == ScriptReply("QUEUED")
     assert made.queued() == [run]
-    started = hand.start(hand.claim())
+    started = worker.start(worker.claim())
     assert (started.attempt, started.spent.retries, started.spent.lost) == (4, 0, 0)
-    assert hand.end(run) == "RECOVERED"
+    assert worker.end(run) == "RECOVERED"
     assert redis_client.zscore("rq:failed:default", run) is None
     assert whos(redis_client, "retried") == [WHO]
 
 
-def test_a_retried_run_never_expires_before_its_end(desk, hand, redis_client, person):
-    _, run = failed(desk, hand)
+def test_a_retried_run_never_expires_before_its_end(make_leader, worker, redis_client, person):
+    _, run = failed(make_leader, worker)
     person.retry(run)
     assert redis_client.ttl(KEYS.run(run)) == redis_client.ttl(f"rq:results:{run}") == -1
     assert redis_client.lrange(KEYS.history("job"), 0, -1) == []
-    hand.work()
+    worker.work()
     assert redis_client.ttl(KEYS.run(run)) > 0
     assert redis_client.lrange(KEYS.history("job"), 0, -1) == [run.encode()]
 
 
-def test_a_success_is_retried_only_on_purpose(desk, hand, person):
-    made = seen(desk)
+def test_a_success_is_retried_only_on_purpose(make_leader, worker, person):
+    made = seen(make_leader)
     made.decide(minute(1))
-    hand.work()
+    worker.work()
     assert person.retry(made.run(1)) == ScriptReply("SUCCEEDED")
     assert person.retry(made.run(1), again=True) == ScriptReply("QUEUED")
-    assert hand.work() == [made.run(1)]
+    assert worker.work() == [made.run(1)]
 
 
-def test_a_run_that_was_stopped_in_a_workers_hands_and_retried_stands_in_its_queue_alone(desk, hand, person):
-    made = seen(desk)
+def test_a_run_that_was_stopped_in_a_workers_hands_and_retried_stands_in_its_queue_alone(
+    make_leader, worker, person
+):
+    made = seen(make_leader)
     made.decide(minute(1))
-    run = hand.claim()
+    run = worker.claim()
     person.stop(run)
     assert person.retry(run) == ScriptReply("QUEUED")
-    assert hand.ledger.unstarted() == []
-    assert hand.start(run) == "not claimed by this worker"
-    assert hand.work() == [run]
+    assert worker.ledger.unstarted() == []
+    assert worker.start(run) == "not claimed by this worker"
+    assert worker.work() == [run]
 
 
 @pytest.mark.parametrize("state", ["queued", "started", "scheduled"])
-def test_a_live_run_is_not_retried(desk, hand, person, state):
-    made = seen(desk, job(retries=1))
+def test_a_live_run_is_not_retried(make_leader, worker, person, state):
+    made = seen(make_leader, job(retries=1))
     made.decide(minute(1))
     if state != "queued":
-        hand.take()
+        worker.take()
     if state == "scheduled":
-        hand.end(made.run(1), "retry", delay=60)
+        worker.end(made.run(1), "retry", delay=60)
     assert person.retry(made.run(1)) == ScriptReply("LIVE", (state,))
     assert person.retry("job-20260101T000000Z") == ScriptReply("UNKNOWN")
 
 
-def test_a_retried_run_waits_in_line_where_its_job_runs_one_at_a_time(desk, hand, person):
-    made, run = failed(desk, hand, concurrency="queue")
+def test_a_retried_run_waits_in_line_where_its_job_runs_one_at_a_time(make_leader, worker, person):
+    made, run = failed(make_leader, worker, concurrency="queue")
     made.decide(minute(2))
     assert person.retry(run) == ScriptReply("HELD")
     assert made.queued() == [made.run(2)]
-    hand.end(hand.take())
-    assert hand.work() == [run]
+    worker.end(worker.take())
+    assert worker.work() == [run]
 
 
-def test_a_retried_run_waits_for_every_run_that_goes_on(desk, hand, person):
-    made, run = failed(desk, hand, concurrency="queue")
+def test_a_retried_run_waits_for_every_run_that_goes_on(make_leader, worker, person):
+    made, run = failed(make_leader, worker, concurrency="queue")
     made.minutes(2, 3)
     person.retry(run)
-    assert hand.work() == [made.run(2), made.run(3), run]
+    assert worker.work() == [made.run(2), made.run(3), run]
 
 
-def test_a_job_that_forbids_overlap_refuses_a_retry_beside_another_run_unless_forced(desk, hand, person):
-    made, run = failed(desk, hand, concurrency="forbid")
+def test_a_job_that_forbids_overlap_refuses_a_retry_beside_another_run_unless_forced(
+    make_leader, worker, person
+):
+    made, run = failed(make_leader, worker, concurrency="forbid")
     made.decide(minute(2))
     assert person.retry(run) == ScriptReply("OVERLAP", (made.run(2),))
     assert person.retry(run, force=True) == ScriptReply("QUEUED")
-    assert set(hand.work()) == {run, made.run(2)}
+    assert set(worker.work()) == {run, made.run(2)}
 
 
-def test_a_retry_is_not_late_for_the_deadline_of_its_instant(desk, hand, person):
-    made, run = failed(desk, hand, concurrency="queue", deadline=600.0)
+def test_a_retry_is_not_late_for_the_deadline_of_its_instant(make_leader, worker, person):
+    made, run = failed(make_leader, worker, concurrency="queue", deadline=600.0)
     made.decide(minute(2))
     person.retry(run)
-    assert hand.work() == [made.run(2), run]
+    assert worker.work() == [made.run(2), run]
 
 
-def test_the_next_of_a_chain_goes_by_how_the_retry_went(desk, hand, person):
+def test_the_next_of_a_chain_goes_by_how_the_retry_went(make_leader, worker, person):
     """The night's backup failed and was retried in the morning: the report of noon has its backup."""
-    made = seen(desk, job("backup", "1-59/2 * * * *"), job("report", "*/2 * * * *", after=["backup"]))
+    made = seen(make_leader, job("backup", "1-59/2 * * * *"), job("report", "*/2 * * * *", after=["backup"]))
     made.decide(minute(1))
-    hand.end(hand.take(), "fail")
+    worker.end(worker.take(), "fail")
     assert person.retry(made.run(1, "backup")) == ScriptReply("QUEUED")
     made.decide(minute(2))
     assert made.status(2, "report") == "deferred"
-    hand.end(hand.take())
+    worker.end(worker.take())
     assert made.status(2, "report") == "queued"
 
 
-def test_a_retry_of_a_paused_job_runs_for_somebody_wants_it(desk, hand, person):
-    _, run = failed(desk, hand)
+def test_a_retry_of_a_paused_job_runs_for_somebody_wants_it(make_leader, worker, person):
+    _, run = failed(make_leader, worker)
     person.pause("job", None)
     person.retry(run)
-    assert hand.work() == [run]
+    assert worker.work() == [run]
 
 
-def test_a_retried_run_that_is_stopped_counts_as_no_missed_instant(desk, hand, person):
-    made, run = failed(desk, hand)
+def test_a_retried_run_that_is_stopped_counts_as_no_missed_instant(make_leader, worker, person):
+    made, run = failed(make_leader, worker)
     person.retry(run)
     person.stop(run)
     assert made.missed() == {}
@@ -277,8 +289,8 @@ def test_a_retried_run_that_is_stopped_counts_as_no_missed_instant(desk, hand, p
 # --- pause and resume --------------------------------------------------------------------------------
 
 
-def test_a_paused_job_queues_nothing_until_it_is_resumed(desk, redis_client, person):
-    made = seen(desk)
+def test_a_paused_job_queues_nothing_until_it_is_resumed(make_leader, redis_client, person):
+    made = seen(make_leader)
     assert person.pause("job", None) == ScriptReply("PAUSED")
     made.decide(minute(1))
     assert person.resume("job") == ScriptReply("RESUMED", ("",))
@@ -287,23 +299,23 @@ def test_a_paused_job_queues_nothing_until_it_is_resumed(desk, redis_client, per
     assert whos(redis_client, "paused") == whos(redis_client, "resumed") == [WHO]
 
 
-def test_a_pause_ends_by_itself(desk, person):
-    made = seen(desk)
+def test_a_pause_ends_by_itself(make_leader, person):
+    made = seen(make_leader)
     person.pause("job", person.now().replace(microsecond=0))
     made.decide(minute(1))
     assert made.words()[-1] == "queued"
     assert [entry.reason for entry in made.log() if entry.decision == "paused"] != [""]
 
 
-def test_what_has_ended_by_itself_is_cleared_away_by_the_next_pause(desk, redis_client, person):
-    seen(desk, job("a"), job("b"))
+def test_what_has_ended_by_itself_is_cleared_away_by_the_next_pause(make_leader, redis_client, person):
+    seen(make_leader, job("a"), job("b"))
     person.pause("a", minute(0))
     person.pause("b", None)
     assert redis_client.hkeys(KEYS.paused) == [b"b"]
 
 
-def test_all_jobs_are_paused_at_once(desk, redis_client, person):
-    made = seen(desk, job("a"), job("b"))
+def test_all_jobs_are_paused_at_once(make_leader, redis_client, person):
+    made = seen(make_leader, job("a"), job("b"))
     assert person.pause("*", None) == ScriptReply("PAUSED")
     made.decide(minute(1))
     assert made.missed() == {"a|suspended": 1, "b|suspended": 1}
@@ -317,8 +329,8 @@ def test_all_jobs_are_paused_at_once(desk, redis_client, person):
     ]
 
 
-def test_a_job_that_nobody_knows_is_neither_paused_nor_resumed(desk, redis_client, person):
-    seen(desk)
+def test_a_job_that_nobody_knows_is_neither_paused_nor_resumed(make_leader, redis_client, person):
+    seen(make_leader)
     assert person.pause("bakup", None) == person.resume("bakup") == ScriptReply("UNKNOWN")
     assert redis_client.exists(KEYS.paused) == 0
     assert person.resume("job") == ScriptReply("RUNNING", ("",))
@@ -328,40 +340,40 @@ def test_a_job_that_nobody_knows_is_neither_paused_nor_resumed(desk, redis_clien
 # --- quarantine --------------------------------------------------------------------------------------
 
 
-def quarantined(desk, hand):
-    made = seen(desk)
+def quarantined(make_leader, worker):
+    made = seen(make_leader)
     made.decide(minute(1))
-    run = hand.take()
-    hand.end(run, "quarantine", "failed")
+    run = worker.take()
+    worker.end(run, "quarantine", "failed")
     return made, run
 
 
-def test_a_released_run_is_queued_again_and_its_record_is_gone(desk, hand, redis_client, person):
-    made, run = quarantined(desk, hand)
+def test_a_released_run_is_queued_again_and_its_record_is_gone(make_leader, worker, redis_client, person):
+    made, run = quarantined(make_leader, worker)
     assert redis_client.xlen(KEYS.quarantine) == 1
     assert person.release(run) == ScriptReply("QUEUED")
     assert redis_client.xlen(KEYS.quarantine) == 0
     assert made.queued() == [run]
-    assert hand.work() == [run]
+    assert worker.work() == [run]
     assert person.release(run) == ScriptReply("UNKNOWN")
     assert acted(redis_client) == {"release": 1}
 
 
-def test_a_dropped_run_leaves_the_quarantine_and_is_not_queued(desk, hand, redis_client, person):
-    made, run = quarantined(desk, hand)
+def test_a_dropped_run_leaves_the_quarantine_and_is_not_queued(make_leader, worker, redis_client, person):
+    made, run = quarantined(make_leader, worker)
     assert person.drop(run) == ScriptReply("DROPPED")
     assert redis_client.xlen(KEYS.quarantine) == 0
     assert made.queued() == []
     assert fields(redis_client, run, "status") == ["failed"]
 
 
-def test_what_was_no_run_can_only_be_dropped(desk, hand, redis_client, person):
-    made = seen(desk)
+def test_what_was_no_run_can_only_be_dropped(make_leader, worker, redis_client, person):
+    made = seen(make_leader)
     made.decide(minute(1))
     run = made.run(1)
     redis_client.delete(KEYS.run(run))
     redis_client.set(KEYS.run(run), "no run")
-    hand.take()
+    worker.take()
     assert redis_client.exists(KEYS.aside(run))
     assert person.release(run) == ScriptReply("ASIDE")
     assert person.drop(run) == ScriptReply("DROPPED")
@@ -371,8 +383,8 @@ def test_what_was_no_run_can_only_be_dropped(desk, hand, redis_client, person):
 # --- all of them -------------------------------------------------------------------------------------
 
 
-def test_a_key_of_the_wrong_kind_is_refused_before_anything_is_written(desk, redis_client, person):
-    made = seen(desk)
+def test_a_key_of_the_wrong_kind_is_refused_before_anything_is_written(make_leader, redis_client, person):
+    made = seen(make_leader)
     made.decide(minute(1))
     redis_client.set(KEYS.acts, "no stream")
     with pytest.raises(Exception, match="acts is not a stream"):
@@ -381,8 +393,8 @@ def test_a_key_of_the_wrong_kind_is_refused_before_anything_is_written(desk, red
     redis_client.delete(KEYS.acts)
 
 
-def test_every_act_is_counted_and_written_down_with_who_did_it(desk, hand, redis_client, person):
-    _made, run = failed(desk, hand)
+def test_every_act_is_counted_and_written_down_with_who_did_it(make_leader, worker, redis_client, person):
+    _made, run = failed(make_leader, worker)
     person.retry(run)
     person.stop(run)
     person.pause("job", None)
@@ -396,9 +408,9 @@ def test_every_act_is_counted_and_written_down_with_who_did_it(desk, hand, redis
     ]
 
 
-def test_runs_by_hand_end_like_any_other(desk, hand):
-    made = seen(desk)
+def test_runs_by_hand_end_like_any_other(make_leader, worker):
+    made = seen(make_leader)
     (one,) = Asker(made).trigger()
-    assert hand.work() == [one.run]
+    assert worker.work() == [one.run]
     assert payload.job_of(one.run) == "job"
     assert log_of(made.client)[-1].decision == "triggered"

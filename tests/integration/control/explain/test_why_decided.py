@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.support.leader import KEYS, T0, Desk, job, minute
+from tests.support.stepped import KEYS, T0, SteppedLeader, job, minute
 
 from kuber_cron.cli.commands import why
 from kuber_cron.common.redis_store.scripts import Store
@@ -25,10 +25,10 @@ def ask(redis_client):
     return answer
 
 
-def decided(desk, name="job"):
+def decided(leader, name="job"):
     """What each minute was decided as, by the answers that the decider got."""
     told = {}
-    for verdict in desk.verdicts:
+    for verdict in leader.verdicts:
         decision = verdict.decision
         if decision.job != name or verdict.word not in WORDS:
             continue
@@ -42,29 +42,29 @@ def decided(desk, name="job"):
     return told
 
 
-def agrees(desk, ask, name="job", least=3):
-    told = decided(desk, name)
+def agrees(make_leader, ask, name="job", least=3):
+    told = decided(make_leader, name)
     assert len(told) >= least
     for number, (verdict, reason) in told.items():
         found = ask(number, name)
         assert (found.verdict, found.reason) == (verdict, reason), number
-        assert found.by == "desk"
+        assert found.by == "leader"
 
 
-def test_overlap_is_told_with_who_stood_in_the_way(desk, hand, ask):
-    leader = desk(job(concurrency="forbid"))
+def test_overlap_is_told_with_who_stood_in_the_way(make_leader, worker, ask):
+    leader = make_leader(job(concurrency="forbid"))
     leader.minutes(0, 1)
-    run = hand.take()
+    run = worker.take()
     leader.minutes(2, 4)
-    hand.end(run, at=datetime.now(UTC) + timedelta(minutes=1))  # the log's own time is Redis'
+    worker.end(run, at=datetime.now(UTC) + timedelta(minutes=1))  # the log's own time is Redis'
     leader.minutes(5, 6)
     agrees(leader, ask, least=6)
     assert any(run in sentence for sentence in ask(3).details)
     assert ask(1).run.outcome == "success"
 
 
-def test_a_gap_is_told_minute_by_minute(desk, ask):
-    leader = desk(job(catchup="last"))
+def test_a_gap_is_told_minute_by_minute(make_leader, ask):
+    leader = make_leader(job(catchup="last"))
     leader.minutes(0, 2)
     leader.decide(minute(30))
     agrees(leader, ask, least=25)
@@ -72,8 +72,8 @@ def test_a_gap_is_told_minute_by_minute(desk, ask):
     assert ask(0).verdict == "before_first_seen"
 
 
-def test_a_pause_is_told_with_who_has_made_it(desk, ask, redis_client):
-    leader = desk(job())
+def test_a_pause_is_told_with_who_has_made_it(make_leader, ask, redis_client):
+    leader = make_leader(job())
     leader.minutes(0, 2)
     acts = OperatorActions(Store(redis_client, KEYS), "ann@desk")
     acts.pause("job", None)
@@ -83,8 +83,8 @@ def test_a_pause_is_told_with_who_has_made_it(desk, ask, redis_client):
     assert any("ann@desk had paused it" in sentence for sentence in ask(4).details)
 
 
-def test_an_edit_a_removal_and_a_return_are_told(desk, ask):
-    leader = desk(job(schedule="*/2 * * * *"))
+def test_an_edit_a_removal_and_a_return_are_told(make_leader, ask):
+    leader = make_leader(job(schedule="*/2 * * * *"))
     leader.minutes(0, 4)
     leader.edit(job(schedule="*/5 * * * *"))
     leader.minutes(5, 11)
@@ -109,8 +109,8 @@ def test_an_edit_a_removal_and_a_return_are_told(desk, ask):
     assert [ask(number).verdict for number in (15, 20, 25)] == ["not_in_files", "not_in_files", "queued"]
 
 
-def test_a_chain_is_told_by_what_each_run_waits_for(desk, hand, ask, redis_client):
-    leader = desk(job("extract"), job("report", "@after", after=["extract"]))
+def test_a_chain_is_told_by_what_each_run_waits_for(make_leader, worker, ask, redis_client):
+    leader = make_leader(job("extract"), job("report", "@after", after=["extract"]))
     register = JobSummaries(Store(redis_client, KEYS))
     while not register.after_a_slice(leader.term, leader.catalog):
         pass
@@ -118,8 +118,8 @@ def test_a_chain_is_told_by_what_each_run_waits_for(desk, hand, ask, redis_clien
     found = ask(1, "report")
     assert found.verdict == "held"
     assert found.details[0] == f"it waits for the success of {leader.run(1, 'extract')}, which is queued"
-    run = hand.take()
-    hand.end(run, "fail")
+    run = worker.take()
+    worker.end(run, "fail")
     leader.minutes(2, 2)
     found = ask(1, "report")
     assert found.run.outcome == "predecessor"
@@ -127,19 +127,19 @@ def test_a_chain_is_told_by_what_each_run_waits_for(desk, hand, ask, redis_clien
     agrees(leader, ask, "report", least=2)
 
 
-def test_a_group_is_told_by_who_runs_in_it(desk, hand, ask):
-    leader = desk(job("a", group="db"), job("b", group="db"))
+def test_a_group_is_told_by_who_runs_in_it(make_leader, worker, ask):
+    leader = make_leader(job("a", group="db"), job("b", group="db"))
     leader.minutes(0, 1)
-    first = hand.take()
-    assert hand.take() == ""
+    first = worker.take()
+    assert worker.take() == ""
     other = "b" if first.startswith("a-") else "a"
     assert ask(1, other).details[-1] == (
         f"it waits for room in group db, place 1: 1 may run at once ({first})"
     )
 
 
-def test_a_run_that_somebody_deleted_is_told(desk, ask, redis_client):
-    leader = desk(job())
+def test_a_run_that_somebody_deleted_is_told(make_leader, ask, redis_client):
+    leader = make_leader(job())
     leader.minutes(0, 1)
     redis_client.delete(KEYS.run(leader.run(1)))
     leader.tidy(rounds=3)
@@ -149,7 +149,7 @@ def test_a_run_that_somebody_deleted_is_told(desk, ask, redis_client):
 
 
 def test_a_log_that_was_cut_no_longer_reaches_so_far(ask, redis_client):
-    leader = Desk(redis_client, job())  # none whose log is held to what was decided
+    leader = SteppedLeader(redis_client, job())  # none whose log is held to what was decided
     leader.minutes(0, 9)
     redis_client.xtrim(KEYS.log("job"), maxlen=3, approximate=False)
     assert ask(2).verdict == "queued", "its record is there"
@@ -158,12 +158,12 @@ def test_a_log_that_was_cut_no_longer_reaches_so_far(ask, redis_client):
     assert ask(8).verdict == "queued"
 
 
-def test_without_an_instant_the_last_one_is_meant(desk, ask, redis_client):
-    leader = desk(job())
+def test_without_an_instant_the_last_one_is_meant(make_leader, ask, redis_client):
+    leader = make_leader(job())
     leader.minutes(0, 4)
     store = Store(redis_client, KEYS)
     (found,) = why.view(store, "job", None).answers
-    assert found.verdict == "due", "Redis' own clock is far ahead of the desk's"
+    assert found.verdict == "due", "Redis' own clock is far ahead of the leader's"
     leader.edit(job(schedule="0 0 1 1 *"))
     (found,) = why.view(store, "job", "2026-03-01T00:04").answers
     assert found.verdict == "queued"

@@ -3,7 +3,7 @@
 import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.leader import KEYS, Desk, job, log_of, minute
+from tests.support.stepped import KEYS, SteppedLeader, job, log_of, minute
 
 from kuber_cron.common.redis_store.keys import Keys
 from kuber_cron.scheduler.decisions import decider
@@ -36,7 +36,7 @@ def edits(draw):
     return draw(st.integers(0, 4)), held
 
 
-class Anew(Desk):
+class Anew(SteppedLeader):
     """A replica to which all jobs are new with each edit."""
 
     def edit(self, *jobs, settled_seconds=0.0):
@@ -54,19 +54,19 @@ def test_what_a_reload_keeps_decides_as_if_all_were_planned_anew(shared_redis, s
 
 def assert_alike(redis_client, steps, half):
     start = [VARIANTS[name][0] for name in NAMES]
-    kept, anew = Desk(redis_client, *start), Anew(redis_client, *start, keys=OTHER)
+    kept, anew = SteppedLeader(redis_client, *start), Anew(redis_client, *start, keys=OTHER)
     at = 0.0
-    for desk in (kept, anew):
-        desk.decide(minute(0))
+    for leader in (kept, anew):
+        leader.decide(minute(0))
     for passed, held in steps:
         at += passed + 0.5 * half
-        for desk in (kept, anew):
-            desk.decide(minute(at))
-            desk.edit(*held)
-            desk.decide(minute(at))
+        for leader in (kept, anew):
+            leader.decide(minute(at))
+            leader.edit(*held)
+            leader.decide(minute(at))
     for number in range(1, 6):
-        for desk in (kept, anew):
-            desk.decide(minute(at + number))
+        for leader in (kept, anew):
+            leader.decide(minute(at + number))
     for name in (*NAMES, "z"):
         assert told(redis_client, name, KEYS) == told(redis_client, name, OTHER)
     assert kept.decider.upcoming() == anew.decider.upcoming()
@@ -76,9 +76,9 @@ def told(client, name, keys):
     return [(entry.decision, entry.reason, entry.first, entry.last) for entry in log_of(client, name, keys)]
 
 
-def test_a_reload_plans_what_has_changed(desk, monkeypatch):
+def test_a_reload_plans_what_has_changed(make_leader, monkeypatch):
     jobs = [job(f"job-{number}", "0 0 1 1 *") for number in range(50)]
-    made = desk(*jobs)
+    made = make_leader(*jobs)
     made.decide(minute(0))
     planned, plan = [], decider.planner.plan
     monkeypatch.setattr(
@@ -92,9 +92,9 @@ def test_a_reload_plans_what_has_changed(desk, monkeypatch):
     assert made.words("job-7") == ["moved first seen", "moved edited", "queued"]
 
 
-def test_a_job_that_left_is_not_decided_and_one_that_came_back_is(desk):
+def test_a_job_that_left_is_not_decided_and_one_that_came_back_is(make_leader):
     first, second = job("a"), job("b")
-    made = desk(first, second)
+    made = make_leader(first, second)
     made.decide(minute(0))
     made.edit(first)
     made.decide(minute(2))

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from croniter import croniter
-from tests.support.leader import KEYS, Desk, job, minute
+from tests.support.stepped import KEYS, SteppedLeader, job, minute
 from tests.support.supervised import Supervised
 
 from kuber_cron.common.clock import SystemClock
@@ -31,20 +31,20 @@ def commands(client):
     return {name: calls for name, calls in found.items() if name not in NOT_OURS}
 
 
-def ready(desk, number):
+def ready(leader, number):
     """What is due at that minute has been made ready, as the loop does it in the seconds before."""
-    desk.clock.at = minute(number) - timedelta(seconds=5)
-    while desk.decider._rest(desk.catalog) == 0.0:
+    leader.clock.at = minute(number) - timedelta(seconds=5)
+    while leader.decider._rest(leader.catalog) == 0.0:
         pass
-    desk.clock.at = minute(number)
+    leader.clock.at = minute(number)
 
 
 def test_a_plain_decision_is_a_handful_of_commands(redis_client):
-    desk = Desk(redis_client, *[job(f"job-{number}") for number in range(400)])
-    desk.decide(minute(0))
-    ready(desk, 1)
+    leader = SteppedLeader(redis_client, *[job(f"job-{number}") for number in range(400)])
+    leader.decide(minute(0))
+    ready(leader, 1)
     commands(redis_client)
-    desk.turn()
+    leader.turn()
     spent = commands(redis_client)
     assert redis_client.llen("rq:queue:default") == 400
     for name, calls in spent.items():
@@ -55,13 +55,13 @@ def test_a_plain_decision_is_a_handful_of_commands(redis_client):
 def test_a_look_at_redis_costs_what_has_changed(redis_client):
     def cost(jobs):
         redis_client.flushdb()
-        desk = Desk(redis_client, *[job(f"job-{number}", "0 0 1 1 *") for number in range(jobs)])
-        desk.decide(minute(0))
-        observer = RedisObserver(desk.store)
-        observer.look(desk.catalog.entries)
+        leader = SteppedLeader(redis_client, *[job(f"job-{number}", "0 0 1 1 *") for number in range(jobs)])
+        leader.decide(minute(0))
+        observer = RedisObserver(leader.store)
+        observer.look(leader.catalog.entries)
         redis_client.sadd(KEYS.changed, "job-1", "job-2")
         commands(redis_client)
-        observer.look(desk.catalog.entries)
+        observer.look(leader.catalog.entries)
         return sum(commands(redis_client).values())
 
     assert cost(1000) == cost(100)
@@ -76,13 +76,13 @@ def test_a_wake_up_costs_what_is_due_and_not_how_many_jobs_there_are(redis_clien
     def cost(jobs):
         redis_client.flushdb()
         others = [job(f"other-{number}", "0 0 1 1 *") for number in range(jobs)]
-        desk = Desk(redis_client, *[job(f"job-{number}") for number in range(20)], *others)
-        desk.decide(minute(0))
+        leader = SteppedLeader(redis_client, *[job(f"job-{number}") for number in range(20)], *others)
+        leader.decide(minute(0))
 
         def turn(number):
-            ready(desk, number)
+            ready(leader, number)
             began = time.thread_time()
-            desk.turn()
+            leader.turn()
             return time.thread_time() - began
 
         return best(10, turn)
@@ -94,19 +94,19 @@ def test_a_wake_up_costs_what_is_due_and_not_how_many_jobs_there_are(redis_clien
 def test_many_decisions_at_one_instant_stay_near_the_floor(redis_client):
     """A third of the floor's speed and more on a quiet machine: here a tenth has to do."""
     jobs = 2000
-    desk = Desk(redis_client, *[job(f"job-{number}") for number in range(jobs)])
-    desk.decide(minute(0))
+    leader = SteppedLeader(redis_client, *[job(f"job-{number}") for number in range(jobs)])
+    leader.decide(minute(0))
 
     def decided(number):
-        ready(desk, number)
+        ready(leader, number)
         began = time.perf_counter()
-        desk.turn()
+        leader.turn()
         took = time.perf_counter() - began
         assert redis_client.llen("rq:queue:default") == number * jobs
         return took
 
     ours = best(5, decided)
-    run = redis_client.hgetall(KEYS.run(desk.run(1, "job-0")))
+    run = redis_client.hgetall(KEYS.run(leader.run(1, "job-0")))
 
     def written(number):
         pipe = redis_client.pipeline(transaction=False)

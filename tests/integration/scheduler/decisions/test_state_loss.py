@@ -7,7 +7,15 @@ from contextlib import closing
 
 import pytest
 import redis
-from tests.support.leader import KEYS, Desk, Hand, assert_sound, desks, job, minute
+from tests.support.stepped import (
+    KEYS,
+    SteppedLeader,
+    SteppedWorker,
+    assert_sound,
+    job,
+    minute,
+    stepped_leaders,
+)
 
 from kuber_cron.common.errors import RedisUnreachableError, StateLostError, TermOverError
 
@@ -16,8 +24,8 @@ POLICIES = [{}, *SKIPPING]
 
 
 @pytest.fixture
-def desk(redis_client):
-    with desks(redis_client, counted=False) as make:
+def make_leader(redis_client):
+    with stepped_leaders(redis_client, counted=False) as make:
         yield make
 
 
@@ -34,14 +42,14 @@ class Snapshot:
             self._client.restore(key, 0, value)
 
 
-def ten_minutes(desk, *jobs):
+def ten_minutes(make_leader, *jobs):
     """Ten minutes decided and run, and what Redis held after five of them."""
-    made = desk(*jobs)
+    made = make_leader(*jobs)
     made.minutes(0, 5)
-    Hand(made.client).work()
+    SteppedWorker(made.client).work()
     kept = Snapshot(made.client)
     made.minutes(6, 10)
-    Hand(made.client).work()
+    SteppedWorker(made.client).work()
     return made, kept
 
 
@@ -53,8 +61,8 @@ def after_the_loss(made, at):
     made.decide(minute(at))
 
 
-def test_a_restored_snapshot_is_noticed_counted_once_and_replayed(desk):
-    made, kept = ten_minutes(desk, job())
+def test_a_restored_snapshot_is_noticed_counted_once_and_replayed(make_leader):
+    made, kept = ten_minutes(make_leader, job())
     kept.restore()
     after_the_loss(made, 11)
     made.decide(minute(12))
@@ -64,8 +72,8 @@ def test_a_restored_snapshot_is_noticed_counted_once_and_replayed(desk):
 
 
 @pytest.mark.parametrize("policy", SKIPPING)
-def test_a_restored_snapshot_is_skipped_up_to_what_this_process_knows(desk, policy):
-    made, kept = ten_minutes(desk, job(**policy))
+def test_a_restored_snapshot_is_skipped_up_to_what_this_process_knows(make_leader, policy):
+    made, kept = ten_minutes(make_leader, job(**policy))
     kept.restore()
     after_the_loss(made, 11)
     made.decide(minute(12))
@@ -78,10 +86,10 @@ def test_a_restored_snapshot_is_skipped_up_to_what_this_process_knows(desk, poli
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_a_new_process_knows_of_the_loss_by_the_leases_record(desk, policy):
-    made, kept = ten_minutes(desk, job(**policy))
+def test_a_new_process_knows_of_the_loss_by_the_leases_record(make_leader, policy):
+    made, kept = ten_minutes(make_leader, job(**policy))
     kept.restore()
-    new = desk(job(**policy), holder="new")
+    new = make_leader(job(**policy), holder="new")
     new.lead(2, through=10)
     new.decide(minute(10.5))
     new.decide(minute(11))
@@ -92,10 +100,10 @@ def test_a_new_process_knows_of_the_loss_by_the_leases_record(desk, policy):
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_a_loss_that_nobody_can_know_of_is_repaired_as_any_gap(desk, policy):
-    _, kept = ten_minutes(desk, job(**policy))
+def test_a_loss_that_nobody_can_know_of_is_repaired_as_any_gap(make_leader, policy):
+    _, kept = ten_minutes(make_leader, job(**policy))
     kept.restore()
-    new = desk(job(**policy), holder="new")
+    new = make_leader(job(**policy), holder="new")
     new.lead(2)
     new.decide(minute(11))
     assert new.state_lost == 0
@@ -103,8 +111,8 @@ def test_a_loss_that_nobody_can_know_of_is_repaired_as_any_gap(desk, policy):
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_an_emptied_redis_is_noticed_and_nothing_that_ran_runs_again(desk, policy):
-    made, _ = ten_minutes(desk, job(**policy))
+def test_an_emptied_redis_is_noticed_and_nothing_that_ran_runs_again(make_leader, policy):
+    made, _ = ten_minutes(make_leader, job(**policy))
     made.client.flushall()
     after_the_loss(made, 11)
     made.decide(minute(12))
@@ -113,10 +121,10 @@ def test_an_emptied_redis_is_noticed_and_nothing_that_ran_runs_again(desk, polic
     assert made.log()[0].first == minute(10)
 
 
-def test_an_emptied_redis_is_noticed_by_a_new_process_too(desk):
-    made, _ = ten_minutes(desk, job())
+def test_an_emptied_redis_is_noticed_by_a_new_process_too(make_leader):
+    made, _ = ten_minutes(make_leader, job())
     made.client.flushall()
-    new = desk(job(), holder="new")
+    new = make_leader(job(), holder="new")
     new.lead(2, through=10)
     new.decide(minute(11))
     new.decide(minute(12))
@@ -125,32 +133,32 @@ def test_an_emptied_redis_is_noticed_by_a_new_process_too(desk):
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_a_deleted_fence_is_noticed_and_no_instant_is_decided_twice(desk, policy):
-    made, _ = ten_minutes(desk, job(**policy))
+def test_a_deleted_fence_is_noticed_and_no_instant_is_decided_twice(make_leader, policy):
+    made, _ = ten_minutes(make_leader, job(**policy))
     made.client.delete(KEYS.fence)
     after_the_loss(made, 11)
     assert made.state_lost == 1
     assert made.words() == ["moved first seen", *["queued"] * 11]
 
 
-def test_an_epoch_put_back_by_hand_is_counted(desk):
-    made, _ = ten_minutes(desk, job())
+def test_an_epoch_put_back_by_hand_is_counted(make_leader):
+    made, _ = ten_minutes(make_leader, job())
     made.client.hset(KEYS.fence, "epoch", 0)
     after_the_loss(made, 11)
     assert made.state_lost == 1
     assert made.words() == ["moved first seen", *["queued"] * 11]
 
 
-def test_a_count_of_decisions_put_back_by_hand_is_counted(desk):
-    made, _ = ten_minutes(desk, job())
+def test_a_count_of_decisions_put_back_by_hand_is_counted(make_leader):
+    made, _ = ten_minutes(make_leader, job())
     made.client.hset(KEYS.fence, "through", 3)
     after_the_loss(made, 11)
     assert made.state_lost == 1
     assert made.words() == ["moved first seen", *["queued"] * 11]
 
 
-def test_a_cursor_put_back_by_hand_runs_nothing_twice(desk):
-    made, _ = ten_minutes(desk, job())
+def test_a_cursor_put_back_by_hand_runs_nothing_twice(make_leader):
+    made, _ = ten_minutes(make_leader, job())
     made.client.hset(KEYS.cursors, "job", f"{int(minute(7).timestamp())}|UTC|* * * * *")
     after_the_loss(made, 11)
     assert made.state_lost == 1
@@ -159,23 +167,23 @@ def test_a_cursor_put_back_by_hand_runs_nothing_twice(desk):
 
 
 @pytest.mark.parametrize("policy", SKIPPING)
-def test_a_cursor_put_back_by_hand_is_skipped_where_the_job_says_so(desk, policy):
-    made, _ = ten_minutes(desk, job(**policy))
+def test_a_cursor_put_back_by_hand_is_skipped_where_the_job_says_so(make_leader, policy):
+    made, _ = ten_minutes(make_leader, job(**policy))
     made.client.hset(KEYS.cursors, "job", f"{int(minute(7).timestamp())}|UTC|* * * * *")
     after_the_loss(made, 11)
     assert made.words()[11:] == ["skipped state_lost", "queued"]
 
 
-def test_a_deleted_cursor_is_set_again_to_where_it_was(desk):
-    made, _ = ten_minutes(desk, job())
+def test_a_deleted_cursor_is_set_again_to_where_it_was(make_leader):
+    made, _ = ten_minutes(make_leader, job())
     made.client.hdel(KEYS.cursors, "job")
     after_the_loss(made, 11)
     assert made.state_lost == 1
     assert made.words()[11:] == ["moved state lost", "queued"]
 
 
-def test_a_loss_while_this_process_did_not_look_is_noticed_when_it_leads_again(desk):
-    made, kept = ten_minutes(desk, job(on_state_loss="skip"))
+def test_a_loss_while_this_process_did_not_look_is_noticed_when_it_leads_again(make_leader):
+    made, kept = ten_minutes(make_leader, job(on_state_loss="skip"))
     made.decider.forget()  # Redis went away ...
     kept.restore()  # ... and came back older; the term is the same
     made.decide(minute(11))
@@ -184,8 +192,8 @@ def test_a_loss_while_this_process_did_not_look_is_noticed_when_it_leads_again(d
 
 
 @pytest.mark.parametrize("error", [TermOverError("over"), RedisUnreachableError("gone")])
-def test_a_repair_that_could_not_be_sent_is_made_all_the_same(desk, error):
-    made, kept = ten_minutes(desk, job(on_state_loss="skip"))
+def test_a_repair_that_could_not_be_sent_is_made_all_the_same(make_leader, error):
+    made, kept = ten_minutes(make_leader, job(on_state_loss="skip"))
     kept.restore()
     made.decider.forget()
 
@@ -201,8 +209,8 @@ def test_a_repair_that_could_not_be_sent_is_made_all_the_same(desk, error):
     assert made.words()[6:] == ["skipped state_lost", "queued"]
 
 
-def test_a_repair_that_failed_is_made_all_the_same(desk):
-    made, kept = ten_minutes(desk, job(on_state_loss="skip"))
+def test_a_repair_that_failed_is_made_all_the_same(make_leader):
+    made, kept = ten_minutes(make_leader, job(on_state_loss="skip"))
     kept.restore()
     made.client.rename(KEYS.log("job"), "aside")
     made.client.set(KEYS.log("job"), "not a stream")
@@ -214,8 +222,10 @@ def test_a_repair_that_failed_is_made_all_the_same(desk):
 
 
 @pytest.mark.parametrize("lookup", ["boot", "server"])
-def test_a_loss_is_counted_also_where_redis_goes_away_before_all_has_been_read(desk, monkeypatch, lookup):
-    made, kept = ten_minutes(desk, job())
+def test_a_loss_is_counted_also_where_redis_goes_away_before_all_has_been_read(
+    make_leader, monkeypatch, lookup
+):
+    made, kept = ten_minutes(make_leader, job())
     kept.restore()
     made.decider.forget()
     away = [redis.ConnectionError("away")]
@@ -236,21 +246,21 @@ def test_a_loss_is_counted_also_where_redis_goes_away_before_all_has_been_read(d
     assert made.state_lost == 1
 
 
-def test_a_run_that_stood_in_its_queue_then_comes_back_with_it_as_documented(desk):
-    made = desk(job(execution="at_most_once"))
-    hand = Hand(made.client)
+def test_a_run_that_stood_in_its_queue_then_comes_back_with_it_as_documented(make_leader):
+    made = make_leader(job(execution="at_most_once"))
+    worker = SteppedWorker(made.client)
     made.minutes(0, 1)
     kept = Snapshot(made.client)
     made.minutes(2, 3)
-    assert hand.work() == [made.run(1), made.run(2), made.run(3)]
+    assert worker.work() == [made.run(1), made.run(2), made.run(3)]
     kept.restore()
     after_the_loss(made, 4)
-    assert hand.work() == [made.run(1), made.run(4)]
+    assert worker.work() == [made.run(1), made.run(4)]
     assert made.words()[2:] == ["skipped state_lost", "queued"]
 
 
-def test_a_repaired_loss_is_not_found_again_in_the_same_term(desk):
-    made, _ = ten_minutes(desk, job(on_state_loss="skip"))
+def test_a_repaired_loss_is_not_found_again_in_the_same_term(make_leader):
+    made, _ = ten_minutes(make_leader, job(on_state_loss="skip"))
     made.client.flushall()
     made.lead(2, through=10)
     made.decide(minute(11))
@@ -261,12 +271,12 @@ def test_a_repaired_loss_is_not_found_again_in_the_same_term(desk):
     assert made.words() == ["moved state lost", *["queued"] * 3]
 
 
-def test_a_loss_that_another_leader_has_dealt_with_is_not_counted_again(desk):
-    made, _ = ten_minutes(desk, job(on_state_loss="skip"))
+def test_a_loss_that_another_leader_has_dealt_with_is_not_counted_again(make_leader):
+    made, _ = ten_minutes(make_leader, job(on_state_loss="skip"))
     made.client.flushall()
     with pytest.raises(StateLostError):
         made.decide(minute(11))
-    other = desk(job(on_state_loss="skip"), holder="other")
+    other = make_leader(job(on_state_loss="skip"), holder="other")
     other.lead(2, through=10)
     other.decide(minute(11))
     other.decide(minute(12))
@@ -281,9 +291,9 @@ def decided(made, name):
     return [word for word in made.words(name) if not word.startswith(("released", "moved"))]
 
 
-def test_chains_are_repaired_in_their_order(desk):
+def test_chains_are_repaired_in_their_order(make_leader):
     jobs = [job("b", after=["a"]), job("a", on_state_loss="skip")]
-    made, kept = ten_minutes(desk, *jobs)
+    made, kept = ten_minutes(make_leader, *jobs)
     kept.restore()
     made.decider.forget()
     made.decide(minute(11))
@@ -293,9 +303,9 @@ def test_chains_are_repaired_in_their_order(desk):
     assert_sound(made.client)
 
 
-def test_a_dependent_is_not_decided_before_its_predecessor_is_repaired_and_caught_up(desk):
+def test_a_dependent_is_not_decided_before_its_predecessor_is_repaired_and_caught_up(make_leader):
     jobs = [job("b", after=["a"]), job("a", on_state_loss="skip")]
-    made, kept = ten_minutes(desk, *jobs)
+    made, kept = ten_minutes(make_leader, *jobs)
     kept.restore()
     made.decider.forget()
     made.decide(minute(13))
@@ -311,7 +321,7 @@ def test_an_older_append_only_file_put_back_under_a_killed_server(tmp_path, redi
     place, backup = tmp_path / "redis", tmp_path / "backup"
     server = redis_server(place, appendfsync="always")
     with closing(redis.Redis.from_url(server.url, protocol=2)) as client:
-        made = Desk(client, job(**policy))
+        made = SteppedLeader(client, job(**policy))
         made.minutes(0, 5)
         shutil.copytree(place, backup, ignore=shutil.ignore_patterns("*.sock", "*.lock"))
         made.minutes(6, 10)

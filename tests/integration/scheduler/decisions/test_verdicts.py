@@ -9,7 +9,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from structlog.testing import capture_logs
-from tests.support.leader import KEYS, T0, Desk, assert_sound, job, minute, seen, statuses
+from tests.support.stepped import KEYS, T0, SteppedLeader, assert_sound, job, minute, seen, statuses
 from tests.support.waiting import eventually
 
 from kuber_cron.common.errors import FencedError, RedisUnreachableError, StateLostError, TermOverError
@@ -32,8 +32,8 @@ def snapshot(client):
 # --- the fence ---------------------------------------------------------------------------------------
 
 
-def test_a_larger_epoch_fences_and_nothing_is_written(desk):
-    made = seen(desk)
+def test_a_larger_epoch_fences_and_nothing_is_written(make_leader):
+    made = seen(make_leader)
     made.client.hset(KEYS.fence, "epoch", 2)
     before = snapshot(made.client)
     with pytest.raises(FencedError):
@@ -41,8 +41,8 @@ def test_a_larger_epoch_fences_and_nothing_is_written(desk):
     assert snapshot(made.client) == before
 
 
-def test_a_leader_stopped_between_its_token_and_the_script_is_fenced(desk):
-    made = seen(desk)
+def test_a_leader_stopped_between_its_token_and_the_script_is_fenced(make_leader):
+    made = seen(make_leader)
 
     def leads_and_is_then_stopped():
         # The token is valid; then the process sleeps, and another one takes over.
@@ -53,39 +53,39 @@ def test_a_leader_stopped_between_its_token_and_the_script_is_fenced(desk):
     with pytest.raises(FencedError):
         made.decide(minute(1))
     assert made.queued() == []
-    successor = desk(job(), epoch=2, holder="other")
+    successor = make_leader(job(), epoch=2, holder="other")
     successor.decide(minute(1))
     assert [(entry.decision, entry.epoch, entry.by) for entry in made.log()] == [
-        ("moved", 1, "desk"),
+        ("moved", 1, "leader"),
         ("queued", 2, "other"),
     ]
 
 
-def test_a_leader_without_a_token_sends_nothing(desk):
-    made = seen(desk)
+def test_a_leader_without_a_token_sends_nothing(make_leader):
+    made = seen(make_leader)
     made.leads = lambda: False
     with pytest.raises(TermOverError):
         made.decide(minute(1))
     assert made.words() == ["moved first seen"]
 
 
-def test_a_term_that_ends_between_two_batches_leaves_the_rest_to_the_next(desk):
+def test_a_term_that_ends_between_two_batches_leaves_the_rest_to_the_next(make_leader):
     jobs = [job(f"j{n:03}") for n in range(BATCH + 50)]
-    made = seen(desk, *jobs)
+    made = seen(make_leader, *jobs)
     answers = iter([True, False])
     made.leads = lambda: next(answers)
     with pytest.raises(TermOverError):
         made.decide(minute(1))
     assert len(made.queued()) == BATCH
-    successor = desk(*jobs)
+    successor = make_leader(*jobs)
     successor.lead(2)
     successor.decide(minute(1))
     assert sorted(made.queued()) == [made.run(1, one.id) for one in jobs]
 
 
 @pytest.mark.parametrize("change", [{"epoch": 0}, None])
-def test_a_smaller_or_absent_epoch_is_a_loss_of_state_and_nothing_is_written(desk, change):
-    made = seen(desk)
+def test_a_smaller_or_absent_epoch_is_a_loss_of_state_and_nothing_is_written(make_leader, change):
+    made = seen(make_leader)
     fence = made.client.hgetall(KEYS.fence)
     made.client.delete(KEYS.fence)
     if change:
@@ -96,8 +96,8 @@ def test_a_smaller_or_absent_epoch_is_a_loss_of_state_and_nothing_is_written(des
     made.client.hset(KEYS.fence, mapping=fence)
 
 
-def test_fewer_decisions_than_this_leader_knows_of_are_a_loss_of_state(desk):
-    made = seen(desk)
+def test_fewer_decisions_than_this_leader_knows_of_are_a_loss_of_state(make_leader):
+    made = seen(make_leader)
     made.minutes(1, 3)
     made.client.hset(KEYS.fence, "through", 2)
     with pytest.raises(StateLostError, match="counts 2 decisions, this leader knows more"):
@@ -106,8 +106,8 @@ def test_fewer_decisions_than_this_leader_knows_of_are_a_loss_of_state(desk):
     made.client.hset(KEYS.fence, "through", 3)
 
 
-def test_a_cursor_that_went_back_is_a_loss_of_state(desk):
-    made = seen(desk)
+def test_a_cursor_that_went_back_is_a_loss_of_state(make_leader):
+    made = seen(make_leader)
     made.minutes(1, 3)
     made.client.hset(KEYS.cursors, "job", f"{int(minute(1).timestamp())}|UTC|* * * * *")
     with pytest.raises(StateLostError):
@@ -118,10 +118,10 @@ def test_a_cursor_that_went_back_is_a_loss_of_state(desk):
 # --- instants and cursors ----------------------------------------------------------------------------
 
 
-def test_an_early_instant_is_refused_and_applied_once_redis_clock_is_there(desk, redis_client):
+def test_an_early_instant_is_refused_and_applied_once_redis_clock_is_there(make_leader, redis_client):
     seconds, _ = redis_client.time()
     real = datetime.fromtimestamp(seconds, UTC)
-    made = desk(job(schedule="@every 1s"), at=real)
+    made = make_leader(job(schedule="@every 1s"), at=real)
     made.decide(real)
     soon = real + timedelta(seconds=3)
     coming = replace(made.plan("job", soon)[0], first=soon, last=soon)
@@ -132,10 +132,10 @@ def test_an_early_instant_is_refused_and_applied_once_redis_clock_is_there(desk,
     eventually(lambda: made.send(coming) == ["QUEUED"])
 
 
-def test_an_early_instant_stays_due_in_the_decider(desk, redis_client):
+def test_an_early_instant_stays_due_in_the_decider(make_leader, redis_client):
     seconds, micro = redis_client.time()
     real = datetime.fromtimestamp(seconds + micro / 1e6, UTC)
-    made = desk(job(schedule="@every 1s"), at=real - timedelta(seconds=5))
+    made = make_leader(job(schedule="@every 1s"), at=real - timedelta(seconds=5))
     made.decide(real - timedelta(seconds=5))
     made.decide(real + timedelta(seconds=30))
     refused = [entry.last for entry in made.log() if entry.last > real + timedelta(seconds=5)]
@@ -143,17 +143,17 @@ def test_an_early_instant_stays_due_in_the_decider(desk, redis_client):
     assert made.decider.upcoming()["job"] == made.clock.at + timedelta(seconds=0.25)
 
 
-def test_a_moved_cursor_is_believed_and_the_job_goes_on_from_there(desk):
-    made = seen(desk)
-    other = desk(job(), holder="other")
+def test_a_moved_cursor_is_believed_and_the_job_goes_on_from_there(make_leader):
+    made = seen(make_leader)
+    other = make_leader(job(), holder="other")
     other.minutes(0, 3)
     made.decide(minute(3))
     made.decide(minute(4))
-    assert [entry.by for entry in made.log()] == ["desk", *["other"] * 3, "desk"]
+    assert [entry.by for entry in made.log()] == ["leader", *["other"] * 3, "leader"]
 
 
-def test_a_batch_whose_reply_was_lost_is_not_applied_again(desk):
-    made = seen(desk)
+def test_a_batch_whose_reply_was_lost_is_not_applied_again(make_leader):
+    made = seen(make_leader)
     plan = made.plan("job", minute(3))
     assert made.send(*plan) == ["QUEUED"] * 3
     before = snapshot(made.client)
@@ -166,8 +166,8 @@ def test_a_batch_whose_reply_was_lost_is_not_applied_again(desk):
     assert made.state_lost == 0
 
 
-def test_a_dependent_waits_where_its_predecessors_cursor_is_not_as_believed(desk):
-    made = seen(desk, job("a"), job("b", after=["a"]))
+def test_a_dependent_waits_where_its_predecessors_cursor_is_not_as_believed(make_leader):
+    made = seen(make_leader, job("a"), job("b", after=["a"]))
     (first,), (second,) = made.plan("a", minute(1)), made.plan("b", minute(1))
     believed = made.dispatcher.cursors()
     assert made.send(second, cursors={**believed, "a": first.cursor}) == ["WAITS"]
@@ -175,8 +175,8 @@ def test_a_dependent_waits_where_its_predecessors_cursor_is_not_as_believed(desk
     assert made.send(second, first, cursors=believed) == ["QUEUED", "QUEUED"]  # the wrong order, on purpose
 
 
-def test_a_dependent_is_not_decided_before_a_predecessor_that_failed_in_the_same_batch(desk):
-    made = seen(desk, job("a"), job("b", after=["a"]))
+def test_a_dependent_is_not_decided_before_a_predecessor_that_failed_in_the_same_batch(make_leader):
+    made = seen(make_leader, job("a"), job("b", after=["a"]))
     made.client.rename(KEYS.log("a"), "aside")
     made.client.set(KEYS.log("a"), "not a stream")
     made.decide(minute(1))
@@ -190,8 +190,8 @@ def test_a_dependent_is_not_decided_before_a_predecessor_that_failed_in_the_same
 # --- a script that fails half-way ----------------------------------------------------------------------
 
 
-def test_a_log_of_the_wrong_kind_stops_its_own_job_only_and_no_instant_is_lost(desk):
-    made = seen(desk, job("a"), job("b"), job("c"))
+def test_a_log_of_the_wrong_kind_stops_its_own_job_only_and_no_instant_is_lost(make_leader):
+    made = seen(make_leader, job("a"), job("b"), job("c"))
     made.client.rename(KEYS.log("b"), "aside")
     made.client.set(KEYS.log("b"), "not a stream")
     made.minutes(1, 3)
@@ -202,8 +202,8 @@ def test_a_log_of_the_wrong_kind_stops_its_own_job_only_and_no_instant_is_lost(d
     assert made.words("b") == ["moved first seen", *["queued"] * 3]
 
 
-def test_a_queue_of_the_wrong_kind_stops_its_own_jobs_only_and_no_instant_is_lost(desk):
-    made = seen(desk, job("a"), job("b", queue="broken"), job("c"))
+def test_a_queue_of_the_wrong_kind_stops_its_own_jobs_only_and_no_instant_is_lost(make_leader):
+    made = seen(make_leader, job("a"), job("b", queue="broken"), job("c"))
     made.client.set("rq:queue:broken", "not a list")
     made.minutes(1, 3)
     assert len(made.words("a")) == len(made.words("c")) == 4
@@ -213,8 +213,8 @@ def test_a_queue_of_the_wrong_kind_stops_its_own_jobs_only_and_no_instant_is_los
     assert made.queued("broken") == [made.run(n, "b") for n in (1, 2, 3)]
 
 
-def test_an_error_after_the_cursor_has_moved_is_the_occurrences_outcome_in_the_log(desk):
-    made = seen(desk, job("a"), job("b", concurrency="queue"), job("c"))
+def test_an_error_after_the_cursor_has_moved_is_the_occurrences_outcome_in_the_log(make_leader):
+    made = seen(make_leader, job("a"), job("b", concurrency="queue"), job("c"))
     made.minutes(1, 1)
     made.client.set("rq:deferred:default", "not a zset")
     made.decide(minute(2))
@@ -229,8 +229,10 @@ def test_an_error_after_the_cursor_has_moved_is_the_occurrences_outcome_in_the_l
 
 
 @pytest.mark.parametrize("policy", [{"concurrency": "forbid"}, {"concurrency": "replace"}, {}])
-def test_an_instant_that_could_not_be_judged_is_an_error_in_the_log_once_and_counts_as_missed(desk, policy):
-    made = seen(desk, job(**policy))
+def test_an_instant_that_could_not_be_judged_is_an_error_in_the_log_once_and_counts_as_missed(
+    make_leader, policy
+):
+    made = seen(make_leader, job(**policy))
     made.decide(minute(1))
     # What the script meets is the run before this one, or what somebody has put in its own place.
     broken = KEYS.run(made.run(1 if policy else 2))
@@ -245,8 +247,8 @@ def test_an_instant_that_could_not_be_judged_is_an_error_in_the_log_once_and_cou
         made.client.rename("aside", broken)
 
 
-def test_a_removal_that_cannot_cancel_is_no_loss_of_state_and_is_tried_again(desk):
-    made = seen(desk, job(on_remove="cancel"))
+def test_a_removal_that_cannot_cancel_is_no_loss_of_state_and_is_tried_again(make_leader):
+    made = seen(make_leader, job(on_remove="cancel"))
     made.minutes(1, 2)
     broken = KEYS.run(made.run(1))
     made.client.rename(broken, "aside")
@@ -261,16 +263,16 @@ def test_a_removal_that_cannot_cancel_is_no_loss_of_state_and_is_tried_again(des
     assert made.words()[-3:] == ["ended removed", "ended removed", "dropped removed"]
 
 
-def test_what_redis_refuses_is_not_called_unanswered(desk):
-    made = seen(desk)
+def test_what_redis_refuses_is_not_called_unanswered(make_leader):
+    made = seen(make_leader)
     made.client.set(KEYS.open_runs, "not a hash")
     with pytest.raises(RedisUnreachableError, match="has refused a batch of decisions: WRONGKIND"):
         made.decide(minute(1))
     made.client.delete(KEYS.open_runs)
 
 
-def test_a_decision_that_fails_again_and_again_is_told_once_a_minute_and_anew_after_a_success(desk):
-    made = seen(desk)
+def test_a_decision_that_fails_again_and_again_is_told_once_a_minute_and_anew_after_a_success(make_leader):
+    made = seen(make_leader)
 
     def told(*instants):
         made.client.rename(KEYS.log("job"), "aside")
@@ -312,7 +314,7 @@ def restricted(redis_server):
 def test_without_the_right_to_push_nothing_is_in_limbo_and_the_log_tells(restricted):
     admin = restricted()
     user = restricted("~*", "&*", "+@all", "-rpush")
-    made = Desk(user, job("a"), job("b", suspend=True))
+    made = SteppedLeader(user, job("a"), job("b", suspend=True))
     made.minutes(0, 2)
     assert statuses(admin) == {}
     assert [entry.decision for entry in made.log("a")] == ["moved", "queued", "error", "queued", "error"]
@@ -330,7 +332,7 @@ def test_without_the_right_to_a_queues_key_its_instants_wait_and_the_others_go_o
     admin = restricted()
     keys = ["~rq:kuber-cron:*", "~rq:job:*", "~rq:queues", "~rq:queue:a", *([pattern] if pattern else [])]
     user = restricted(*keys, "&*", "+@all")
-    made = Desk(user, job("a", queue="a"), job("b", queue="b"))
+    made = SteppedLeader(user, job("a", queue="a"), job("b", queue="b"))
     made.minutes(0, 2)
     assert len(made.queued("a")) == 2
     assert set(statuses(admin)) == {made.run(1, "a"), made.run(2, "a")}
@@ -346,8 +348,8 @@ def test_without_the_right_to_a_queues_key_its_instants_wait_and_the_others_go_o
     assert_sound(admin)
 
 
-def test_an_undone_run_leaves_no_gate_behind(desk):
-    made = seen(desk, job(concurrency="queue"))
+def test_an_undone_run_leaves_no_gate_behind(make_leader):
+    made = seen(make_leader, job(concurrency="queue"))
     made.decide(minute(1))
     made.client.set(KEYS.gated(made.run(1)), "not a set")
     made.decide(minute(2))

@@ -1,6 +1,6 @@
 """RQ's lists of workers do not grow with every worker that is killed."""
 
-from tests.support.leader import KEYS, job
+from tests.support.stepped import KEYS, job
 
 from kuber_cron.common.redis_store.scripts import Store
 
@@ -17,8 +17,8 @@ def listed(client):
     return [{name.decode().removeprefix("rq:worker:") for name in client.smembers(key)} for key in LISTS]
 
 
-def test_a_dead_worker_leaves_the_list_of_each_queue_used_or_not_and_a_live_one_stays(desk):
-    made = desk(job())
+def test_a_dead_worker_leaves_the_list_of_each_queue_used_or_not_and_a_live_one_stays(make_leader):
+    made = make_leader(job())
     made.client.sadd("rq:queues", KEYS.queue("default"))
     register(made.client, "dead", "live")
     made.client.hset("rq:worker:live", "birth", "now")

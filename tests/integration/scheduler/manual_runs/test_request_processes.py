@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import redis
 from tests.support.cli_process import COMMAND, environment
-from tests.support.leader import KEYS
+from tests.support.stepped import KEYS
 from tests.support.waiting import eventually
 
 from kuber_cron.common.redis_store.scripts import Store

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from structlog.testing import capture_logs
-from tests.support.leader import KEYS, DeskClock, job, minute
+from tests.support.stepped import KEYS, SteppedClock, job, minute
 
 from kuber_cron.common.errors import FencedError
 from kuber_cron.common.records import processes
@@ -30,13 +30,13 @@ def entries(client):
     }
 
 
-def lay_all(made, desk):
-    while not made.after_a_slice(desk.term, desk.catalog):
+def lay_all(made, leader):
+    while not made.after_a_slice(leader.term, leader.catalog):
         pass
 
 
-def test_each_job_has_a_card_that_says_what_people_ask(desk, redis_client):
-    leader = desk(
+def test_each_job_has_a_card_that_says_what_people_ask(make_leader, redis_client):
+    leader = make_leader(
         job("extract", "H 2 * * *", queue="night", jitter=60.0, group="db:2", deadline=90.0),
         job("report", "@after", after=["extract"], timezone="Europe/Berlin", priority="low"),
     )
@@ -52,8 +52,8 @@ def test_each_job_has_a_card_that_says_what_people_ask(desk, redis_client):
     assert b"true" not in b"".join(redis_client.hvals(CARDS)), "a card holds no command"
 
 
-def test_a_job_that_left_the_files_keeps_its_card_until_its_cursor_is_dropped(desk, redis_client):
-    leader = desk(job("stays"), job("goes"))
+def test_a_job_that_left_the_files_keeps_its_card_until_its_cursor_is_dropped(make_leader, redis_client):
+    leader = make_leader(job("stays"), job("goes"))
     leader.decide(minute(1))
     made = JobSummaries(Store(redis_client, KEYS))
     lay_all(made, leader)
@@ -67,9 +67,9 @@ def test_a_job_that_left_the_files_keeps_its_card_until_its_cursor_is_dropped(de
     assert cards(redis_client).keys() == {"stays"}
 
 
-def test_ten_thousand_cards_come_in_slices_and_an_edit_lays_them_anew(desk, redis_client, monkeypatch):
+def test_ten_thousand_cards_come_in_slices_and_an_edit_lays_them_anew(make_leader, redis_client, monkeypatch):
     monkeypatch.setattr(job_summaries, "_SLICE", 2)
-    leader = desk(*(job(f"job-{number}") for number in range(5)))
+    leader = make_leader(*(job(f"job-{number}") for number in range(5)))
     made = JobSummaries(Store(redis_client, KEYS))
     laid = []
     while not made.after_a_slice(leader.term, leader.catalog):
@@ -81,11 +81,11 @@ def test_ten_thousand_cards_come_in_slices_and_an_edit_lays_them_anew(desk, redi
 
 
 def test_an_edit_lays_the_cards_of_what_it_changed_and_of_what_was_still_to_be_laid(
-    desk, redis_client, monkeypatch
+    make_leader, redis_client, monkeypatch
 ):
     monkeypatch.setattr(job_summaries, "_SLICE", 2)
     jobs = [job(f"job-{number}") for number in range(6)]
-    leader = desk(*jobs)
+    leader = make_leader(*jobs)
     made, sent = JobSummaries(Store(redis_client, KEYS)), []
     send = made._send
     monkeypatch.setattr(
@@ -113,8 +113,8 @@ def test_an_edit_lays_the_cards_of_what_it_changed_and_of_what_was_still_to_be_l
     assert len(sent) == 5
 
 
-def test_a_leader_that_was_fenced_lays_no_card(desk, redis_client):
-    leader = desk(job())
+def test_a_leader_that_was_fenced_lays_no_card(make_leader, redis_client):
+    leader = make_leader(job())
     redis_client.hincrby(KEYS.fence, "epoch", 1)
     with pytest.raises(FencedError):
         JobSummaries(Store(redis_client, KEYS)).after_a_slice(leader.term, leader.catalog)
@@ -123,7 +123,7 @@ def test_a_leader_that_was_fenced_lays_no_card(desk, redis_client):
 
 @pytest.fixture
 def bulletin(redis_client):
-    clock = DeskClock(datetime(2026, 3, 1, tzinfo=UTC))
+    clock = SteppedClock(datetime(2026, 3, 1, tzinfo=UTC))
 
     def make(holder):
         made = StatusPublisher(Store(redis_client, KEYS), holder, clock=clock, server_now=clock.now)
@@ -133,8 +133,8 @@ def bulletin(redis_client):
     return make
 
 
-def test_leader_and_standby_tell_of_themselves_and_leave(desk, redis_client, bulletin):
-    leader = desk(job())
+def test_leader_and_standby_tell_of_themselves_and_leave(make_leader, redis_client, bulletin):
+    leader = make_leader(job())
     one, two = bulletin("one"), bulletin("two")
     one.decided(one.clock.now(), 0.25)
     one.tell(leader.term, leader.catalog)
@@ -147,8 +147,8 @@ def test_leader_and_standby_tell_of_themselves_and_leave(desk, redis_client, bul
     assert entries(redis_client).keys() == {"two"}
 
 
-def test_a_change_is_told_at_once_and_the_rest_every_few_seconds(desk, redis_client, bulletin):
-    leader = desk(job())
+def test_a_change_is_told_at_once_and_the_rest_every_few_seconds(make_leader, redis_client, bulletin):
+    leader = make_leader(job())
     made = bulletin("one")
     made.tell(None, leader.catalog)
     made.clock.at += timedelta(seconds=1)
@@ -161,8 +161,8 @@ def test_a_change_is_told_at_once_and_the_rest_every_few_seconds(desk, redis_cli
     assert entries(redis_client)["one"].seen_at == made.clock.at
 
 
-def test_a_killed_replica_is_off_the_list_an_hour_later(desk, redis_client, bulletin):
-    leader = desk(job())
+def test_a_killed_replica_is_off_the_list_an_hour_later(make_leader, redis_client, bulletin):
+    leader = make_leader(job())
     bulletin("killed").tell(None, leader.catalog)
     redis_client.hset(KEYS.schedulers, "strange", "no entry")
     other = bulletin("other")
@@ -174,8 +174,8 @@ def test_a_killed_replica_is_off_the_list_an_hour_later(desk, redis_client, bull
     assert entries(redis_client).keys() == {"other"}
 
 
-def test_what_redis_refuses_to_take_is_said_once_and_holds_up_nothing(desk, redis_client, bulletin):
-    leader = desk(job())
+def test_what_redis_refuses_to_take_is_said_once_and_holds_up_nothing(make_leader, redis_client, bulletin):
+    leader = make_leader(job())
     redis_client.set(CARDS, "not ours")
     redis_client.set(KEYS.schedulers, "not ours")
     made = bulletin("one")

@@ -57,7 +57,7 @@ def test_names_without_a_value_are_left_out_of_a_sheet():
 
 
 def test_absolute_instants_are_in_full():
-    from tests.support.leader import T0, minute
+    from tests.support.stepped import T0, minute
 
     assert PLAIN.moment(T0, minute(3)) == "3 min ago"
     assert Terminal(absolute=True).moment(T0, minute(3)) == "2026-03-01 00:00:00Z"

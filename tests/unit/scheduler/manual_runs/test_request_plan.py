@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.leader import chain, job
+from tests.support.stepped import chain, job
 
 from kuber_cron.common.runs import manual_request, payload
 from kuber_cron.common.runs.manual_request import ManualRequest, RequestError

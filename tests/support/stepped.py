@@ -1,6 +1,6 @@
-"""A leader at its desk and a worker's hand, on a real Redis and without processes or waiting.
+"""A leader and a worker that go on step by step, as the test says, on a real Redis and without processes or waiting.
 
-The desk decides given instants through the real decider, dispatcher and scripts; the hand claims, starts and ends
+The leader decides given instants through the real decider, dispatcher and scripts; the worker claims, starts and ends
 runs through the real ledger. Instants lie in the past, for the deciding script refuses those ahead of Redis' clock.
 :func:`assert_sound` holds the result to the invariants of reliability.md §9, read from Redis alone.
 """
@@ -44,7 +44,7 @@ def job(name: str = "job", schedule: str = "* * * * *", **policy: Any) -> Job:
     return Job(**{"id": name, "schedule": schedule, "command": "true", "catchup": "all", **policy})
 
 
-class DeskClock:
+class SteppedClock:
     """Redis' time as the test has it; the interval clock follows."""
 
     def __init__(self, at: datetime) -> None:
@@ -96,7 +96,7 @@ def words_of(client: redis.Redis, name: str = "job", keys: Keys = KEYS) -> list[
     return [f"{entry.decision} {entry.reason}".strip() for entry in log_of(client, name, keys)]
 
 
-class Desk:
+class SteppedLeader:
     """One replica's deciding, at instants that the test names."""
 
     def __init__(
@@ -105,13 +105,13 @@ class Desk:
         *jobs: Job,
         epoch: int | None = None,
         keys: Keys = KEYS,
-        holder: str = "desk",
+        holder: str = "leader",
         removal_seconds: float = 180.0,
         at: datetime = T0,
         boot_token: str = "installation",  # noqa: S107 - names a boot, opens nothing
     ) -> None:
         self.client, self.keys = client, keys
-        self.clock = DeskClock(at)
+        self.clock = SteppedClock(at)
         fence = keys.fence
         if epoch is None:
             epoch = int(client.hget(fence, "epoch") or 1)
@@ -190,7 +190,7 @@ class Desk:
     def tidy(self, *, rounds: int = 1, seconds_ahead: float = 0.0) -> list[MaintenanceEvent]:
         """Rounds of housekeeping at Redis' own time, with dead workers reaped at once."""
         seconds, micro = self.client.time()
-        clock = DeskClock(datetime.fromtimestamp(seconds + micro / 1e6 + seconds_ahead, UTC))
+        clock = SteppedClock(datetime.fromtimestamp(seconds + micro / 1e6 + seconds_ahead, UTC))
         self.housekeeper._clock = clock
         self.housekeeper._reap_from = 0.0
         return [one for _ in range(rounds) for one in self.housekeeper.round(self.term)]
@@ -221,10 +221,10 @@ class Desk:
         return (self.client.hget(self.keys.cursors, name) or b"").decode()
 
 
-class Hand:
+class SteppedWorker:
     """A worker's book-keeping, with the test in the place of its commands."""
 
-    def __init__(self, client: redis.Redis, name: str = "hand", keys: Keys = KEYS) -> None:
+    def __init__(self, client: redis.Redis, name: str = "worker", keys: Keys = KEYS) -> None:
         self.client, self.keys, self.name = client, keys, name
         self.ledger = RunStore(Store(client, keys), worker=name, ttl_seconds=600)
         self.ledger.announce(T0)
@@ -370,18 +370,18 @@ def _assert_counted(client: redis.Redis, keys: Keys) -> None:
 
 
 @contextlib.contextmanager
-def desks(client: redis.Redis, *, counted: bool = True) -> Iterator[Callable[..., Desk]]:
-    """Makes desks; at the end what they have left behind is swept and has to be sound (``assert_sound``)."""
-    made: list[Desk] = []
+def stepped_leaders(client: redis.Redis, *, counted: bool = True) -> Iterator[Callable[..., SteppedLeader]]:
+    """A factory of leaders; at the end what they have left behind is swept and has to be sound (``assert_sound``)."""
+    made: list[SteppedLeader] = []
 
-    def make(*jobs: Job, **arguments: Any) -> Desk:
-        made.append(Desk(arguments.pop("client", client), *jobs, **arguments))
+    def make(*jobs: Job, **arguments: Any) -> SteppedLeader:
+        made.append(SteppedLeader(arguments.pop("client", client), *jobs, **arguments))
         return made[-1]
 
     yield make
-    for keys in {desk.keys for desk in made}:
+    for keys in {leader.keys for leader in made}:
         assert_sound(client, keys, swept=False, counted=counted)
-        leader = next(desk for desk in reversed(made) if desk.keys == keys)
+        leader = next(leader for leader in reversed(made) if leader.keys == keys)
         leader.term = replace(leader.term, epoch=int(client.hget(keys.fence, "epoch") or 0))
         leader.tidy(rounds=10)
         assert_sound(client, keys, counted=counted)
@@ -392,8 +392,8 @@ def chain(*names: str, schedule: str = "* * * * *", **policy: Any) -> list[Job]:
     return [job(name, schedule, after=[names[n - 1]] if n else [], **policy) for n, name in enumerate(names)]
 
 
-def seen(desk: Callable[..., Desk], *jobs: Job, **arguments: Any) -> Desk:
-    """A desk whose jobs (one, if none are given) have been seen at ``T0``."""
-    made = desk(*(jobs or (job(),)), **arguments)
+def seen(make_leader: Callable[..., SteppedLeader], *jobs: Job, **arguments: Any) -> SteppedLeader:
+    """A leader whose jobs (one, if none are given) have been seen at ``T0``."""
+    made = make_leader(*(jobs or (job(),)), **arguments)
     made.decide(T0)
     return made

@@ -215,7 +215,7 @@ def verdict(job: Job, ended: "AttemptResult") -> str:
     from kuber_cron.common.runs import retry_policy
 
     outcome = ended.outcome
-    policy = dataclasses.replace(retry_policy.RetryPolicy.of(job), retry_jitter=0.0)
+    policy = dataclasses.replace(job, retry_jitter=0.0)
     rng = random.Random(0)  # noqa: S311 -- without jitter it decides nothing
     decision = retry_policy.decide(
         policy, outcome.kind, exit_code=outcome.exit_code, spent=retry_policy.SpentBudgets(), rng=rng

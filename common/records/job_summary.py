@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from kuber_cron.common.jobs.job import Catchup, Concurrency
+from kuber_cron.common.jobs.options import Catchup, Concurrency
 from kuber_cron.common.runs.cursor import Cursor
 from kuber_cron.common.schedule.occurrences import Occurrences
 from kuber_cron.control.documents import iso

@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kuber_cron.common.errors import PayloadError
-from kuber_cron.common.jobs.job import Execution, Interrupt, Job, LostHeartbeat
+from kuber_cron.common.jobs.job import Job
+from kuber_cron.common.jobs.options import AttemptOptions
 
 PAYLOAD_VERSION = 1
 # What RQ shows as the function of our runs; a stock RQ worker that calls it is told what to use instead.
@@ -47,8 +48,8 @@ def is_by_hand(run: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Payload:
-    """All that decides what an attempt executes and how it may end. Field meanings as in ``jobs.Job``.
+class Payload(AttemptOptions):
+    """All that decides what an attempt executes and how it may end: the job's options for it, and whose run it is.
 
     Attributes:
         version: The form of the payload. A worker puts a newer one back and stops claiming.
@@ -64,36 +65,7 @@ class Payload:
     origin: str
     manual: bool = False
     command: str | list[str]
-    stdin: str | None = None
     env: dict[str, str] = field(default_factory=dict)
-    shell: str = "/bin/sh"
-    cwd: str | None = None
-    user: str | None = None
-    umask: str | None = None
-    memory: int | None = None
-    cpu_time: float | None = None
-    nice: int | None = None
-    timeout: float | None = None
-    kill_grace: float = 10.0
-    log_limit: int = 10 * 1024 * 1024
-    quiet: bool = False
-    retries: int = 0
-    retry_delay: float = 10.0
-    retry_backoff: float = 2.0
-    retry_max_delay: float = 600.0
-    retry_jitter: float = 0.1
-    retry_on: list[int | str] | None = None
-    no_retry_on: list[int | str] = field(default_factory=list)
-    success_codes: list[int] = field(default_factory=lambda: [0])
-    execution: Execution = "at_least_once"
-    max_lost: int = 3
-    on_interrupt: Interrupt = "requeue"
-    on_lost_heartbeat: LostHeartbeat = "kill"
-    notify: str = "failure,recovery"
-    ping: str | None = None
-    team: str | None = None
-    description: str | None = None
-    not_after: datetime | None = None
 
     def to_bytes(self) -> bytes:
         """The payload as canonical JSON: sorted keys, no blanks, instants as ISO 8601 with Z."""

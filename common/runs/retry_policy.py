@@ -8,11 +8,10 @@ randomness.
 
 import math
 import random
-from dataclasses import dataclass, field, replace
-from typing import Literal, Self
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from kuber_cron.common.jobs.job import Execution, Interrupt, Job
-from kuber_cron.common.runs.payload import Payload
+from kuber_cron.common.jobs.options import RetryPolicy
 
 OutcomeKind = Literal["success", "failed", "timed_out", "signalled", "lost", "stopped", "interrupted"]
 """How an attempt may end (spec: interface.md, outcomes)."""
@@ -20,38 +19,6 @@ OutcomeKind = Literal["success", "failed", "timed_out", "signalled", "lost", "st
 # A job longer than the grace, under a worker that is rolled every hour, is requeued for four days; nobody wants
 # it for ever, and the promise says bounded.
 MAX_INTERRUPTIONS = 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy:
-    """What of a job decides about its retries; names, units and defaults as in :class:`Job`."""
-
-    retries: int = 0
-    retry_delay: float = 10.0
-    retry_backoff: float = 2.0
-    retry_max_delay: float = 600.0
-    retry_jitter: float = 0.1
-    retry_on: frozenset[int | str] | None = None
-    no_retry_on: frozenset[int | str] = field(default_factory=frozenset)
-    execution: Execution = "at_least_once"
-    max_lost: int = 3
-    on_interrupt: Interrupt = "requeue"
-
-    @classmethod
-    def of(cls, job: Job | Payload) -> Self:
-        """The retry policy of a job, or the one that a run's payload carries."""
-        return cls(
-            retries=job.retries,
-            retry_delay=job.retry_delay,
-            retry_backoff=job.retry_backoff,
-            retry_max_delay=job.retry_max_delay,
-            retry_jitter=job.retry_jitter,
-            retry_on=None if job.retry_on is None else frozenset(job.retry_on),
-            no_retry_on=frozenset(job.no_retry_on),
-            execution=job.execution,
-            max_lost=job.max_lost,
-            on_interrupt=job.on_interrupt,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +68,7 @@ def decide(
     """What follows an attempt that ended as ``kind``.
 
     Args:
-        policy: The job's retry policy.
+        policy: The job's retry policy: the job itself, or its run's payload.
         kind: How the attempt ended.
         exit_code: The command's exit code where ``kind`` is ``failed``.
         spent: What the run's earlier attempts have used up, this one's outcome not yet counted.

@@ -41,7 +41,7 @@ def expected_by(entry: CatalogEntry, run: LastRun) -> float | None:
         allowance = min(gap, _DAY_SECONDS)
     else:
         allowance = min(_SHARE_OF_GAP * gap, _MOST_OF_GAP_SECONDS) + 2 * run.duration_seconds
-    waits = retry_policy.longest_wait_seconds(retry_policy.RetryPolicy.of(entry.job), _DAY_SECONDS)
+    waits = retry_policy.longest_wait_seconds(entry.job, _DAY_SECONDS)
     return coming[0] + entry.delay.total_seconds() + LEAST_SECONDS + allowance + waits
 
 

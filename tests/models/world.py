@@ -246,7 +246,7 @@ class World:
 
     def end(self, worker: Worker, held: Held, kind: retry_policy.OutcomeKind) -> tuple[Held, str]:
         """The attempt has ended so; the worker tells the ledger what the run's policy makes of it."""
-        policy = retry_policy.RetryPolicy.of(self.cast[self.job_of(held.run)])
+        policy = self.cast[self.job_of(held.run)]
         outcome = Outcome(kind=kind, exit_code={"success": 0, "failed": 1}.get(kind))
         decision = retry_policy.decide(
             policy, kind, exit_code=outcome.exit_code, spent=held.started.spent, rng=random.Random(0)

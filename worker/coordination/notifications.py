@@ -8,7 +8,7 @@ Nothing here fails a run or holds one up: an error is logged, and the messenger 
 import structlog
 from redis.exceptions import RedisError
 
-from kuber_cron.common.jobs.job import Job
+from kuber_cron.common.jobs.options import OPTIONS
 from kuber_cron.common.notifications import events
 from kuber_cron.common.notifications.events import Ping, RunEnded
 from kuber_cron.common.notifications.sender import NotificationSender
@@ -20,7 +20,7 @@ from kuber_cron.worker.execution.launch import AttemptResult
 log = structlog.get_logger(__name__)
 
 # Of a run that cannot be read, nobody knows what its job asks for.
-_NOTIFY = str(Job.__dataclass_fields__["notify"].default)
+_NOTIFY = str(OPTIONS["notify"].default)
 
 
 class WorkerNotifications:

@@ -184,7 +184,7 @@ class ResultReporter:
         if outcome.kind == "interrupted" and ended.pid is None:
             return "return", 0.0  # we drained before it ran: no attempt, also for a job that has only one
         decision = retry_policy.decide(
-            retry_policy.RetryPolicy.of(held.payload),
+            held.payload,
             outcome.kind,
             exit_code=outcome.exit_code,
             spent=held.started.spent,

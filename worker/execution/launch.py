@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from kuber_cron.common.jobs.options import OPTIONS
 from kuber_cron.common.records.excerpt import Excerpt
 from kuber_cron.worker.execution.outcome import Cause, Outcome
 from kuber_cron.worker.output.capture import Captured
@@ -67,10 +68,10 @@ class Launch:
     memory_bytes: int | None = None
     cpu_seconds: float | None = None
     timeout_seconds: float | None = None
-    kill_grace_seconds: float = 10.0
-    success_codes: frozenset[int] = frozenset({0})
+    kill_grace_seconds: float = OPTIONS["kill_grace"].default
+    success_codes: frozenset[int] = frozenset(OPTIONS["success_codes"].default)
     log_path: Path | None = None
-    log_limit_bytes: int = 10 * 1024 * 1024
+    log_limit_bytes: int = OPTIONS["log_limit"].default
     hidden: tuple[bytes, ...] = field(default=(), repr=False)
 
 
@@ -129,7 +130,7 @@ class AttemptResult:
     warnings: tuple[str, ...] = ()
 
 
-def argv(command: str | Sequence[str], shell: str = "/bin/sh") -> list[str]:
+def argv(command: str | Sequence[str], shell: str = OPTIONS["shell"].default) -> list[str]:
     """What is executed: a text runs under ``shell -c``, a list as it is."""
     return [shell, "-c", command] if isinstance(command, str) else list(command)
 

@@ -18,6 +18,7 @@ from kuber_cron.common.formats.cronjob.import_report import ImportReport, Need
 from kuber_cron.common.formats.cronjob.manifest_stream import Objects, name_of
 from kuber_cron.common.jobs import job_ids
 from kuber_cron.common.jobs.job import Job
+from kuber_cron.common.jobs.options import OPTIONS
 
 JobFileForm = Literal["yaml", "crontab"]
 QueueBy = Literal["none", "image", "namespace"]
@@ -210,7 +211,7 @@ def _for_crontab(job: Job) -> Job:
     """The same job in the words of a crontab: a line for the shell, which is its variable ``SHELL``."""
     if not isinstance(job.command, str):
         job = replace(job, command=shlex.join(job.command))
-    default = Job.__dataclass_fields__["shell"].default
+    default = OPTIONS["shell"].default
     if job.shell != (job.env.get("SHELL") or default):
         job = replace(job, env={**job.env, "SHELL": job.shell})
     return job

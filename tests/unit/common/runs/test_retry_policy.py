@@ -2,7 +2,7 @@
 
 import math
 import random
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import get_args
 
 import pytest
@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kuber_cron.common.jobs.job import Job
+from kuber_cron.common.jobs.options import RetryPolicy
 from kuber_cron.common.runs.retry_policy import (
     MAX_INTERRUPTIONS,
     GiveUp,
     OutcomeKind,
     Requeue,
     Retry,
-    RetryPolicy,
     SpentBudgets,
     decide,
     delay_seconds,
@@ -34,8 +34,8 @@ policies = st.builds(
     retry_backoff=st.floats(0, 1e6),
     retry_max_delay=st.floats(0, 1e6),
     retry_jitter=st.floats(0, 1),
-    retry_on=st.none() | st.frozensets(words, max_size=4),
-    no_retry_on=st.frozensets(words, max_size=4),
+    retry_on=st.none() | st.lists(words, max_size=4),
+    no_retry_on=st.lists(words, max_size=4),
     execution=st.sampled_from(["at_least_once", "at_most_once"]),
     max_lost=st.integers(0, 5),
     on_interrupt=st.sampled_from(["requeue", "fail"]),
@@ -90,10 +90,10 @@ def test_interruptions_have_an_end():
     [("failed", 7, 7), ("timed_out", None, "timeout"), ("signalled", None, "signal")],
 )
 def test_retry_on_and_no_retry_on_name_outcomes(kind, code, word):
-    assert isinstance(ask(RetryPolicy(retries=1, retry_on=frozenset({word})), kind, code), Retry)
-    assert isinstance(ask(RetryPolicy(retries=1, retry_on=frozenset({99})), kind, code), GiveUp)
-    assert isinstance(ask(RetryPolicy(retries=1, no_retry_on=frozenset({word})), kind, code), GiveUp)
-    both = RetryPolicy(retries=1, retry_on=frozenset({word}), no_retry_on=frozenset({word}))
+    assert isinstance(ask(RetryPolicy(retries=1, retry_on=[word]), kind, code), Retry)
+    assert isinstance(ask(RetryPolicy(retries=1, retry_on=[99]), kind, code), GiveUp)
+    assert isinstance(ask(RetryPolicy(retries=1, no_retry_on=[word]), kind, code), GiveUp)
+    both = RetryPolicy(retries=1, retry_on=[word], no_retry_on=[word])
     assert isinstance(ask(both, kind, code), GiveUp)
 
 
@@ -112,35 +112,10 @@ def test_the_same_seed_waits_the_same():
     )
 
 
-def test_a_jobs_policy_is_the_jobs():
-    job = Job(
-        id="a",
-        schedule="@daily",
-        command="x",
-        retries=4,
-        retry_delay=1,
-        retry_backoff=3,
-        retry_max_delay=9,
-        retry_jitter=0.5,
-        retry_on=[1, "timeout"],
-        no_retry_on=[2],
-        execution="at_most_once",
-        max_lost=7,
-        on_interrupt="fail",
-    )
-    assert RetryPolicy.of(job) == RetryPolicy(
-        retries=4,
-        retry_delay=1,
-        retry_backoff=3,
-        retry_max_delay=9,
-        retry_jitter=0.5,
-        retry_on=frozenset({1, "timeout"}),
-        no_retry_on=frozenset({2}),
-        execution="at_most_once",
-        max_lost=7,
-        on_interrupt="fail",
-    )
-    assert RetryPolicy.of(Job(id="a", schedule="@daily", command="x")) == RetryPolicy()
+@given(policy=policies, ending=endings)
+def test_a_job_is_its_own_retry_policy(policy, ending):
+    job = Job(id="a", schedule="@daily", command="x", **asdict(policy))
+    assert ask(job, *ending) == ask(policy, *ending)
 
 
 @given(policy=policies, attempt=st.integers(1, 10**6), seed=st.integers(0, 9))

@@ -91,7 +91,8 @@ def _name(store: "Store", job: str | None) -> str:
 
 def _instant(store: "Store", job: str, text: str, now: datetime) -> datetime:
     """Return when the pause ends: of a local time that comes twice the second one."""
-    from kuber_cron.common.jobs.option_types import BadValueError, duration_seconds
+    from kuber_cron.common.jobs.option_types import BadValueError
+    from kuber_cron.common.jobs.time_types import duration_seconds
 
     try:
         return now.replace(microsecond=0) + timedelta(seconds=duration_seconds(text))

@@ -84,7 +84,8 @@ def runs(
 
 
 def _since(text: str, now: datetime) -> datetime:
-    from kuber_cron.common.jobs.option_types import BadValueError, duration_seconds
+    from kuber_cron.common.jobs.option_types import BadValueError
+    from kuber_cron.common.jobs.time_types import duration_seconds
 
     try:
         return now - timedelta(seconds=duration_seconds(text))

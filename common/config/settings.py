@@ -22,7 +22,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from kuber_cron.common.config.host import Host
 from kuber_cron.common.errors import SettingsError
-from kuber_cron.common.jobs import option_types as values
+from kuber_cron.common.jobs import number_types
 from kuber_cron.common.observability.redaction import HIDDEN, redacted_url
 
 PREFIX = "KUBER_CRON_"
@@ -131,7 +131,7 @@ def _split(separator: str) -> BeforeValidator:
 
 
 def _bytes(value: Any) -> Any:
-    return values.size.parse(value) if isinstance(value, str) and value != "0" else value
+    return number_types.size.parse(value) if isinstance(value, str) and value != "0" else value
 
 
 _SIZE = BeforeValidator(_bytes)

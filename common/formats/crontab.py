@@ -18,7 +18,7 @@ from kuber_cron.common.formats.crontab_directives import Directive
 from kuber_cron.common.formats.resolver import ParsedFile, ParsedJob, link
 from kuber_cron.common.jobs import job_ids
 from kuber_cron.common.jobs.job import Parsed
-from kuber_cron.common.jobs.option_types import localised
+from kuber_cron.common.jobs.time_types import localised
 from kuber_cron.common.schedule import Schedule, timezones
 
 MAX_LINE_BYTES = 131_072

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from kuber_cron.common import suggestions as similar
 from kuber_cron.common.diagnostics import Fault, shown
 from kuber_cron.common.errors import ScheduleError
-from kuber_cron.common.jobs import option_types
+from kuber_cron.common.jobs import text_types
 from kuber_cron.common.jobs.option_types import BadValueError
 from kuber_cron.common.jobs.options import ALIASES, DIRECTIVE_KEYS, KUBERNETES_KEYS, OPTIONS, Option
 from kuber_cron.common.schedule import timezones
@@ -227,7 +227,7 @@ def _set_env(directive: Directive, key: str, text: str, at: int) -> None:
             _refuse(directive, key, text, at, error)
             return
     try:
-        directive.env[name] = option_types.text.parse(text)
+        directive.env[name] = text_types.text.parse(text)
     except BadValueError as error:
         _refuse(directive, key, text, at, error)
 

@@ -20,7 +20,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args
 
-from kuber_cron.common.jobs import option_types as types
+from kuber_cron.common.jobs import number_types, option_types, text_types, time_types
 from kuber_cron.common.jobs.option_types import ValueType
 
 Catchup = Literal["none", "last", "all"]
@@ -49,7 +49,7 @@ def _row(type_: ValueType, doc: str, **rest: Any) -> _Row:
 
 
 def _one_of(words: Any) -> ValueType:
-    return types.choice(*get_args(words))
+    return option_types.choice(*get_args(words))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,28 +57,28 @@ class RetryPolicy:
     """The options that decide whether an attempt is followed by another. Durations are seconds."""
 
     retries: Annotated[
-        int, _row(types.integer(0), "attempts after the first that the command's own faults may cost")
+        int, _row(number_types.integer(0), "attempts after the first that the command's own faults may cost")
     ] = 0
-    retry_delay: Annotated[float, _row(types.duration, "the wait before the first retry")] = 10.0
+    retry_delay: Annotated[float, _row(time_types.duration, "the wait before the first retry")] = 10.0
     retry_backoff: Annotated[
-        float, _row(types.number(1, 1000), "each further wait is this many times as long")
+        float, _row(number_types.number(1, 1000), "each further wait is this many times as long")
     ] = 2.0
-    retry_max_delay: Annotated[float, _row(types.duration, "no wait is longer")] = 600.0
+    retry_max_delay: Annotated[float, _row(time_types.duration, "no wait is longer")] = 600.0
     retry_jitter: Annotated[
-        float, _row(types.number(0, 1), "each wait varies by this share, up and down")
+        float, _row(number_types.number(0, 1), "each wait varies by this share, up and down")
     ] = 0.1
     retry_on: Annotated[
-        list[int | str] | None, _row(types.failures, "which failures are tried again; unset means any")
+        list[int | str] | None, _row(number_types.failures, "which failures are tried again; unset means any")
     ] = None
-    no_retry_on: Annotated[list[int | str], _row(types.exceptions, "which failures are not tried again")] = (
-        field(default_factory=list)
-    )
+    no_retry_on: Annotated[
+        list[int | str], _row(number_types.exceptions, "which failures are not tried again")
+    ] = field(default_factory=list)
     execution: Annotated[
         Execution,
         _row(_one_of(Execution), "under at_most_once no attempt is ever repeated, whatever ended the first"),
     ] = "at_least_once"
     max_lost: Annotated[
-        int, _row(types.integer(0), "attempts that lost workers may cost; a budget of its own")
+        int, _row(number_types.integer(0), "attempts that lost workers may cost; a budget of its own")
     ] = 3
     on_interrupt: Annotated[
         Interrupt, _row(_one_of(Interrupt), "what becomes of a run whose worker is drained")
@@ -89,34 +89,42 @@ class RetryPolicy:
 class AttemptOptions(RetryPolicy):
     """The options that a worker acts on. Durations are seconds, sizes are bytes, instants are aware UTC."""
 
-    success_codes: Annotated[list[int], _row(types.codes, "exit codes that count as success")] = field(
+    success_codes: Annotated[list[int], _row(number_types.codes, "exit codes that count as success")] = field(
         default_factory=lambda: [0]
     )
     on_lost_heartbeat: Annotated[
         LostHeartbeat, _row(_one_of(LostHeartbeat), "what a worker cut off from Redis does to it")
     ] = "kill"
-    timeout: Annotated[float | None, _row(types.limit, "TERM to the process group after this time")] = 86400.0
-    kill_grace: Annotated[float, _row(types.duration, "KILL this long after TERM")] = 10.0
-    not_after: Annotated[datetime | None, _row(types.instant, "no instants after")] = None
+    timeout: Annotated[float | None, _row(time_types.limit, "TERM to the process group after this time")] = (
+        86400.0
+    )
+    kill_grace: Annotated[float, _row(time_types.duration, "KILL this long after TERM")] = 10.0
+    not_after: Annotated[datetime | None, _row(time_types.instant, "no instants after")] = None
     cwd: Annotated[
-        str | None, _row(types.path, "working directory; unset means `HOME` if the file sets it")
+        str | None, _row(text_types.path, "working directory; unset means `HOME` if the file sets it")
     ] = None
-    user: Annotated[str | None, _row(types.word, "who runs it; unset means the worker's own user")] = None
-    umask: Annotated[str | None, _row(types.umask, "file mode mask")] = None
-    memory: Annotated[int | None, _row(types.size, "address space of one attempt")] = None
-    cpu_time: Annotated[float | None, _row(types.limit, "CPU time of one attempt")] = None
-    nice: Annotated[int | None, _row(types.integer(-20, 19), "niceness")] = None
-    log_limit: Annotated[int, _row(types.size, "output kept of one attempt")] = 10 * 1024 * 1024
-    description: Annotated[str | None, _row(types.text, "for people")] = None
-    team: Annotated[str | None, _row(types.text, "a label for alerts and dashboards")] = None
-    notify: Annotated[str, _row(types.notify, "what is told")] = "failure,recovery"
-    ping: Annotated[str | None, _row(types.url, "told start, success and failure, healthchecks-style")] = None
+    user: Annotated[str | None, _row(text_types.word, "who runs it; unset means the worker's own user")] = (
+        None
+    )
+    umask: Annotated[str | None, _row(number_types.umask, "file mode mask")] = None
+    memory: Annotated[int | None, _row(number_types.size, "address space of one attempt")] = None
+    cpu_time: Annotated[float | None, _row(time_types.limit, "CPU time of one attempt")] = None
+    nice: Annotated[int | None, _row(number_types.integer(-20, 19), "niceness")] = None
+    log_limit: Annotated[int, _row(number_types.size, "output kept of one attempt")] = 10 * 1024 * 1024
+    description: Annotated[str | None, _row(text_types.text, "for people")] = None
+    team: Annotated[str | None, _row(text_types.text, "a label for alerts and dashboards")] = None
+    notify: Annotated[str, _row(text_types.notify, "what is told")] = "failure,recovery"
+    ping: Annotated[
+        str | None, _row(text_types.url, "told start, success and failure, healthchecks-style")
+    ] = None
     stdin: Annotated[
         str | None,
-        _row(types.text, "the command's standard input", yaml_only=True, default_allowed=False),
+        _row(text_types.text, "the command's standard input", yaml_only=True, default_allowed=False),
     ] = None
-    shell: Annotated[str, _row(types.path, "runs a command that is a string", yaml_only=True)] = "/bin/sh"
-    quiet: Annotated[bool, _row(types.boolean, "its runs are not announced", yaml_only=True)] = False
+    shell: Annotated[str, _row(text_types.path, "runs a command that is a string", yaml_only=True)] = (
+        "/bin/sh"
+    )
+    quiet: Annotated[bool, _row(option_types.boolean, "its runs are not announced", yaml_only=True)] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,10 +132,10 @@ class JobOptions(AttemptOptions):
     """All options of a job: those of its attempts, and what decides when and where these are queued."""
 
     id: Annotated[
-        str, _row(types.name, "the job's id, unique over all sources", key="name", default_allowed=False)
+        str, _row(text_types.name, "the job's id, unique over all sources", key="name", default_allowed=False)
     ]
     timezone: Annotated[
-        str, _row(types.zone, "beats `CRON_TZ`, which beats defaults, which beat the scheduler's")
+        str, _row(time_types.zone, "beats `CRON_TZ`, which beats defaults, which beat the scheduler's")
     ] = "UTC"
     on_state_loss: Annotated[
         StateLoss, _row(_one_of(StateLoss), "instants whose decisions Redis has lost")
@@ -135,41 +143,43 @@ class JobOptions(AttemptOptions):
     on_remove: Annotated[Removal, _row(_one_of(Removal), "queued runs of a job that left the files")] = "run"
     deadline: Annotated[
         float | None,
-        _row(types.window, "a run not queued this long after its instant is counted as missed"),
+        _row(time_types.window, "a run not queued this long after its instant is counted as missed"),
     ] = None
     catchup: Annotated[Catchup, _row(_one_of(Catchup), "what is queued of instants decided late")] = "last"
-    max_catchup: Annotated[int, _row(types.integer(1), "at most so many under `catchup=all`")] = 100
+    max_catchup: Annotated[int, _row(number_types.integer(1), "at most so many under `catchup=all`")] = 100
     concurrency: Annotated[Concurrency, _row(_one_of(Concurrency), "when the job's last run still runs")] = (
         "allow"
     )
     max_running: Annotated[
         int,
-        _row(types.integer(1), "under queue, at most so many wait; the rest is recorded as overlap"),
+        _row(number_types.integer(1), "under queue, at most so many wait; the rest is recorded as overlap"),
     ] = 1
     group: Annotated[
         str | None,
-        _row(types.group, "at most N (1) runs at once over all jobs of the group; the others wait"),
+        _row(text_types.group, "at most N (1) runs at once over all jobs of the group; the others wait"),
     ] = None
     jitter: Annotated[
         float,
-        _row(types.duration, "spread by hash(job id) over this time; the identity keeps the nominal time"),
+        _row(
+            time_types.duration, "spread by hash(job id) over this time; the identity keeps the nominal time"
+        ),
     ] = 0.0
     not_before: Annotated[
         datetime | None,
-        _row(types.instant, "no instants before; without an offset: in the job's zone"),
+        _row(time_types.instant, "no instants before; without an offset: in the job's zone"),
     ] = None
-    queue: Annotated[str, _row(types.name, "the queue that workers take it from")] = "default"
+    queue: Annotated[str, _row(text_types.name, "the queue that workers take it from")] = "default"
     priority: Annotated[
         Priority, _row(_one_of(Priority), "head of the queue, tail, or tail of `<queue>-low`")
     ] = "normal"
     after: Annotated[
-        list[str], _row(types.names, "the run waits for these jobs' latest occurrence to succeed")
+        list[str], _row(text_types.names, "the run waits for these jobs' latest occurrence to succeed")
     ] = field(default_factory=list)
-    suspend: Annotated[bool, _row(types.boolean, "its instants are recorded as suspended")] = False
+    suspend: Annotated[bool, _row(option_types.boolean, "its instants are recorded as suspended")] = False
     random_delay_minutes: Annotated[
         int,
         _row(
-            types.integer(0, 999_999),
+            number_types.integer(0, 999_999),
             "delay of hash(job id) mod (N+1) minutes",
             key="random_delay",
             yaml_only=True,

@@ -21,8 +21,8 @@ from kuber_cron.common.formats.cronjob import (
 from kuber_cron.common.formats.cronjob.container_env import ConfigMaps
 from kuber_cron.common.formats.cronjob.import_report import ImportReport
 from kuber_cron.common.formats.cronjob.typed_values import TypedValue, WrongTypeError
-from kuber_cron.common.jobs.option_types import LONGEST_SECONDS
 from kuber_cron.common.jobs.options import KUBERNETES_CONCURRENCY
+from kuber_cron.common.jobs.time_types import LONGEST_SECONDS
 from kuber_cron.common.schedule import Schedule, timezones
 from kuber_cron.common.suggestions import closest
 

@@ -9,7 +9,7 @@ from typing import Any
 from kuber_cron.common.formats.cronjob import unsupported_fields
 from kuber_cron.common.formats.cronjob.import_report import ImportReport
 from kuber_cron.common.formats.cronjob.typed_values import TypedValue, WrongTypeError
-from kuber_cron.common.jobs.option_types import LONGEST_SECONDS
+from kuber_cron.common.jobs.time_types import LONGEST_SECONDS
 
 _RETRIES = 6  # Kubernetes' own backoffLimit
 _MOST_RETRIES = 999_999_999

@@ -17,8 +17,9 @@ from kuber_cron.common.formats.cronjob.exporter import (
 )
 from kuber_cron.common.formats.cronjob.import_report import ImportReport
 from kuber_cron.common.formats.cronjob.typed_values import TypedValue
-from kuber_cron.common.jobs.option_types import NAME, BadValueError
+from kuber_cron.common.jobs.option_types import BadValueError
 from kuber_cron.common.jobs.options import OPTIONS, Option
+from kuber_cron.common.jobs.text_types import NAME
 
 # Kubernetes' own, by its list of well-known annotations.
 _THEIR_DESCRIPTION = "kubernetes.io/description"

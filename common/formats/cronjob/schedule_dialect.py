@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from kuber_cron.common.errors import ScheduleError
 from kuber_cron.common.jobs.job import Job
-from kuber_cron.common.jobs.option_types import duration_seconds, duration_text
+from kuber_cron.common.jobs.time_types import duration_seconds, duration_text
 from kuber_cron.common.schedule import Schedule
 
 NICKNAMES = {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"}

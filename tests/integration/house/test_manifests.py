@@ -31,7 +31,7 @@ from tests.support.manifests import (
 )
 
 from kuber_cron import __version__
-from kuber_cron.common.jobs import option_types
+from kuber_cron.common.jobs import number_types
 
 pytestmark = pytest.mark.cluster
 
@@ -295,7 +295,7 @@ def test_the_logs_of_two_hundred_and_fifty_jobs_fit_into_the_volume():
     documents = build("base")
     (worker,) = of_tier(documents, "worker")
     (volume,) = [each for each in pod(worker)["volumes"] if each["name"] == "logs"]
-    room = option_types.size.parse(volume["emptyDir"]["sizeLimit"] + "B")
+    room = number_types.size.parse(volume["emptyDir"]["sizeLimit"] + "B")
     assert room >= 250 * settings(worker, documents).log_keep_bytes
 
 

@@ -129,8 +129,8 @@ def walk(engine: Engine, text: str, zone: str) -> float:
 
 def forget() -> None:
     """Every cache of ours is empty, the zone's excepted: what a new process begins with."""
-    schedules.days._ask_croniter.cache_clear()  # noqa: SLF001 - only the owner knows its caches
-    schedules.days.rule.cache_clear()
+    schedules.day_matching._ask_croniter.cache_clear()  # noqa: SLF001 - only the owner knows its caches
+    schedules.day_matching.rule.cache_clear()
     schedules._plan.cache_clear()  # noqa: SLF001 - as above
 
 

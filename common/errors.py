@@ -5,7 +5,6 @@ meets them and chained.
 """
 
 import json
-from collections.abc import Callable
 
 
 class KuberCronError(Exception):
@@ -111,41 +110,3 @@ class PayloadError(KuberCronError):
     def to_note(self) -> str:
         """What the quarantine's record says of it, as JSON."""
         return json.dumps({"reason": self.reason, "message": self.message})
-
-
-class ScheduleError(KuberCronError, ValueError):
-    """A schedule or a time zone cannot be understood, so nothing will run by it: no time is ever guessed.
-
-    Attributes:
-        about: The part that is wrong: ``minute``, ``hour``, ``day-of-month``, ``month``, ``day-of-week``,
-            ``schedule``, ``nickname`` or ``timezone``.
-        code: The diagnostic's stable code; ``kuber_cron.common.schedule.fields.Code`` is the table.
-        offset: 0-based character offset of the offending field or item in the text that was parsed.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        about: str,
-        code: str,
-        hint: str | Callable[[], str | None] | None = None,
-        offset: int = 0,
-    ) -> None:
-        super().__init__(message)
-        self.about = about
-        self.code = code
-        self.offset = offset
-        self._hint: str | Callable[[], str | None] | None = hint
-
-    @property
-    def hint(self) -> str | None:
-        """What to write instead. A search by similarity runs when it is first asked for: it is dear."""
-        hint = self._hint
-        if callable(hint):
-            hint = self._hint = hint()
-        return hint
-
-    @hint.setter
-    def hint(self, hint: str | Callable[[], str | None] | None) -> None:
-        self._hint = hint

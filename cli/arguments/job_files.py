@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kuber_cron.cli.terminal import errors as failures
 from kuber_cron.cli.terminal import output
 from kuber_cron.common import suggestions
-from kuber_cron.common.errors import KuberCronError, ScheduleError, UnknownJobError, UsageError
+from kuber_cron.common.errors import KuberCronError, UnknownJobError, UsageError
 from kuber_cron.common.jobs.job import Job
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def default_timezone(given: str | None) -> str:
         UsageError: there is no such zone.
     """
     name = given or os.environ.get("KUBER_CRON_TIMEZONE") or "UTC"
-    from kuber_cron.common.schedule import timezones
+    from kuber_cron.common.schedule import ScheduleError, timezones
 
     try:
         timezones.find(name)

@@ -15,7 +15,7 @@ from kuber_cron.cli.arguments import output_files
 from kuber_cron.cli.command import Command
 from kuber_cron.cli.terminal import errors as failures
 from kuber_cron.cli.terminal import output
-from kuber_cron.common.errors import KuberCronError, ScheduleError, UsageError
+from kuber_cron.common.errors import KuberCronError, UsageError
 
 if TYPE_CHECKING:
     from kuber_cron.common.formats.cronjob.importer import ImportResult
@@ -128,7 +128,7 @@ def import_(
 
 
 def _zone(name: str) -> str:
-    from kuber_cron.common.schedule import timezones
+    from kuber_cron.common.schedule import ScheduleError, timezones
 
     try:
         timezones.find(name)

@@ -12,7 +12,7 @@ from kuber_cron.cli.command import Command
 from kuber_cron.cli.terminal import errors, output
 from kuber_cron.common import time_format
 from kuber_cron.common.clock import SystemClock
-from kuber_cron.common.errors import KuberCronError, ScheduleError, UsageError
+from kuber_cron.common.errors import KuberCronError, UsageError
 from kuber_cron.common.jobs.job import Job
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def next_runs(
 def _of_expression(
     text: str, *, timezone: str | None, from_: str | None, now: datetime, count: int, job: str | None
 ) -> tuple[list["Forecast"], datetime, list[str]]:
-    from kuber_cron.common.schedule import Schedule
+    from kuber_cron.common.schedule import Schedule, ScheduleError
     from kuber_cron.control.queries import forecast
 
     zone = job_files.default_timezone(timezone)

@@ -12,14 +12,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from kuber_cron.common.diagnostics import Fault, shown
-from kuber_cron.common.errors import ScheduleError
 from kuber_cron.common.formats import crontab_directives, crontab_variables, lint
 from kuber_cron.common.formats.crontab_directives import Directive
 from kuber_cron.common.formats.resolver import ParsedFile, ParsedJob, link
 from kuber_cron.common.jobs import job_ids
 from kuber_cron.common.jobs.job import Parsed
 from kuber_cron.common.jobs.time_types import localised
-from kuber_cron.common.schedule import Schedule, timezones
+from kuber_cron.common.schedule import Schedule, ScheduleError, timezones
 
 MAX_LINE_BYTES = 131_072
 MAX_JOBS = 10_000

@@ -11,11 +11,10 @@ from typing import Any, Literal
 
 from kuber_cron.common import suggestions as similar
 from kuber_cron.common.diagnostics import Fault, shown
-from kuber_cron.common.errors import ScheduleError
 from kuber_cron.common.jobs import text_types
 from kuber_cron.common.jobs.option_types import BadValueError
 from kuber_cron.common.jobs.options import ALIASES, DIRECTIVE_KEYS, KUBERNETES_KEYS, OPTIONS, Option
-from kuber_cron.common.schedule import timezones
+from kuber_cron.common.schedule import ScheduleError, timezones
 from kuber_cron.common.suggestions import Suggestions
 
 Scope = Literal["job", "defaults", "file"]

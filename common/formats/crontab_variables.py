@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from kuber_cron.common.diagnostics import Fault, shown
-from kuber_cron.common.errors import ScheduleError
 from kuber_cron.common.jobs.option_types import BadValueError
 from kuber_cron.common.jobs.options import OPTIONS
-from kuber_cron.common.schedule import timezones
+from kuber_cron.common.schedule import ScheduleError, timezones
 from kuber_cron.common.suggestions import Suggestions
 
 _ASSIGNMENT = re.compile(

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 
 from kuber_cron.common.diagnostics import Diagnostic, Fault, shown
-from kuber_cron.common.errors import ScheduleError
 from kuber_cron.common.jobs.job import Job
-from kuber_cron.common.schedule import Schedule, timezones
+from kuber_cron.common.schedule import Schedule, ScheduleError, timezones
 
 _FIELD = re.compile(
     r"(?:\*|\?|[0-9*][0-9*,/~-]*|(?:(?:mon|tue|wed|thu|fri|sat|sun)[,-]?)+|H(?:\([0-9-]*\))?(?:/[0-9]+)?)",

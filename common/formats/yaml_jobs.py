@@ -12,7 +12,6 @@ from typing import Any
 import yaml
 
 from kuber_cron.common.diagnostics import Fault, shown
-from kuber_cron.common.errors import ScheduleError
 from kuber_cron.common.formats import lint, yaml_nodes
 from kuber_cron.common.formats.crontab import MAX_JOBS, complete
 from kuber_cron.common.formats.crontab_directives import read_value
@@ -29,7 +28,7 @@ from kuber_cron.common.jobs.options import (
     YAML_KEYS,
     Option,
 )
-from kuber_cron.common.schedule import Schedule, timezones
+from kuber_cron.common.schedule import Schedule, ScheduleError, timezones
 
 _TAG = yaml_nodes.TAG
 # version, jobs, a job, its env: more levels mean something else.

@@ -3,7 +3,7 @@
 import re
 
 from kuber_cron.common import suggestions
-from kuber_cron.common.errors import ScheduleError
+from kuber_cron.common.schedule.errors import ScheduleError
 from kuber_cron.common.schedule.field_hints import shown
 from kuber_cron.common.schedule.field_spec import KINDS, ErrorCode
 from kuber_cron.common.schedule.fields import MAX_DIGITS

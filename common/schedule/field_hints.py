@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 from kuber_cron.common import suggestions
-from kuber_cron.common.errors import ScheduleError
+from kuber_cron.common.schedule.errors import ScheduleError
 from kuber_cron.common.schedule.field_spec import DAY, MINUTE, MONTHS, WEEKDAY, WEEKDAYS, ErrorCode, FieldSpec
 
 _SHOWN_CHARACTERS = 40

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 
-from kuber_cron.common.errors import ScheduleError
 from kuber_cron.common.schedule import field_hints
+from kuber_cron.common.schedule.errors import ScheduleError
 from kuber_cron.common.schedule.field_spec import DAY, HOUR, KINDS, MINUTE, WEEKDAY, ErrorCode, FieldSpec
 
 MAX_FIELD_CHARACTERS = 1024

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from kuber_cron.common.schedule.schedule import Schedule, ScheduleError
+from kuber_cron.common.schedule.errors import ScheduleError
+from kuber_cron.common.schedule.schedule import Schedule
 
 _SECOND = timedelta(seconds=1)
 _EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)

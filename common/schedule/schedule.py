@@ -1,7 +1,7 @@
 """Schedules: from the text of a crontab's five fields to the next instant to run at (cron.md §1 and §2).
 
 ``Schedule.next_after`` is the whole contract: stateless, strictly increasing, aware UTC. It never reads a
-clock. Days come from ``days``, times of day from the sets of the fields, and the zone's jumps from ``zones``:
+clock. Days come from ``day_matching``, times of day from the sets of the fields, the zone's jumps from ``timezones``:
 
 * wildcard schedules, whose minute or hour text begins with ``*``, match the wall clock in every real minute;
 * fixed schedules run once per named time: not again in a repeated interval, and in the first whole minute
@@ -22,9 +22,9 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Literal
 
-from kuber_cron.common.errors import ScheduleError
 from kuber_cron.common.schedule import day_matching, expression, fields, timezones
 from kuber_cron.common.schedule.day_matching import DayRule
+from kuber_cron.common.schedule.errors import ScheduleError
 from kuber_cron.common.schedule.field_spec import KINDS
 from kuber_cron.common.schedule.fields import Field
 from kuber_cron.common.schedule.timezones import (
@@ -32,6 +32,7 @@ from kuber_cron.common.schedule.timezones import (
     EPOCH,
     FIRST_INSTANT,
     LAST_INSTANT,
+    LONGEST_JUMP_SECONDS,
     Span,
     Zone,
 )
@@ -41,8 +42,6 @@ __all__ = ["Schedule", "ScheduleError"]
 ScheduleKind = Literal["cron", "every", "reboot", "after"]
 
 _MINUTES_A_DAY = 1440
-# More than any clock was ever moved by: a day, over the date line.
-_TWO_DAYS = 2 * 86_400
 _NAIVE_EPOCH = EPOCH.replace(tzinfo=None)
 
 
@@ -192,7 +191,7 @@ class Schedule:
                 made_up_for = self._after_gap(span)
                 if made_up_for is not None and made_up_for >= earliest:
                     return made_up_for
-            start = max(earliest, span.fresh_from) if plan.is_fixed else earliest
+            start = max(earliest, span.unrepeated_from) if plan.is_fixed else earliest
             minute = plan.first_minute(-(-(start + span.offset) // 60))
             if minute is None:
                 return None
@@ -200,9 +199,9 @@ class Schedule:
             if found < span.end:
                 return found
             # A sparse schedule need not visit every span: clocks that go back show again what was searched
-            # already, unless they do so within two days; and two days before a wall time no jump can touch it.
-            is_soon = span.end - earliest < _TWO_DAYS
-            earliest = span.end if is_soon else max(span.end, found - _TWO_DAYS)
+            # already, unless they do so within the longest jump; and that long before a wall time none can touch it.
+            is_soon = span.end - earliest < LONGEST_JUMP_SECONDS
+            earliest = span.end if is_soon else max(span.end, found - LONGEST_JUMP_SECONDS)
         return None
 
     def _after_gap(self, span: Span) -> int | None:

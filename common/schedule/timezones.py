@@ -20,7 +20,7 @@ from typing import NamedTuple
 from zoneinfo import TZPATH, ZoneInfo
 
 from kuber_cron.common import suggestions
-from kuber_cron.common.errors import ScheduleError
+from kuber_cron.common.schedule.errors import ScheduleError
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - carries a zone's own tzinfo before it is used
@@ -28,8 +28,11 @@ _NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - carries a zone's own tzinf
 FIRST_INSTANT = (datetime.min.replace(tzinfo=UTC) - EPOCH) // timedelta(seconds=1)
 LAST_INSTANT = (datetime.max.replace(tzinfo=UTC) - EPOCH) // timedelta(seconds=1)
 
-# Jumps of at least this much forwards, or of more than this backwards, correct the clock (cron.md §1, rule 6).
 CORRECTION_SECONDS = 3 * 3600
+"""Jumps of at least this much forwards, or of more than this backwards, correct the clock (cron.md §1, rule 6)."""
+
+LONGEST_JUMP_SECONDS = 2 * 86_400
+"""More than any clock was ever moved by: a day, over the date line."""
 
 _DAY = 86_400
 _SAMPLE_SECONDS = 2 * _DAY
@@ -89,7 +92,7 @@ class Span(NamedTuple):
     end: int
     before: int
     offset: int
-    fresh_from: int
+    unrepeated_from: int
     """The first instant whose wall time is not a repetition that fixed jobs leave out (rules 4 and 6)."""
 
 
@@ -125,10 +128,6 @@ class Zone:
                 found.append(Jump(span.start, span.before, span.offset))
             instant = span.end
         return found
-
-    def offset_at(self, instant: int) -> int:
-        """Seconds east of UTC; constant beyond the years that zoneinfo can convert."""
-        return self.span(instant).offset
 
     def _ask(self, instant: int) -> int:
         asked = min(max(instant, _FIRST_ASKED), _LAST_ASKED)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kuber_cron.common.diagnostics import shown
-from kuber_cron.common.errors import ScheduleError
 from kuber_cron.common.formats.cronjob import (
     kube_jobs,
     pod_reader,
@@ -23,7 +22,7 @@ from kuber_cron.common.formats.cronjob.import_report import ImportReport
 from kuber_cron.common.formats.cronjob.typed_values import TypedValue, WrongTypeError
 from kuber_cron.common.jobs.options import KUBERNETES_CONCURRENCY
 from kuber_cron.common.jobs.time_types import LONGEST_SECONDS
-from kuber_cron.common.schedule import Schedule, timezones
+from kuber_cron.common.schedule import Schedule, ScheduleError, timezones
 from kuber_cron.common.suggestions import closest
 
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_-]+", re.ASCII)

@@ -11,10 +11,9 @@ Pure. Kubernetes reads schedules with robfig/cron 3 (``ParseStandard``). It diff
 import re
 from dataclasses import dataclass
 
-from kuber_cron.common.errors import ScheduleError
 from kuber_cron.common.jobs.job import Job
 from kuber_cron.common.jobs.time_types import duration_seconds, duration_text
-from kuber_cron.common.schedule import Schedule
+from kuber_cron.common.schedule import Schedule, ScheduleError
 
 NICKNAMES = {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"}
 _PLAIN_FIELD = re.compile(r"(?:\*(?:/\d+)?|\d+(?:-\d+)?(?:/\d+)?)(?:,\d+(?:-\d+)?(?:/\d+)?)*", re.ASCII)

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kuber_cron.common.errors import ScheduleError
-from kuber_cron.common.schedule import timezones
+from kuber_cron.common.schedule import ScheduleError, timezones
 
 START, END = datetime(1880, 1, 1, tzinfo=UTC), datetime(2037, 1, 1, tzinfo=UTC)
 
@@ -86,7 +85,7 @@ def test_the_jumps_of_a_zone_are_those_that_the_database_lists(name):
 )
 def test_the_offset_at_any_instant_is_zoneinfos(name, instant):
     offset = instant.astimezone(ZoneInfo(name)).utcoffset()
-    assert timezones.find(name).offset_at(timezones.seconds_since_epoch(instant)) == offset.total_seconds()
+    assert timezones.find(name).span(timezones.seconds_since_epoch(instant)).offset == offset.total_seconds()
 
 
 @given(

@@ -9,14 +9,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from kuber_cron.common import suggestions as similar
 from kuber_cron.common.diagnostics import Diagnostic, Fault, in_order, shown
 from kuber_cron.common.jobs import job_ids
 from kuber_cron.common.jobs.job import Job, Parsed
+from kuber_cron.common.jobs.time_types import localised
 from kuber_cron.common.schedule import Schedule
 from kuber_cron.common.suggestions import Suggestions
 
+MAX_JOBS = 10_000
+"""The most jobs of one file."""
+
+# A search takes 3 µs for each.
 _SEARCHED_NAMES = 500
 
 
@@ -66,6 +72,19 @@ class ParsedFile:
     def report(self, fault: Fault, line: int, text: str) -> None:
         """Add a diagnostic."""
         self.diagnostics.append(fault.at(self.source, line, text))
+
+
+def complete(values: dict[str, Any]) -> None:
+    """Fill in what variables decide unless it is said otherwise, and fix local instants in the job's zone."""
+    env = values["env"]
+    if env:
+        if env.get("SHELL"):
+            values.setdefault("shell", env["SHELL"])
+        if env.get("RANDOM_DELAY"):
+            values.setdefault("random_delay_minutes", int(env["RANDOM_DELAY"]))
+    for key in ("not_before", "not_after"):
+        if key in values:
+            values[key] = localised(values[key], ZoneInfo(values["timezone"]))
 
 
 @dataclass(slots=True)

@@ -225,12 +225,12 @@ def _prove(jobs: Sequence[Job], text: str) -> None:
             first = next((one for one in parsed.diagnostics if one.severity == "error"), None)
             raise InexpressibleError(job, "its line would not load" if first is None else first.message)
         if not _is_same(read, job):
-            differing = [
+            differing = sorted(
                 field.name
                 for field in fields(Job)
                 if field.name not in {"source", "line"}
                 and getattr(read, field.name) != getattr(job, field.name)
-            ]
+            )
             raise InexpressibleError(job, f"{', '.join(differing)} would read back as something else")
 
 

@@ -13,10 +13,9 @@ import yaml
 
 from kuber_cron.common.diagnostics import Fault, shown
 from kuber_cron.common.formats import lint, yaml_nodes
-from kuber_cron.common.formats.crontab import MAX_JOBS, complete
 from kuber_cron.common.formats.crontab_directives import read_value
 from kuber_cron.common.formats.crontab_variables import is_zone
-from kuber_cron.common.formats.resolver import ParsedFile, ParsedJob, link
+from kuber_cron.common.formats.resolver import MAX_JOBS, ParsedFile, ParsedJob, complete, link
 from kuber_cron.common.jobs import job_ids
 from kuber_cron.common.jobs.job import Parsed
 from kuber_cron.common.jobs.option_types import BadValueError

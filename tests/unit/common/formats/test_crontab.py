@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kuber_cron.common.diagnostics import render
-from kuber_cron.common.formats.crontab import MAX_JOBS, MAX_LINE_BYTES, MAX_VARIABLES, parse
+from kuber_cron.common.formats.crontab import MAX_VARIABLES, parse
+from kuber_cron.common.formats.crontab_lines import MAX_LINE_BYTES
+from kuber_cron.common.formats.resolver import MAX_JOBS
 from kuber_cron.common.schedule import Schedule, ScheduleError
 
 

@@ -12,7 +12,9 @@ import pytest
 
 from kuber_cron.common.diagnostics import render
 from kuber_cron.common.formats import lint
-from kuber_cron.common.formats.crontab import MAX_JOBS, MAX_LINE_BYTES, MAX_VARIABLES, parse
+from kuber_cron.common.formats.crontab import MAX_VARIABLES, parse
+from kuber_cron.common.formats.crontab_lines import MAX_LINE_BYTES
+from kuber_cron.common.formats.resolver import MAX_JOBS
 
 ROOT = Path(__file__).parents[4]
 GOLDEN = ROOT / "tests" / "golden" / "diagnostics.txt"

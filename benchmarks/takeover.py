@@ -42,11 +42,11 @@ from rq.job import Job as RQJob
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.support.api_server import ApiServer
 
-from kuber_cron.common.config.settings import LeaseTimes, Settings
+from kuber_cron.common.config.settings import LeaseTiming, Settings
 from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
 from kuber_cron.scheduler.election import redis_election
 
-TIMES = LeaseTimes()
+TIMES = LeaseTiming()
 PROFILES = (f"{TIMES.lease:g}/{TIMES.renew:g}/{TIMES.retry:g}", "6/4/1")
 WHAT = ("kubernetes", "redis", "worker")
 TTL_SECONDS: float = Settings.model_fields["worker_ttl_seconds"].default

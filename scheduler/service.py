@@ -34,8 +34,9 @@ from kuber_cron.scheduler.decisions.decider import REMOVAL_SECONDS, SOON_SECONDS
 from kuber_cron.scheduler.decisions.dispatcher import DecisionResult, Dispatcher
 from kuber_cron.scheduler.decisions.planner import CatalogEntry
 from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
+from kuber_cron.scheduler.election.election import Election
 from kuber_cron.scheduler.election.redis_clock import RedisClock
-from kuber_cron.scheduler.election.term import Election, Term
+from kuber_cron.scheduler.election.term import Term
 from kuber_cron.scheduler.maintenance import redis_observer
 from kuber_cron.scheduler.maintenance.housekeeping import ROUND_SECONDS, Housekeeper, MaintenanceEvent
 from kuber_cron.scheduler.maintenance.redis_observer import Observation, RedisObserver
@@ -135,7 +136,7 @@ class Scheduler:
             options.keys,
             RequestKeys(signing_key=options.signing_key, accepted_keys=options.accepted_keys),
             clock=server_clock,
-            token=election.token,
+            token=election.valid_term,
             catalog=lambda: watcher.current,
             failed=metrics.loop_errors.inc,
         )
@@ -182,7 +183,7 @@ class Scheduler:
 
     def term(self) -> Term | None:
         """The term that this replica leads in, None for a standby."""
-        return self._lease.token()
+        return self._lease.valid_term()
 
     def upcoming(self) -> dict[str, datetime]:
         """Each job's next due instant, as planned."""
@@ -214,11 +215,11 @@ class Scheduler:
                 seconds = self._doubt()
             except FencedError as error:
                 self._metrics.fenced.inc()
-                self._lease.give_up(error.message)
+                self._lease.step_down(error.message)
                 seconds = self._doubt()
             except StateLostError as error:
                 log.error("redis has lost writes", error=error.message)  # noqa: TRY400 - a verdict, no traceback
-                self._lease.give_up(error.message)
+                self._lease.step_down(error.message)
                 seconds = self._doubt()
             except Exception:
                 # The loop must outlive any single job's trouble; what is not decided stays due.
@@ -234,7 +235,7 @@ class Scheduler:
 
     def _turn(self) -> float:
         """Decide what is due, and tell how many seconds may pass until the next turn."""
-        term = self._lease.token()
+        term = self._lease.valid_term()
         if term is None:
             self._decider.forget()
             return _STANDBY_SECONDS
@@ -247,7 +248,7 @@ class Scheduler:
         return min(seconds, _LONGEST_SLEEP_SECONDS)
 
     def _leads(self, term: Term) -> bool:
-        token = self._lease.token()
+        token = self._lease.valid_term()
         return token is not None and token.epoch == term.epoch
 
     def _announce(self, verdict: DecisionResult, catalog: Catalog) -> None:
@@ -284,7 +285,7 @@ class Scheduler:
         observe_from, observed_in = 0.0, 0
         gaps, observation, expectations = ScheduleGaps(), Observation(), SuccessDeadlines()
         while not self._stop.wait(ROUND_SECONDS):
-            term = self._lease.token()
+            term = self._lease.valid_term()
             self._bulletin.tell(term, self._watcher.current)
             if term is None:
                 continue
@@ -336,7 +337,7 @@ class Scheduler:
         log.warning(_TIDIED[tidied.what], job=tidied.job, run=tidied.run)
 
     def _fresh_state(self, state: SchedulerState) -> SchedulerState:
-        term = self._lease.token()
+        term = self._lease.valid_term()
         return replace(
             state,
             epoch=term.epoch if term else None,

@@ -21,10 +21,9 @@ if TYPE_CHECKING:
     from kuber_cron.cli.process.services import Everything, SchedulerAlone, WorkerAlone
     from kuber_cron.common.observability.health import Health
     from kuber_cron.scheduler.decisions.catalog import CatalogWatcher
-    from kuber_cron.scheduler.election.contest import Setup
+    from kuber_cron.scheduler.election.election import Election, ElectionContext
     from kuber_cron.scheduler.election.fence import Fence
     from kuber_cron.scheduler.election.redis_clock import RedisClock
-    from kuber_cron.scheduler.election.term import Election
     from kuber_cron.scheduler.service import Scheduler
     from kuber_cron.worker.execution.launch import Launch
     from kuber_cron.worker.output.capture import Sink
@@ -144,7 +143,7 @@ class _Tier:
         """Return the catalog, loaded, and a scheduler that follows it; `alone` where it is one of several replicas."""
         from kuber_cron.common.records.history_limits import DAY_SECONDS, HistoryLimits
         from kuber_cron.scheduler.decisions.catalog import CatalogWatcher
-        from kuber_cron.scheduler.election.contest import identity
+        from kuber_cron.scheduler.election.election import identity
         from kuber_cron.scheduler.election.redis_clock import RedisClock
         from kuber_cron.scheduler.metrics import SchedulerMetrics
         from kuber_cron.scheduler.service import Scheduler, SchedulerOptions
@@ -197,11 +196,11 @@ class _Tier:
     def _election(
         self, holder: str, server_clock: "RedisClock", on_change: "Callable[[], None]", *, alone: bool
     ) -> "Election":
-        from kuber_cron.scheduler.election.contest import Setup
-        from kuber_cron.scheduler.election.fence import ReleaseListener
+        from kuber_cron.scheduler.election.election import ElectionContext
         from kuber_cron.scheduler.election.metrics import LeaseMetrics
+        from kuber_cron.scheduler.election.release_listener import ReleaseListener
 
-        setup = Setup(
+        context = ElectionContext(
             holder=holder,
             clock=self.clock,
             server_clock=server_clock,
@@ -210,43 +209,42 @@ class _Tier:
             on_change=on_change,
             hands_over_quietly=alone,
         )
-        return self._kubernetes(setup) if self.settings.election == "kubernetes" else self._redis(setup)
+        return self._kubernetes(context) if self.settings.election == "kubernetes" else self._redis(context)
 
-    def _kubernetes(self, setup: "Setup") -> "Election":
+    def _kubernetes(self, context: "ElectionContext") -> "Election":
         from kuber_cron.scheduler.election import kubernetes_lease
-        from kuber_cron.scheduler.election.kubernetes_election import KubernetesElection
-        from kuber_cron.scheduler.election.lease_store import Times
+        from kuber_cron.scheduler.election.lease_election import LeaseElection
 
-        settings, times = self.settings, self.settings.lease_times
-        api = kubernetes_lease.KubernetesLease(
+        settings, timing = self.settings, self.settings.lease_timing
+        store = kubernetes_lease.KubernetesLease(
             kubernetes_lease.find(os.environ, home=Path(os.environ.get("HOME", "/"))),
             namespace=settings.namespace,
             name=settings.lease_name,
-            request_seconds=times.request,
+            request_seconds=timing.request,
         )
-        return KubernetesElection(
-            setup,
-            api=api,
-            fence=self._fence(setup, cluster=api.cluster(), ttl_seconds=times.lease),
-            times=Times.of(times, settings.failsafe_seconds),
+        return LeaseElection(
+            context,
+            store=store,
+            fence=self._fence(context, cluster=store.cluster(), ttl_seconds=timing.lease),
+            timing=timing,
         )
 
-    def _redis(self, setup: "Setup") -> "Election":
+    def _redis(self, context: "ElectionContext") -> "Election":
         from kuber_cron.scheduler.election.redis_election import TTL_SECONDS, RedisElection
 
         return RedisElection(
-            setup, self._fence(setup, cluster=self.settings.instance, ttl_seconds=TTL_SECONDS)
+            context, self._fence(context, cluster=self.settings.instance, ttl_seconds=TTL_SECONDS)
         )
 
-    def _fence(self, setup: "Setup", *, cluster: str, ttl_seconds: float) -> "Fence":
+    def _fence(self, context: "ElectionContext", *, cluster: str, ttl_seconds: float) -> "Fence":
         from kuber_cron.common.redis_store.scripts import Store
         from kuber_cron.scheduler.election.fence import Fence
 
         return Fence(
             Store(self.connect("deciding"), self.keys),
-            clock=setup.clock,
-            server_clock=setup.server_clock,
-            holder=setup.holder,
+            clock=context.clock,
+            server_clock=context.server_clock,
+            holder=context.holder,
             cluster=cluster,
             ttl_seconds=ttl_seconds,
         )

@@ -13,7 +13,6 @@ import math
 import re
 import zoneinfo
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -21,6 +20,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, Valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from kuber_cron.common.config.host import Host
+from kuber_cron.common.config.lease_timing import LeaseTiming
 from kuber_cron.common.errors import SettingsError
 from kuber_cron.common.jobs import number_types
 from kuber_cron.common.observability.redaction import HIDDEN, redacted_url
@@ -47,48 +47,6 @@ _SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 def is_service_link(name: str, value: str) -> bool:
     """Whether Kubernetes made this variable of a service (kubernetes.io: accessing services by environment)."""
     return bool(_SERVICE_LINK.search(name) or (name.endswith("_PORT") and _SERVICE_ADDRESS.match(value)))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeaseTimes:
-    """The durations of leader election, and those that follow from them (reliability.md §3). Seconds.
-
-    Attributes:
-        lease: How long others wait for a leader that fell silent.
-        renew: How long a leader goes on without a renewal.
-        retry: The pause between two attempts.
-    """
-
-    lease: float = 15.0
-    renew: float = 10.0
-    retry: float = 2.0
-
-    @property
-    def margin(self) -> float:
-        """What must lie between the end of a leader's own term and the first moment another may begin."""
-        return max(1.0, self.lease / 10)
-
-    @property
-    def request(self) -> float:
-        """The timeout of one request to the API server."""
-        return min(3.0, self.renew / 3)
-
-    def problems(self) -> list[str]:
-        """Every relation that does not hold, as a sentence; empty when the times are safe."""
-        found = []
-        if self.renew + self.margin > self.lease:
-            found.append(
-                f"RENEW_SECONDS {self.renew:g} + margin {self.margin:g} must not exceed LEASE_SECONDS {self.lease:g}: "
-                "a leader has to stop before another may begin"
-            )
-        if self.renew < self.request + 2 * self.retry:
-            found.append(
-                f"RENEW_SECONDS {self.renew:g} must be at least request timeout {self.request:g} + twice "
-                f"RETRY_SECONDS {self.retry:g}: one lost request would end the leadership"
-            )
-        if self.renew <= 1.2 * self.retry:
-            found.append(f"RENEW_SECONDS {self.renew:g} must exceed 1.2 times RETRY_SECONDS {self.retry:g}")
-        return found
 
 
 def _zone(name: str) -> str:
@@ -330,9 +288,14 @@ class Settings(BaseSettings):
         return self._warnings
 
     @property
-    def lease_times(self) -> LeaseTimes:
+    def lease_timing(self) -> LeaseTiming:
         """The durations of leader election."""
-        return LeaseTimes(lease=self.lease_seconds, renew=self.renew_seconds, retry=self.retry_seconds)
+        return LeaseTiming(
+            lease=self.lease_seconds,
+            renew=self.renew_seconds,
+            retry=self.retry_seconds,
+            failsafe=self.failsafe_seconds,
+        )
 
     @classmethod
     def load(cls, environ: Mapping[str, str], machine: Host | None = None, **overrides: Any) -> Self:
@@ -432,7 +395,7 @@ def _lease_problems(given: Mapping[str, Any]) -> list[str]:
         return []
     if not all(0 < seconds < math.inf for seconds in times.values()):
         return []
-    return [f"{PREFIX}{problem}" for problem in LeaseTimes(**times).problems()]
+    return [f"{PREFIX}{problem}" for problem in LeaseTiming(**times).problems()]
 
 
 def allowed(field: str) -> str:

@@ -1,4 +1,4 @@
-"""The Lease on a Kubernetes API server: the only module that knows the ``kubernetes`` client.
+"""The Lease on a Kubernetes API server, a ``LeaseStore``: the only module that knows the ``kubernetes`` client.
 
 Read and write one object, each as one request: no retries below (urllib3 would send a PUT up to three times
 more) and a time-out on each. Objects are handled as the JSON that the API server sends, not by the client's
@@ -8,7 +8,7 @@ the object, labels, owners and annotations, is written back as it was.
 Credentials are a pod's own or a kubeconfig's. A pod's token is read anew each minute by the client's own hook;
 after a 401 everything is, so a rotated token or certificate costs one attempt.
 
-What it does *not* bound is a name lookup, and an answer that trickles: the elector's terms end by the clock,
+What it does *not* bound is a name lookup, and an answer that trickles: the election's terms end by the clock,
 whatever a request does.
 """
 
@@ -38,7 +38,7 @@ _REASONS: Mapping[int, LeaseFailure] = {
     409: "conflict",
     429: "too_many_requests",
 }
-_SAID_LIMIT = 300
+_MESSAGE_LIMIT = 300
 # A holder that did not say for how long is given what Kubernetes' own electors take.
 _NO_DURATION_SECONDS = 15
 # Redis' and Lua's numbers are exact up to here; int() refuses much longer ones.
@@ -48,10 +48,10 @@ Configure = Callable[[], client.Configuration]
 
 
 def find(environ: Mapping[str, str], *, home: Path, service_account: Path = SERVICE_ACCOUNT) -> Configure:
-    """Where the API server is: ``KUBECONFIG``, else the pod's own service account, else ``~/.kube/config``.
+    """Find the API server: ``KUBECONFIG``, else the pod's own service account, else ``~/.kube/config``.
 
     Returns:
-        What reads that place, anew at each call.
+        A function that reads that place, anew at each call.
 
     Raises:
         SettingsError: There is none of them, or it cannot be read.
@@ -70,7 +70,7 @@ def find(environ: Mapping[str, str], *, home: Path, service_account: Path = SERV
             hint="set KUBER_CRON_ELECTION=redis where there is no Kubernetes; in a pod, "
             "automountServiceAccountToken has to be on",
         )
-    configure()  # what is wrong with it is told at the start
+    configure()  # a fault in it is raised at the start
     return configure
 
 
@@ -123,7 +123,7 @@ class KubernetesLease:
         self._raw: dict[str, Any] = {}
 
     def cluster(self) -> str:
-        """The same for all who contest this Lease, however often it is deleted and made anew."""
+        """Return the same for all who contest this Lease, however often it is deleted and created anew."""
         configuration = self._configure()
         bundle = configuration.ca_cert_data or b""
         if configuration.ssl_ca_cert:
@@ -135,7 +135,7 @@ class KubernetesLease:
         return digest.hexdigest()
 
     def read(self) -> LeaseRecord | None:
-        """The record, None where there is no Lease.
+        """Return the record, None where there is no Lease.
 
         Raises:
             LeaseError: There was no such answer.
@@ -150,7 +150,7 @@ class KubernetesLease:
         return from_object(self._raw)
 
     def write(self, record: LeaseRecord) -> LeaseRecord:
-        """Put ``record`` in the place of the one that was read, or make the Lease where its version is empty.
+        """Replace the record that was read by ``record``, or create the Lease where its version is empty.
 
         Returns:
             The record as stored, with its new version.
@@ -193,8 +193,8 @@ class KubernetesLease:
             config.ConfigException,
             SettingsError,
         ) as error:
-            # ApiException without an answer is how the client tells of TLS; the others speak for themselves.
-            # The connection is not used again, for its answer may yet come.
+            # ApiException without an answer is how the client reports TLS; the others explain themselves.
+            # The connection is not used again, because its answer may yet come.
             self.close()
             if _is_timeout(error):
                 raise LeaseError(
@@ -215,11 +215,11 @@ class KubernetesLease:
         if status == 401:
             self.close()
         reason: LeaseFailure = _REASONS.get(status, "server_error" if status >= 500 else "rejected")
-        said = document.get("message", "") if isinstance(document, dict) else ""
+        message = document.get("message", "") if isinstance(document, dict) else ""
         hint = None
         if reason == "forbidden":
             hint = "the service account needs the Role in k8s/base/rbac.yaml: get and update of this Lease, create"
-        raise LeaseError(f"{what}: {status}: {said[:_SAID_LIMIT]}", reason=reason, hint=hint)
+        raise LeaseError(f"{what}: {status}: {message[:_MESSAGE_LIMIT]}", reason=reason, hint=hint)
 
     def _client(self) -> client.ApiClient:
         if self._api is None:
@@ -233,7 +233,7 @@ class KubernetesLease:
 
 
 def _tls(configuration: client.Configuration) -> ssl.SSLContext:
-    """What urllib3 would make, but as strict as Kubernetes is: Python 3.13 refuses a CA without key usage."""
+    """Return urllib3's context, only as strict as Kubernetes is: Python 3.13 refuses a CA without key usage."""
     requirement = ssl.CERT_REQUIRED if configuration.verify_ssl else ssl.CERT_NONE
     context = urllib3.util.create_urllib3_context(cert_reqs=requirement)
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
@@ -243,7 +243,7 @@ def _tls(configuration: client.Configuration) -> ssl.SSLContext:
 
 
 def from_object(document: Mapping[str, Any]) -> LeaseRecord:
-    """The record in a Lease object. What others left out is read as empty."""
+    """Return the record in a Lease object. What others left out is read as empty."""
     meta, spec = document["metadata"], document.get("spec") or {}
     through = str((meta.get("annotations") or {}).get(THROUGH, ""))
     is_count = through.isascii() and through.isdigit() and len(through) <= _COUNT_DIGITS
@@ -259,7 +259,7 @@ def from_object(document: Mapping[str, Any]) -> LeaseRecord:
 
 
 def to_object(record: LeaseRecord, before: Mapping[str, Any], *, namespace: str, name: str) -> dict[str, Any]:
-    """The Lease object that holds ``record``, in all else as ``before``."""
+    """Return the Lease object that holds ``record``, in all else as ``before``."""
     meta = dict(before.get("metadata") or {"namespace": namespace, "name": name})
     meta["annotations"] = {**(meta.get("annotations") or {}), THROUGH: str(record.through)}
     if record.version:
@@ -287,5 +287,5 @@ def _is_timeout(error: Exception) -> bool:
 
 
 def _short(error: Exception) -> str:
-    said = getattr(error, "reason", None) or str(error) or type(error).__name__
-    return " ".join(str(said).split())[:_SAID_LIMIT]
+    message = getattr(error, "reason", None) or str(error) or type(error).__name__
+    return " ".join(str(message).split())[:_MESSAGE_LIMIT]

@@ -1,4 +1,4 @@
-"""What the record of a Lease says, and what to do about it: rules without a clock (spec: reliability.md §3).
+"""Rules about the record of a lease, without a clock (spec: reliability.md §3). Pure.
 
 The record is the one that client-go's own elector writes, so either respects the other. Its times are for
 people: another holder is judged by when *we* last saw its record change, on our own interval clock, and by the
@@ -18,7 +18,7 @@ from kuber_cron.common.errors import KuberCronError
 
 # The API server's field is an int32.
 MAX_TRANSITIONS = 2**31 - 1
-# A record's number this far above Redis' was typed in by hand: 10^6 terms of a second each are eleven days.
+# A record's number this far above Redis' was typed in by an operator: 10^6 terms of a second each are eleven days.
 TYPED_IN = 10**6
 
 LeaseFailure = Literal[
@@ -32,12 +32,12 @@ LeaseFailure = Literal[
     "timeout",
     "transport",
 ]
-# After these the API server is away or overloaded, and nobody is known to have taken over.
+# After these the store is away or overloaded, and nobody is known to have taken over.
 FORGIVABLE = frozenset({"unauthorized", "too_many_requests", "server_error", "timeout", "transport"})
 
 
 class LeaseError(KuberCronError):
-    """The API server did not do what was asked of the Lease; ``reason`` says in what way."""
+    """The store did not do what was asked of the lease; ``reason`` says in what way."""
 
     code = "lease"
 
@@ -48,15 +48,15 @@ class LeaseError(KuberCronError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseRecord:
-    """A Lease's content.
+    """The content of a lease.
 
     Attributes:
         holder: Who holds it; empty for nobody.
         duration_seconds: How long others have to wait after a change before they may take it.
-        acquired_at, renewed_at: The wall clock's word in the API server's format, for people.
+        acquired_at, renewed_at: Wall-clock times for people (:func:`stamp`).
         transitions: The epoch of the newest term.
         through: The annotation ``kuber-cron.io/through``: how many decisions had been made.
-        version: The API server's resource version; empty for a record that has not been written.
+        version: The store's version of it; empty for a record that has not been written.
     """
 
     holder: str = ""
@@ -68,7 +68,7 @@ class LeaseRecord:
     version: str = ""
 
     def is_as(self, other: "LeaseRecord") -> bool:
-        """Whether a holder has left the record alone since ``other``: a label that somebody adds is no sign of life."""
+        """Return True if no holder has written since ``other``: a label that somebody adds is no sign of life."""
         return _content(self) == _content(other)
 
 
@@ -78,24 +78,24 @@ def _content(record: LeaseRecord) -> tuple[object, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """The newest record seen, when it was first seen so, and when it was last looked at (own interval clock)."""
+    """The newest record seen, when it was first seen so, and when it was last read (own interval clock)."""
 
     record: LeaseRecord
     changed_at: float
-    looked_at: float
+    read_at: float
 
     def expires_at(self) -> float:
-        """When others may take the Lease, on the observer's clock."""
+        """Return when others may take the lease, on the observer's clock."""
         return self.changed_at + self.record.duration_seconds
 
 
 def observe(
     before: Observation | None, record: LeaseRecord | None, now: float, *, grace: float = 0.0
 ) -> Observation | None:
-    """What is known after one look, ``now`` being the time at which its answer had come.
+    """Return what is known after one reading, ``now`` being the time at which its answer had come.
 
-    A Lease that is gone leaves the last observation standing: its holder may well be alive, and will write it
-    anew within a retry. Who could not look for a whole lease knows nothing of its holder, whom the same outage
+    A lease that is gone leaves the last observation standing: its holder may well be alive, and will write it
+    anew within a retry. Who could not read for a whole lease knows nothing of its holder, whom the same outage
     may have hindered; the holder then has ``grace`` seconds to show itself, or each outage would end a term.
     """
     if record is None:
@@ -103,24 +103,24 @@ def observe(
     if before is None or not record.is_as(before.record):
         return Observation(record, now, now)
     changed_at = before.changed_at
-    if now - before.looked_at > record.duration_seconds:
+    if now - before.read_at > record.duration_seconds:
         changed_at = max(changed_at, now + grace - record.duration_seconds)
     return Observation(record, changed_at, now)
 
 
 @dataclass(frozen=True, slots=True)
 class Acquire:
-    """The Lease is ours to take."""
+    """Nobody else holds the lease: take it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Renew:
-    """It is still ours."""
+    """The lease is still ours: renew it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Another holds it. ``until`` is the earliest moment at which it can be taken, on our own clock."""
+    """Another holds the lease. ``until`` is the earliest moment at which it can be taken, on our own clock."""
 
     holder: str
     until: float
@@ -128,7 +128,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class StepDown:
-    """Another has taken it from us, or had it meanwhile."""
+    """Another has taken the lease from us, or had it meanwhile."""
 
     holder: str
 
@@ -139,11 +139,11 @@ Decision = Acquire | Renew | Wait | StepDown
 def decide(
     record: LeaseRecord | None, observation: Observation | None, *, holder: str, epoch: int | None, now: float
 ) -> Decision:
-    """What to do after a look at the Lease.
+    """Return what to do after the lease was read.
 
     Args:
-        record: What the API server holds; None where there is no Lease.
-        observation: The same look taken into account (:func:`observe`).
+        record: What the store holds; None where there is no lease.
+        observation: The same reading taken into account (:func:`observe`).
         holder: Our identity.
         epoch: Of our term; None if we have none. A record of ours without a term is taken as a new term.
         now: Our interval clock.
@@ -151,7 +151,7 @@ def decide(
     if epoch is not None:
         if record is None or record.holder == holder:
             return Renew()
-        # Emptied by hand it is still ours, unless a term began and ended meanwhile.
+        # Emptied by an operator it is still ours, unless a term began and ended meanwhile.
         if not record.holder and record.transitions <= epoch:
             return Renew()
         return StepDown(record.holder)
@@ -164,10 +164,10 @@ def decide(
 
 
 def next_epoch(recorded: int, floor: int) -> int:
-    """The epoch of a new term: above the record's and above ``floor``, what Redis and this process have seen.
+    """Return the epoch of a new term: above the record's and above ``floor``, what Redis and this process have seen.
 
     Raises:
-        LeaseError: The API server cannot hold a number that large.
+        LeaseError: The record cannot hold a number that large.
     """
     epoch = max(floor, 0 if is_typed_in(recorded, floor) else recorded) + 1
     if epoch > MAX_TRANSITIONS:
@@ -180,19 +180,14 @@ def next_epoch(recorded: int, floor: int) -> int:
 
 
 def is_typed_in(recorded: int, floor: int) -> bool:
-    """Whether a record's number is too far above Redis' to be a count of terms."""
+    """Return True if a record's number is too far above Redis' to be a count of terms."""
     return recorded > floor + TYPED_IN
 
 
-def validity_seconds(lease: float, renew: float, margin: float) -> float:
-    """How long a leader may act after the moment before it sent the request that renewed its Lease."""
-    return min(renew, lease - margin)
-
-
 def stamp(wall: datetime) -> str:
-    """A wall-clock time as the API server wants it: microseconds, and never 0 of them.
+    """Return a wall-clock time as text: RFC 3339 with microseconds, and never 0 of them.
 
-    The official client's model drops a fraction of 0, and the API server refuses a time without one.
+    Kubernetes' official client drops a fraction of 0, and its API server refuses a time without one.
     """
     return wall.replace(microsecond=max(wall.microsecond, 1), tzinfo=None).isoformat() + "Z"
 
@@ -200,7 +195,7 @@ def stamp(wall: datetime) -> str:
 def taken(
     record: LeaseRecord | None, *, holder: str, epoch: int, lease: float, wall: datetime, through: int
 ) -> LeaseRecord:
-    """The record of a new term, to be written over ``record``."""
+    """Return the record of a new term, to be written over ``record``."""
     now = stamp(wall)
     return LeaseRecord(
         holder=holder,
@@ -216,7 +211,7 @@ def taken(
 def renewed(
     record: LeaseRecord | None, *, holder: str, epoch: int, lease: float, wall: datetime, through: int
 ) -> LeaseRecord:
-    """The record of a term that goes on. What was edited by hand meanwhile is put right."""
+    """Return the record of a term that goes on. What an operator has edited meanwhile is put right."""
     made = taken(record, holder=holder, epoch=epoch, lease=lease, wall=wall, through=through)
     if record is not None and record.holder == holder and record.transitions == epoch and record.acquired_at:
         return replace(made, acquired_at=record.acquired_at)
@@ -224,6 +219,6 @@ def renewed(
 
 
 def released(record: LeaseRecord, *, wall: datetime, through: int) -> LeaseRecord:
-    """The record that any other may take at once. A duration of 0 would be refused."""
+    """Return a record that any other may take at once. A duration of 0 would be refused."""
     now = stamp(wall)
     return replace(record, holder="", duration_seconds=1, acquired_at=now, renewed_at=now, through=through)

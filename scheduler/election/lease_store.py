@@ -1,26 +1,35 @@
-"""What a turn of the elector may ask of the outside, and who asks it: the calls as values, and ``run``."""
+"""The ports of a lease election: the store of the lease and the fence, and the calls of them as values.
+
+Another backend is one module with a class that implements ``LeaseStore``, and its line in the composition root. The
+contract: tests/integration/scheduler/election/test_election_contract.py.
+"""
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from kuber_cron.common.config.settings import LeaseTimes
 from kuber_cron.common.errors import RedisUnreachableError
 from kuber_cron.scheduler.election.fence import FenceReply
-from kuber_cron.scheduler.election.lease_rules import LeaseError, LeaseRecord, validity_seconds
+from kuber_cron.scheduler.election.lease_rules import LeaseError, LeaseRecord
 
 T = TypeVar("T")
 Calls = Generator[Callable[[], Any], Any, T]
 
 
 class LeaseStore(Protocol):
-    """One Lease on an API server (``kube.KubeLease``). Every failure is a ``LeaseError``."""
+    """The record of one lease (``kubernetes_lease.KubernetesLease``). Every failure is a ``LeaseError``."""
+
+    def cluster(self) -> str:
+        """Return a name that all who contest this lease share and nobody else has; Redis serves one such cluster."""
 
     def read(self) -> LeaseRecord | None:
-        """The record, None where there is no Lease."""
+        """Return the record, None where there is no lease."""
 
     def write(self, record: LeaseRecord) -> LeaseRecord:
-        """Write it over the version that it names, or make the Lease; the record as stored."""
+        """Replace the version that the record names, or create the lease where it names none.
+
+        Returns:
+            The record as stored, with its new version.
+        """
 
 
 class FenceStore(Protocol):
@@ -28,38 +37,16 @@ class FenceStore(Protocol):
 
     @property
     def answered_at(self) -> float:
-        """When Redis last answered."""
+        """Return when Redis last answered, on the interval clock."""
 
-    def look(self, epoch: int) -> FenceReply:
-        """What the fence holds."""
+    def check(self, epoch: int) -> FenceReply:
+        """Return what the fence holds; where that is ``epoch`` of ours, show others that we are alive."""
 
     def claim(self, epoch: int) -> FenceReply:
-        """Fence every older term."""
+        """Fence every term older than ``epoch``."""
 
-    def announce(self) -> None:
-        """Tell the standbys that the Lease is free."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Times:
-    """The durations that a turn needs, in seconds. See ``LeaseTimes``."""
-
-    lease: float
-    valid: float
-    retry: float
-    request: float
-    failsafe: float
-
-    @classmethod
-    def of(cls, times: LeaseTimes, failsafe_seconds: float) -> "Times":
-        """By the settings."""
-        return cls(
-            lease=times.lease,
-            valid=validity_seconds(times.lease, times.renew, times.margin),
-            retry=times.retry,
-            request=times.request,
-            failsafe=failsafe_seconds,
-        )
+    def publish_release(self) -> None:
+        """Notify the standbys that the lease is free."""
 
 
 def run(calls: Calls[T]) -> T:

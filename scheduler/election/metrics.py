@@ -1,4 +1,4 @@
-"""What an election tells Prometheus, whichever it is. docs/metrics.md lists them."""
+"""The metrics of an election, whichever it is. docs/metrics.md lists them."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -28,13 +28,13 @@ class LeaseMetrics:
         )
 
     def renewed(self, seconds: float) -> None:
-        """A renewal has succeeded."""
+        """Count a renewal that succeeded."""
         self._renew.observe(seconds)
 
     def failed(self, reason: str) -> None:
-        """An attempt has failed. ``reason`` is one of ``lease.Reason``, or ``redis``."""
+        """Count an attempt that failed. ``reason`` is a ``lease_rules.LeaseFailure``, or ``redis``."""
         self._failures.labels(reason).inc()
 
     def failsafe(self, *, on: bool) -> None:
-        """Whether leadership now rests on Redis alone."""
+        """Export if leadership rests on Redis alone."""
         self._failsafe.set(int(on))

@@ -1,4 +1,4 @@
-"""Redis' time, kept between looks by the interval clock (spec: reliability.md §2, *now*).
+"""Redis' time, kept between measurements by the interval clock (spec: reliability.md §2, *now*).
 
 A wall clock that somebody sets does not move it: the offset is to CLOCK_BOOTTIME and is measured anew with
 each renewal of the lease. A measurement that took long says little, so it counts only if nothing better is
@@ -6,7 +6,7 @@ known or the better one has grown old.
 
 Redis answered somewhere between the sending and the receiving of a call; we take it that it answered at the end.
 So this clock is behind Redis' by at most the call's duration and never ahead, and no run starts before its instant:
-a job of midnight that asks for the date would be told yesterday's.
+a job of midnight that asks for the date would get yesterday's.
 """
 
 import threading
@@ -19,7 +19,7 @@ _DRIFT = 1e-4
 
 
 class RedisClock:
-    """Tells Redis' time without asking it."""
+    """Redis' time without a call of Redis."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -30,7 +30,7 @@ class RedisClock:
         self._measured_at = clock.elapsed()
 
     def measured(self, sent: float, received: float, server_seconds: float) -> None:
-        """Take in one look at Redis' time: interval-clock readings around the call, and what it said."""
+        """Take in one measurement: interval-clock readings around the call, and the time in its answer."""
         with self._lock:
             error = received - sent
             aged = self._error + (received - self._measured_at) * _DRIFT
@@ -41,13 +41,13 @@ class RedisClock:
                 self._offset, self._error, self._measured_at = offset, error, received
 
     def now(self) -> datetime:
-        """Redis' time, aware UTC."""
+        """Return Redis' time, aware UTC."""
         return datetime.fromtimestamp(self._clock.elapsed() + self._offset, UTC)
 
     def elapsed(self) -> float:
-        """The interval clock's reading, for deadlines."""
+        """Return the interval clock's reading, for deadlines."""
         return self._clock.elapsed()
 
     def skew_seconds(self) -> float:
-        """How far the own wall clock is ahead of Redis'."""
+        """Return how far the own wall clock is ahead of Redis'."""
         return (self._clock.now() - self.now()).total_seconds()

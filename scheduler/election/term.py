@@ -1,19 +1,9 @@
-"""Terms of leadership, and the one question that an election answers (spec: reliability.md §3).
-
-There are two elections: a Kubernetes Lease (``elector``) and a key in Redis (``redis_lease``). Both number
-their terms by the same epochs, and the rest of the scheduler knows neither.
-"""
+"""Terms of leadership, and the tenure of one process (spec: reliability.md §3)."""
 
 import threading
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
 
 from kuber_cron.common.clock import Clock
-
-# No voluntary hand-over this close to a minute's turn, before or after it: that is when most jobs are due.
-QUIET_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +13,9 @@ class Term:
     Attributes:
         epoch: Its fencing number.
         holder: Who leads: written into each entry of the decision log.
-        lease: What the lease's key in Redis holds meanwhile; the scripts compare it. Empty with a Kubernetes
-            Lease.
-        through: How many decisions there were when the term was won, by the record of the Lease and by what
+        lease: What the lease's key in Redis holds meanwhile; the scripts compare it. Empty where the lease is kept
+            elsewhere.
+        through: How many decisions there were when the term was won, by the record of the lease and by what
             this process has seen itself; Redis having fewer means that it has lost writes (reliability.md §8).
             0 where nobody knows.
     """
@@ -34,53 +24,6 @@ class Term:
     holder: str
     lease: str = ""
     through: int = 0
-
-
-class Election(Protocol):
-    """Holds leadership while it can."""
-
-    @property
-    def transitions(self) -> int:
-        """Terms begun by this process."""
-
-    def token(self) -> Term | None:
-        """The term that we may act under now, or None. Ask right before each side effect; never keep it."""
-
-    def decided(self, through: int) -> None:
-        """Redis counts ``through`` decisions now, for the next term to know if it later has fewer.
-
-        The newest word counts, a smaller one too: say it only after a loss has been dealt with.
-        """
-
-    def give_up(self, reason: str) -> None:
-        """Stop acting at once: Redis has told us that the term is over. A new term is contested at once."""
-
-    def start(self) -> None:
-        """Contest leadership until ``stop``. Returns at once."""
-
-    def await_quiet_moment(self) -> None:
-        """Return when leadership may be handed over without a minute's turn being near; within 4 s.
-
-        To be called before ``stop`` and while the scheduler still decides. Returns at once where this process
-        does not lead, or was told that nobody waits to take over.
-        """
-
-    def stop(self) -> None:
-        """Stop leading, give the lease away, tell the standbys. Returns within a few seconds."""
-
-    def checks(self) -> Mapping[str, Callable[[], str]]:
-        """The health checks: ``ok``, or a sentence.
-
-        ``election`` (live): it turns. ``lease``: this process leads, or could. ``redis``: Redis answers it.
-        """
-
-
-def quiet_in(now: datetime) -> float:
-    """Seconds until no minute's turn is within ``QUIET_SECONDS``; 0 where that is so now."""
-    second = now.second + now.microsecond / 1e6
-    if second < QUIET_SECONDS:
-        return QUIET_SECONDS - second
-    return 60 + QUIET_SECONDS - second if second > 60 - QUIET_SECONDS else 0.0
 
 
 class Tenure:
@@ -93,14 +36,14 @@ class Tenure:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        # Replaced as one tuple, so that ``token`` needs no lock: never half of each.
+        # Replaced as one tuple, so that ``valid_term`` needs no lock: never half of each.
         self._state: tuple[Term | None, float] = (None, 0.0)
         self._mark = (0, 0)
         self._epoch = 0
         self.transitions = 0
 
-    def token(self) -> Term | None:
-        """The term, unless its time is over."""
+    def valid_term(self) -> Term | None:
+        """Return the term, unless its time is over."""
         term, until = self._state
         return term if term is not None and self._clock.elapsed() < until else None
 
@@ -115,16 +58,16 @@ class Tenure:
         return self._state[1]
 
     def begin(self, term: Term, until: float) -> None:
-        """This is a new term."""
+        """Begin a new term, which lasts until ``until`` on the interval clock."""
         with self._lock:
             self._state = (term, until)
             self.transitions += 1
         self.saw(term.epoch, term.through)
 
     def extend(self, term: Term, until: float) -> bool:
-        """Whether ``term`` goes on, now until ``until``, be that earlier or later.
+        """Let ``term`` go on until ``until``, be that earlier or later; return False where it does not go on.
 
-        One whose time is over does not: nobody may act under it again.
+        One whose time is over does not, because nobody may act under it again.
         """
         with self._lock:
             current, before = self._state
@@ -134,7 +77,7 @@ class Tenure:
             return True
 
     def end(self) -> Term | None:
-        """There is no term any more; the one that there was."""
+        """End the term and return the one that there was."""
         with self._lock:
             term, _ = self._state
             self._state = (None, 0.0)
@@ -149,17 +92,20 @@ class Tenure:
 
     @property
     def through(self) -> int:
-        """How many decisions there were at the newest look of the newest term."""
+        """How many decisions the newest term counted when it was last seen."""
         return self._mark[1]
 
     def saw(self, epoch: int, through: int) -> None:
-        """Redis, or a Lease, said so. Within a term the count only grows; a later term may have made a new start."""
+        """Note what Redis, or a lease's record, has shown.
+
+        Within a term the count only grows; a later term may have made a new start.
+        """
         with self._lock:
             self._epoch = max(self._epoch, epoch)
             self._mark = max(self._mark, (epoch, through))
 
     def decided(self, through: int) -> None:
-        """The newest count, by the leader's own word."""
+        """Note the newest count, as the leader itself has made it."""
         with self._lock:
             term, _ = self._state
             self._mark = (term.epoch if term is not None else self._mark[0], through)

@@ -3,7 +3,7 @@
 import contextlib
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,35 +12,35 @@ from prometheus_client import CollectorRegistry
 from tests.support.waiting import eventually
 
 from kuber_cron.common.clock import SystemClock
-from kuber_cron.common.config.settings import LeaseTimes
+from kuber_cron.common.config.lease_timing import LeaseTiming
 from kuber_cron.common.redis_store import connections
 from kuber_cron.common.redis_store.keys import Keys
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.scheduler.election import kubernetes_lease
-from kuber_cron.scheduler.election.contest import Contest, Setup
-from kuber_cron.scheduler.election.fence import Fence, ReleaseListener
-from kuber_cron.scheduler.election.kubernetes_election import KubernetesElection
-from kuber_cron.scheduler.election.lease_store import Times
+from kuber_cron.scheduler.election.election import Election, ElectionContext
+from kuber_cron.scheduler.election.fence import Fence
+from kuber_cron.scheduler.election.lease_election import LeaseElection
 from kuber_cron.scheduler.election.metrics import LeaseMetrics
 from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.redis_election import TTL_SECONDS, RedisElection
+from kuber_cron.scheduler.election.release_listener import ReleaseListener
 from kuber_cron.scheduler.election.term import Term
 
 KEYS = Keys("rq")
-FAST = LeaseTimes(lease=3.0, renew=2.0, retry=0.5)
+FAST = LeaseTiming(lease=3.0, renew=2.0, retry=0.5)
 
 
 @dataclass
 class Contender:
     """One replica's election, with its metrics."""
 
-    election: Contest
+    election: Election
     registry: CollectorRegistry
     name: str
     log: list[tuple[float, Term]] = field(default_factory=list)
 
     def leads(self) -> Term | None:
-        return self.election.token()
+        return self.election.valid_term()
 
     def starts(self) -> "Contender":
         self.election.start()
@@ -80,12 +80,12 @@ class Electorate:
         registry = CollectorRegistry()
         clock = SystemClock()
         server_clock = RedisClock(clock)
-        times: LeaseTimes = options.get("times", FAST)
+        timing: LeaseTiming = replace(options.get("times", FAST), failsafe=options.get("failsafe", 60.0))
 
         def connect() -> redis.Redis:
             return connections.open_client(options.get("redis_url", self.url), "deciding")
 
-        setup = Setup(
+        context = ElectionContext(
             holder=name,
             clock=clock,
             server_clock=server_clock,
@@ -103,21 +103,21 @@ class Electorate:
                 ttl_seconds=ttl,
             )
 
-        election: Contest
+        election: Election
         if kubeconfig is None:
-            election = RedisElection(setup, fence("one", TTL_SECONDS))
+            election = RedisElection(context, fence("one", TTL_SECONDS))
         else:
-            api = kubernetes_lease.KubernetesLease(
+            store = kubernetes_lease.KubernetesLease(
                 kubernetes_lease.find({"KUBECONFIG": str(kubeconfig)}, home=Path("/nowhere")),
                 namespace=self.namespace,
                 name=self.name,
-                request_seconds=times.request,
+                request_seconds=timing.request,
             )
-            election = KubernetesElection(
-                setup,
-                api=api,
-                fence=fence(api.cluster(), times.lease),
-                times=Times.of(times, options.get("failsafe", 60.0)),
+            election = LeaseElection(
+                context,
+                store=store,
+                fence=fence(store.cluster(), timing.lease),
+                timing=timing,
                 rng=random.Random(len(self.contenders)),
             )
         made = Contender(election, registry, name)

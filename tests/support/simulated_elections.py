@@ -13,18 +13,17 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from kuber_cron.common.config.settings import LeaseTimes
+from kuber_cron.common.config.lease_timing import LeaseTiming
 from kuber_cron.common.errors import RedisUnreachableError
-from kuber_cron.scheduler.election import contest, kubernetes_election
-from kuber_cron.scheduler.election.contest import Setup
+from kuber_cron.scheduler.election import election, lease_election
+from kuber_cron.scheduler.election.election import ElectionContext
 from kuber_cron.scheduler.election.fence import FenceReply
-from kuber_cron.scheduler.election.kubernetes_election import KubernetesElection
+from kuber_cron.scheduler.election.lease_election import LeaseElection
 from kuber_cron.scheduler.election.lease_rules import LeaseError, LeaseFailure, LeaseRecord
-from kuber_cron.scheduler.election.lease_store import Times
 from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Term
 
-FAST = LeaseTimes(lease=4.0, renew=3.0, retry=1.0)
+FAST = LeaseTiming(lease=4.0, renew=3.0, retry=1.0)
 REDIS_SECONDS = 1.5
 LATEST_SECONDS = 4.0  # how late a message may be applied or answered
 KINDS = ("crash", "leave", "pause", "api", "redis", "pause the leader", "crash the leader")
@@ -42,13 +41,13 @@ class Silent:
 
 def silence() -> tuple[Any, Any]:
     """Ten thousand histories would write a million lines; what ``restore`` needs."""
-    kept = contest.log, kubernetes_election.log
-    contest.log = kubernetes_election.log = Silent()
+    kept = election.log, lease_election.log
+    election.log = lease_election.log = Silent()
     return kept
 
 
 def restore(kept: tuple[Any, Any]) -> None:
-    contest.log, kubernetes_election.log = kept
+    election.log, lease_election.log = kept
 
 
 class World:
@@ -141,7 +140,7 @@ class RedisPlace(Place):
         self._clock = clock
         self.answered_at = clock.elapsed()
 
-    def look(self, epoch: int) -> FenceReply:  # noqa: ARG002 - the fence's own signature
+    def check(self, epoch: int) -> FenceReply:  # noqa: ARG002 - the fence's own signature
         return FenceReply("LOOKED", self._server.epoch, self._server.holder, self._server.through)
 
     def claim(self, epoch: int) -> FenceReply:
@@ -151,7 +150,7 @@ class RedisPlace(Place):
             return FenceReply("CLAIMED", epoch, self.holder, fence.through)
         return FenceReply("STALE", fence.epoch, fence.holder, fence.through)
 
-    def announce(self) -> None:
+    def publish_release(self) -> None:
         """Nobody listens: standbys poll."""
 
 
@@ -192,17 +191,17 @@ class Replica:
         self.clock = SkewedClock(world, rng.uniform(0.95, 1.05), rng.uniform(0, 1e6))
         self.api = ApiPlace(name, history.api)
         self.redis = RedisPlace(name, history.redis, self.clock)
-        setup = Setup(
+        context = ElectionContext(
             holder=name,
             clock=self.clock,
             server_clock=RedisClock(self.clock),
             metrics=Silent(),  # type: ignore[arg-type] # answers every call
         )
-        self.elector = KubernetesElection(
-            setup,
-            api=self.api,
+        self.elector = LeaseElection(
+            context,
+            store=self.api,
             fence=self.redis,
-            times=Times.of(FAST, history.failsafe),
+            timing=replace(FAST, failsafe=history.failsafe),
             rng=random.Random(rng.random()),
         )
         self.is_dead = False
@@ -220,7 +219,7 @@ class Replica:
         do()
 
     def turn(self) -> None:
-        self.when_awake(lambda: self._continue(self.elector.attempt(), None, None))
+        self.when_awake(lambda: self._continue(self.elector.attempt_calls(), None, None))
 
     def leave(self) -> None:
         """As by SIGTERM."""
@@ -228,14 +227,14 @@ class Replica:
         def go() -> None:
             self.elector._tenure.end()
             self.is_leaving = True
-            self._continue(self.elector.give_away(), None, None)
+            self._continue(self.elector.release_calls(), None, None)
 
         self.when_awake(go)
 
     is_leaving = False
 
     def _continue(self, calls: Generator[Any, Any, Any], result: Any, error: Exception | None) -> None:
-        if self.is_leaving and calls.gi_code.co_name == "attempt":
+        if self.is_leaving and calls.gi_code.co_name == "attempt_calls":
             return
         try:
             call = calls.throw(error) if error is not None else calls.send(result)
@@ -291,7 +290,7 @@ class Replica:
     # --- what it believes ------------------------------------------------------------------------
 
     def term(self) -> Term | None:
-        return None if self.is_dead else self.elector.token()
+        return None if self.is_dead else self.elector.valid_term()
 
 
 class History:
@@ -378,7 +377,7 @@ class History:
     def _check(self) -> None:
         within: str = ""
         for each in self.replicas:
-            term, until = each.elector._tenure._state  # token(), for half the price
+            term, until = each.elector._tenure._state  # valid_term(), for half the price
             if term is None or each.is_dead or (now := each.clock.elapsed()) >= until:
                 continue
             if term is not each.known:

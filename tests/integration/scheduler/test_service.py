@@ -35,13 +35,13 @@ class GivenTerm:
         self._client.hset(KEYS.fence, mapping={"epoch": epoch, "holder": "me"})
         self._term = Term(epoch, "me", through=self._through)
 
-    def token(self):
+    def valid_term(self):
         return self._term
 
     def decided(self, through):
         self._through = through
 
-    def give_up(self, reason):
+    def step_down(self, reason):
         self.given_up.append(reason)
         self._win()
 

@@ -80,7 +80,7 @@ def test_a_dead_leader_is_succeeded_when_its_lease_is_over_and_its_own_term_ends
 def test_whoever_gives_up_may_win_again_and_with_a_new_epoch(voters):
     one = voters.contender("one").starts()
     first = epoch_of(one)
-    one.election.give_up("a test wants it")
+    one.election.step_down("a test wants it")
     assert epoch_of(one, lambda term: term.epoch > first) == first + 1
     assert one.election.transitions == 2
 

@@ -12,8 +12,9 @@ from kuber_cron.common.clock import SystemClock
 from kuber_cron.common.errors import RedisUnreachableError
 from kuber_cron.common.redis_store import connections
 from kuber_cron.common.redis_store.scripts import Store
-from kuber_cron.scheduler.election.fence import Fence, ReleaseListener
+from kuber_cron.scheduler.election.fence import Fence
 from kuber_cron.scheduler.election.redis_clock import RedisClock
+from kuber_cron.scheduler.election.release_listener import ReleaseListener
 
 TTL = 15.0
 
@@ -73,38 +74,38 @@ def test_a_claim_may_be_repeated_by_its_holder_alone(fences):
 def test_another_cluster_is_refused_as_long_as_it_was_seen_within_three_leases(fences, redis_client):
     here, there = fences("here"), fences("there", cluster="two")
     here.claim(7)
-    assert word(there.look(0)) == word(there.claim(8)) == ("OTHER_CLUSTER", 7, "one")
+    assert word(there.check(0)) == word(there.claim(8)) == ("OTHER_CLUSTER", 7, "one")
     assert stored(redis_client)["epoch"] == "7"
     long_ago = int(stored(redis_client)["seen"]) - int(3 * TTL * 1000) - 100
     redis_client.hset(KEYS.fence, "seen", long_ago)
     assert word(there.claim(8)) == ("CLAIMED", 8, "there")
-    assert word(here.look(7)) == ("OTHER_CLUSTER", 8, "two")
+    assert word(here.check(7)) == ("OTHER_CLUSTER", 8, "two")
 
 
 def test_a_look_shows_that_its_own_term_is_alive_and_no_other(fences, redis_client):
     me, other = fences("me"), fences("other")
     me.claim(7)
     redis_client.hset(KEYS.fence, mapping={"seen": 5, "through": 12})
-    assert other.look(7).through == 12
-    assert me.look(6).epoch == 7
+    assert other.check(7).through == 12
+    assert me.check(6).epoch == 7
     assert stored(redis_client)["seen"] == "5"
-    me.look(7)
+    me.check(7)
     assert stored(redis_client)["seen"] != "5"
 
 
 def test_an_empty_redis_holds_epoch_0(fences):
-    assert word(fences("me").look(0)) == ("LOOKED", 0, "")
+    assert word(fences("me").check(0)) == ("LOOKED", 0, "")
 
 
 def test_the_leases_key_is_taken_renewed_and_released_by_its_holder_alone(fences, redis_client):
     me, other = fences("me"), fences("other")
-    assert word(me.lease("acquire", 0)) == ("ACQUIRED", 1, "me")
-    assert word(other.lease("acquire", 0)) == ("HELD", 1, "me:1")
-    assert word(me.lease("acquire", 0)) == ("HELD", 1, "me:1")
-    assert word(me.lease("renew", 1)) == ("RENEWED", 1, "me")
-    assert word(other.lease("renew", 1)) == word(other.lease("release", 1)) == ("LOST", 1, "me:1")
-    assert word(me.lease("release", 1)) == ("RELEASED", 1, "me")
-    assert word(other.lease("acquire", 41)) == ("ACQUIRED", 42, "other")
+    assert word(me.acquire_lease(0)) == ("ACQUIRED", 1, "me")
+    assert word(other.acquire_lease(0)) == ("HELD", 1, "me:1")
+    assert word(me.acquire_lease(0)) == ("HELD", 1, "me:1")
+    assert word(me.renew_lease(1)) == ("RENEWED", 1, "me")
+    assert word(other.renew_lease(1)) == word(other.release_lease(1)) == ("LOST", 1, "me:1")
+    assert word(me.release_lease(1)) == ("RELEASED", 1, "me")
+    assert word(other.acquire_lease(41)) == ("ACQUIRED", 42, "other")
     assert 0 < redis_client.pttl(KEYS.lease) <= TTL * 1000
 
 
@@ -117,7 +118,7 @@ def test_a_fence_of_the_wrong_kind_is_told_as_a_redis_that_does_not_answer(fence
 def test_each_answer_measures_the_offset_of_the_own_clock(fences):
     fence = fences("me")
     before = fence._server_clock._error
-    fence.look(0)
+    fence.check(0)
     assert fence._server_clock._error < before
 
 
@@ -143,7 +144,7 @@ def test_a_release_is_heard_also_after_the_connection_was_killed(own_redis):
     try:
         for _ in range(2):
             eventually(lambda: redis_client.pubsub_numsub(KEYS.released)[0][1] == 1)
-            fences("me").announce()
+            fences("me").publish_release()
             assert heard.acquire(timeout=5)
             killed = listeners(redis_client)
             redis_client.client_kill_filter(_type="pubsub")

@@ -33,7 +33,7 @@ def start(replicas: Schedulers, api: ApiServer, *names: str) -> None:
 def test_a_scheduler_that_is_forbidden_its_lease_is_alive_and_not_ready_and_says_what_it_needs(api, replicas):
     api.inject("forbidden")
     start(replicas, api, "a")
-    eventually(lambda: replicas.says("a", "the Lease could not be read"))
+    eventually(lambda: replicas.says("a", "reading or writing the lease failed"))
     status, answer = replicas.health("a", "/readyz")
     assert status == 503
     assert "k8s/base/rbac.yaml" in answer["checks"]["lease"]

@@ -132,7 +132,7 @@ def test_with_less_than_the_shipped_role_nobody_leads_and_the_check_says_why(
 def test_a_granted_role_is_noticed_without_a_restart(cluster, namespace, voters, granted):
     _, kubeconfig = granted("create")
     one = voters.contender_by("one", kubeconfig).starts()
-    eventually(lambda: one.election.check_lease() != "the Lease has not been read yet")
+    eventually(lambda: one.election.check_lease() != "the lease has not been read yet")
     cluster.edit(namespace, holderIdentity="", leaseDurationSeconds=1)
     assert epoch_of(one) == 1
     assert one.election.check_lease() == "ok"
@@ -155,7 +155,7 @@ def test_a_leader_outlives_the_end_of_its_token_and_takes_the_rotated_one(
         "KUBERNETES_SERVICE_PORT": str(split.port or 443),
     }
     one = voters.contender("one")
-    one.election._api = kubernetes_lease.KubernetesLease(  # type: ignore[attr-defined] # as in a pod
+    one.election._store = kubernetes_lease.KubernetesLease(  # type: ignore[attr-defined] # as in a pod
         kubernetes_lease.find(environ, home=tmp_path, service_account=account),
         namespace=namespace,
         name="kuber-cron",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kuber_cron.cli.reference import settings_page
 from kuber_cron.common.config.host import Host
-from kuber_cron.common.config.settings import PREFIX, LeaseTimes, Settings, is_service_link, variable
+from kuber_cron.common.config.settings import PREFIX, LeaseTiming, Settings, is_service_link, variable
 from kuber_cron.common.errors import SettingsError
 
 LAPTOP = Host(cpus=2.0)
@@ -233,7 +233,7 @@ def test_slots_follow_the_cpus_and_are_at_least_4(cpus, slots):
 @pytest.mark.parametrize("times", [(15, 10, 2), (6, 4, 1), (3, 2, 0.5)])
 def test_the_lease_profiles_of_the_specification_are_safe(times):
     lease, renew, retry = times
-    assert LeaseTimes(lease=lease, renew=renew, retry=retry).problems() == []
+    assert LeaseTiming(lease=lease, renew=renew, retry=retry).problems() == []
 
 
 SECONDS = st.floats(min_value=0.01, max_value=1000)
@@ -241,7 +241,7 @@ SECONDS = st.floats(min_value=0.01, max_value=1000)
 
 @given(lease=SECONDS, renew=SECONDS, retry=SECONDS)
 def test_safe_times_end_a_term_before_another_may_begin_and_survive_a_lost_request(lease, renew, retry):
-    times = LeaseTimes(lease=lease, renew=renew, retry=retry)
+    times = LeaseTiming(lease=lease, renew=renew, retry=retry)
     safe = (
         renew + max(1, lease / 10) <= lease and renew >= min(3, renew / 3) + 2 * retry and renew > 1.2 * retry
     )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from kuber_cron.common.config.settings import LeaseTimes
+from kuber_cron.common.config.lease_timing import LeaseTiming
 from kuber_cron.scheduler.election import kubernetes_lease, lease_rules
 from kuber_cron.scheduler.election.lease_rules import (
     Acquire,
@@ -48,9 +48,9 @@ def test_a_term_ends_before_anybody_else_may_take_the_lease(
     lease_seconds, renew_share, retry_share, rate, took
 ):
     renew = lease_seconds * renew_share
-    times = LeaseTimes(lease=lease_seconds, renew=renew, retry=renew * retry_share)
+    times = LeaseTiming(lease=lease_seconds, renew=renew, retry=renew * retry_share)
     assume(not times.problems())
-    ours_ends = lease_rules.validity_seconds(times.lease, times.renew, times.margin)
+    ours_ends = times.valid
     written = lease_rules.taken(
         None, holder="me", epoch=1, lease=times.lease, wall=datetime(2026, 1, 1, tzinfo=UTC), through=0
     )
@@ -66,7 +66,7 @@ def seen_at(record: LeaseRecord, at: float) -> Observation:
 @given(RECORDS, RECORDS, SECONDS, st.floats(min_value=0, max_value=1))
 def test_only_a_change_that_a_holder_makes_counts_as_a_sign_of_life(before, after, then, passed):
     seen = lease_rules.observe(seen_at(before, then), replace(after, version="9", through=5), then + passed)
-    assert seen.looked_at == then + passed
+    assert seen.read_at == then + passed
     assert seen.changed_at == (then if after.is_as(before) else then + passed)
     assert lease_rules.observe(seen, after, then + passed).changed_at == seen.changed_at
 

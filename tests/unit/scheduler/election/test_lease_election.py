@@ -8,17 +8,16 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from kuber_cron.common.config.lease_timing import LeaseTiming
 from kuber_cron.common.errors import RedisUnreachableError
-from kuber_cron.scheduler.election.contest import Setup, identity
+from kuber_cron.scheduler.election.election import ElectionContext, identity, quiet_in
 from kuber_cron.scheduler.election.fence import FenceReply
-from kuber_cron.scheduler.election.kubernetes_election import KubernetesElection
+from kuber_cron.scheduler.election.lease_election import LeaseElection
 from kuber_cron.scheduler.election.lease_rules import LeaseError, LeaseRecord
-from kuber_cron.scheduler.election.lease_store import Times
 from kuber_cron.scheduler.election.metrics import LeaseMetrics
 from kuber_cron.scheduler.election.redis_clock import RedisClock
-from kuber_cron.scheduler.election.term import quiet_in
 
-TIMES = Times(lease=15.0, valid=10.0, retry=2.0, request=3.0, failsafe=60.0)
+TIMING = LeaseTiming(lease=15.0, renew=10.0, retry=2.0, failsafe=60.0)
 
 
 class Clock:
@@ -37,7 +36,7 @@ class Clock:
 class Stage:
     """An API server and a Redis that do as a test says, one replica, and time that passes only in between."""
 
-    def __init__(self, times: Times = TIMES) -> None:
+    def __init__(self, timing: LeaseTiming = TIMING) -> None:
         self.clock = Clock()
         self.record: LeaseRecord | None = None
         self.version = 0
@@ -50,13 +49,13 @@ class Stage:
         self.announced = 0
         self.answered_at = self.clock.elapsed()
         self.registry = CollectorRegistry()
-        setup = Setup(
+        context = ElectionContext(
             holder="me",
             clock=self.clock,
             server_clock=RedisClock(self.clock),
             metrics=LeaseMetrics(self.registry),
         )
-        self.elector = KubernetesElection(setup, api=self, fence=self, times=times, rng=random.Random(1))
+        self.elector = LeaseElection(context, store=self, fence=self, timing=timing, rng=random.Random(1))
 
     def read(self) -> LeaseRecord | None:
         if self.reason is not None:
@@ -72,7 +71,7 @@ class Stage:
         self.record = replace(record, version=str(self.version))
         return self.record
 
-    def look(self, epoch: int) -> FenceReply:  # noqa: ARG002 - the fence's own signature
+    def check(self, epoch: int) -> FenceReply:  # noqa: ARG002 - the fence's own signature
         return self._answer("LOOKED")
 
     def claim(self, epoch: int) -> FenceReply:
@@ -84,7 +83,7 @@ class Stage:
             self.epoch, self.holder = epoch, "me"
         return self._answer("CLAIMED")
 
-    def announce(self) -> None:
+    def publish_release(self) -> None:
         self._answer("")
         self.announced += 1
 
@@ -98,11 +97,11 @@ class Stage:
         """Turn after turn for so long, as the thread would."""
         until = self.clock.seconds + seconds
         while self.clock.seconds < until:
-            pause = max(self.elector.turn(), 0.05)
+            pause = max(self.elector.attempt(), 0.05)
             self.clock.seconds += min(pause, until - self.clock.seconds)
 
     def leads(self) -> bool:
-        return self.elector.token() is not None
+        return self.elector.valid_term() is not None
 
     def value(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(name, labels) or 0.0
@@ -111,14 +110,14 @@ class Stage:
 @pytest.fixture
 def stage() -> Stage:
     made = Stage()
-    made.elector.turn()
+    made.elector.attempt()
     assert made.leads()
     return made
 
 
 def test_a_lost_renewal_ends_leadership_before_the_lease_expires():
-    stage = Stage(replace(TIMES, failsafe=0.0))
-    stage.elector.turn()
+    stage = Stage(replace(TIMING, failsafe=0.0))
+    stage.elector.attempt()
     stage.reason = "timeout"
     stage.turns(9.9)
     assert stage.leads()
@@ -130,14 +129,14 @@ def test_a_lost_renewal_ends_leadership_before_the_lease_expires():
     "reason", ["timeout", "transport", "server_error", "too_many_requests", "unauthorized"]
 )
 def test_failsafe_carries_a_leader_through_an_api_outage(stage, reason):
-    epoch = stage.elector.token().epoch
+    epoch = stage.elector.valid_term().epoch
     stage.reason = reason
     stage.turns(40)
-    assert stage.elector.token().epoch == epoch
+    assert stage.elector.valid_term().epoch == epoch
     assert stage.value("cron_failsafe") == 1
     stage.reason = None
     stage.turns(4)
-    assert stage.elector.token().epoch == epoch
+    assert stage.elector.valid_term().epoch == epoch
     assert stage.value("cron_failsafe") == 0
     assert stage.value("cron_lease_renew_failures_total", reason=reason) > 10
 
@@ -204,7 +203,7 @@ def test_a_process_that_wakes_from_a_pause_has_no_token_even_in_failsafe(stage, 
 
 
 def test_a_renewal_that_comes_through_after_the_term_was_over_does_not_bring_it_back(stage):
-    first = stage.elector.token().epoch
+    first = stage.elector.valid_term().epoch
     read = stage.read
     stage.clock.seconds += 9.0
 
@@ -212,16 +211,16 @@ def test_a_renewal_that_comes_through_after_the_term_was_over_does_not_bring_it_
         stage.clock.seconds += 2.0
         return read()
 
-    stage.elector._api = type("Slow", (), {"read": staticmethod(slow), "write": staticmethod(stage.write)})()
-    stage.elector.turn()
+    stage.elector._store = type("Slow", (), {"read": staticmethod(slow), "write": staticmethod(stage.write)})()
+    stage.elector.attempt()
     assert not stage.leads()
-    stage.elector._api = stage
-    stage.elector.turn()
-    assert stage.elector.token().epoch == first + 1
+    stage.elector._store = stage
+    stage.elector.attempt()
+    assert stage.elector.valid_term().epoch == first + 1
 
 
 def test_failsafe_outlives_requests_that_take_all_the_time_they_may(stage):
-    read, epoch = stage.read, stage.elector.token().epoch
+    read, epoch = stage.read, stage.elector.valid_term().epoch
 
     def slow_read() -> LeaseRecord | None:
         stage.clock.seconds += 2.9
@@ -231,39 +230,39 @@ def test_failsafe_outlives_requests_that_take_all_the_time_they_may(stage):
         stage.clock.seconds += 3.0
         raise LeaseError("no answer", reason="timeout")
 
-    stage.elector._api = type(
+    stage.elector._store = type(
         "Slow", (), {"read": staticmethod(slow_read), "write": staticmethod(no_write)}
     )()
     led = []
     for _ in range(6):
-        stage.clock.seconds += stage.elector.turn()
-        led.append(stage.elector.token())
+        stage.clock.seconds += stage.elector.attempt()
+        led.append(stage.elector.valid_term())
     assert {term.epoch for term in led if term} == {epoch}
     assert None not in led
 
 
 def test_a_term_that_was_over_is_never_taken_up_again(stage):
-    first = stage.elector.token().epoch
+    first = stage.elector.valid_term().epoch
     stage.clock.seconds += 10.5
     stage.turns(0.1)
-    assert stage.elector.token().epoch == first + 1
+    assert stage.elector.valid_term().epoch == first + 1
 
 
 def test_a_pause_between_request_and_answer_gives_no_longer_a_term(stage):
     write = stage.write
-    first = stage.elector.token().epoch
+    first = stage.elector.valid_term().epoch
 
     def slow(record: LeaseRecord) -> LeaseRecord:
         written = write(record)
         stage.clock.seconds += 11.0
         return written
 
-    stage.elector._api = type("Slow", (), {"read": staticmethod(stage.read), "write": staticmethod(slow)})()
-    stage.elector.turn()
+    stage.elector._store = type("Slow", (), {"read": staticmethod(stage.read), "write": staticmethod(slow)})()
+    stage.elector.attempt()
     assert not stage.leads()
-    stage.elector._api = stage
-    stage.elector.turn()
-    assert stage.elector.token().epoch == first + 1
+    stage.elector._store = stage
+    stage.elector.attempt()
+    assert stage.elector.valid_term().epoch == first + 1
 
 
 def test_a_leader_without_redis_for_ten_seconds_gives_the_lease_away_and_rests_for_one(stage):
@@ -292,25 +291,25 @@ def test_who_cannot_reach_redis_does_not_contest():
 def test_a_claim_that_finds_a_larger_epoch_is_made_again_above_it():
     stage = Stage()
     stage.stale = 2
-    stage.elector.turn()
-    term = stage.elector.token()
+    stage.elector.attempt()
+    term = stage.elector.valid_term()
     assert term.epoch == stage.epoch == stage.record.transitions == 13
 
 
 def test_after_three_claims_in_vain_the_lease_is_given_back():
     stage = Stage()
     stage.stale = 3
-    stage.elector.turn()
+    stage.elector.attempt()
     assert not stage.leads()
     assert (stage.record.holder, stage.announced) == ("", 1)
 
 
 def test_a_claim_that_redis_does_not_answer_gives_the_lease_back():
     stage = Stage()
-    looked = stage.look
-    stage.look = lambda epoch: (looked(epoch), setattr(stage, "redis_is_away", True))[0]  # type: ignore[method-assign] # between the two calls
+    looked = stage.check
+    stage.check = lambda epoch: (looked(epoch), setattr(stage, "redis_is_away", True))[0]  # type: ignore[method-assign] # between the two calls
     stage.elector._fence = stage
-    stage.elector.turn()
+    stage.elector.attempt()
     assert not stage.leads()
     assert stage.record.holder == ""
 
@@ -328,7 +327,7 @@ def test_a_release_over_an_edited_lease_is_tried_again_and_never_over_anothers(s
     stage.elector.stop()
     assert stage.record.holder == ""
     other = Stage()
-    other.elector.turn()
+    other.elector.attempt()
     other.record = LeaseRecord(holder="other", version="8")
     other.elector.stop()
     assert other.record.holder == "other"
@@ -337,16 +336,16 @@ def test_a_release_over_an_edited_lease_is_tried_again_and_never_over_anothers(s
 def test_a_standby_has_nothing_to_release():
     stage = Stage()
     stage.record = LeaseRecord(holder="other", duration_seconds=15, version="1")
-    stage.elector.turn()
+    stage.elector.attempt()
     stage.elector.stop()
     assert (stage.record.holder, stage.announced) == ("other", 0)
 
 
 def test_a_deleted_lease_is_written_anew_by_the_leader_that_goes_on(stage):
-    epoch = stage.elector.token().epoch
+    epoch = stage.elector.valid_term().epoch
     stage.record = None
     stage.turns(2.1)
-    assert stage.elector.token().epoch == epoch
+    assert stage.elector.valid_term().epoch == epoch
     assert (stage.record.holder, stage.record.transitions) == ("me", epoch)
 
 
@@ -354,18 +353,18 @@ def test_transitions_typed_in_by_hand_do_not_become_the_epoch():
     stage = Stage()
     stage.epoch = 4
     stage.record = LeaseRecord(holder="", transitions=2_000_000_000, version="")
-    stage.elector.turn()
-    assert stage.elector.token().epoch == 5
+    stage.elector.attempt()
+    assert stage.elector.valid_term().epoch == 5
 
 
 def test_the_count_of_decisions_is_written_at_each_renewal_and_carried_into_the_next_term(stage):
     stage.elector.decided(12)
     stage.turns(2.1)
     assert stage.record.through == 12
-    stage.elector.give_up("a test")
+    stage.elector.step_down("a test")
     stage.through = 0
-    stage.elector.turn()
-    assert stage.elector.token().through == 12
+    stage.elector.attempt()
+    assert stage.elector.valid_term().through == 12
 
 
 def test_a_loss_that_was_dealt_with_lets_the_count_begin_anew(stage):
@@ -394,21 +393,21 @@ def test_an_outage_of_the_api_server_does_not_make_a_standby_take_the_lease_befo
 
 def test_a_standby_is_ready_when_it_could_lead():
     stage = Stage()
-    assert stage.elector.checks()["lease"]() == "the Lease has not been read yet"
+    assert stage.elector.checks()["lease"]() == "the lease has not been read yet"
     stage.record = LeaseRecord(holder="other", duration_seconds=15, version="1")
-    stage.elector.turn()
+    stage.elector.attempt()
     assert {name: check() for name, check in stage.elector.checks().items()} == dict.fromkeys(
         ("election", "lease", "redis"), "ok"
     )
     stage.reason = "transport"
     stage.turns(16)
-    assert stage.elector.checks()["lease"]().startswith("the Lease has not been read for 1")
+    assert stage.elector.checks()["lease"]().startswith("the lease has not been read for 1")
 
 
 def test_who_is_forbidden_the_lease_is_alive_and_not_ready():
     stage = Stage()
     stage.reason = "forbidden"
-    stage.elector.turn()
+    stage.elector.attempt()
     assert stage.elector.checks()["lease"]() == "no (a hint)"
     assert stage.elector.checks()["election"]() == "ok"
 

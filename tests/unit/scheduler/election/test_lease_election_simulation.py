@@ -2,14 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 from tests.support import simulated_elections
 from tests.support.simulated_elections import DISASTERS, History, SimulatedRedis
 
+from kuber_cron.common.config.lease_timing import LeaseTiming
 from kuber_cron.scheduler.election import lease_rules
-from kuber_cron.scheduler.election.lease_store import Times
 
 
 @pytest.fixture(autouse=True)
@@ -41,12 +40,7 @@ def test_ten_thousand_histories():
 
 def naive_validity(monkeypatch: pytest.MonkeyPatch) -> None:
     """A leader that goes by the lease's whole duration, from when the answer came."""
-    careful = Times.of
-    monkeypatch.setattr(
-        Times,
-        "of",
-        lambda times, failsafe: replace(careful(times, failsafe), valid=times.lease + times.request),
-    )
+    monkeypatch.setattr(LeaseTiming, "valid", property(lambda timing: timing.lease + timing.request))
 
 
 def naive_epochs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,9 +30,10 @@ from kuber_cron.common.records.history_limits import HistoryLimits
 from kuber_cron.common.redis_store.keys import Keys
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.scheduler.decisions.catalog import Catalog, CatalogWatcher
-from kuber_cron.scheduler.decisions.decider import REMOVAL_SECONDS, SOON_SECONDS, Decider
+from kuber_cron.scheduler.decisions.decider import SOON_SECONDS, Decider
 from kuber_cron.scheduler.decisions.dispatcher import DecisionResult, Dispatcher
 from kuber_cron.scheduler.decisions.planner import CatalogEntry
+from kuber_cron.scheduler.decisions.removals import REMOVAL_SECONDS, Removals
 from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
 from kuber_cron.scheduler.election.election import Election
 from kuber_cron.scheduler.election.redis_clock import RedisClock
@@ -122,8 +123,8 @@ class Scheduler:
             self._dispatcher,
             server_clock,
             boot_token=options.boot_token,
-            on_verdict=self._announce,
-            removal_seconds=options.removal_seconds,
+            on_result=self._announce,
+            removals=Removals(options.removal_seconds),
         )
         self._tidy_store = Store(connect(), options.keys)
         self._housekeeper = Housekeeper(

@@ -18,7 +18,7 @@ from redis.exceptions import ResponseError
 from kuber_cron.common.records.history_limits import HistoryLimits
 from kuber_cron.common.records.parsing import text
 from kuber_cron.common.redis_store.scripts import Store, rq_instant
-from kuber_cron.scheduler.decisions.dispatcher import refuse
+from kuber_cron.scheduler.decisions.script_replies import accepted
 from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Term
 
@@ -95,7 +95,7 @@ class Housekeeper:
 
     def _bury(self, term: Term) -> None:
         """Take dead workers off RQ's lists."""
-        if not _accepted(self._store.call("bury", term.epoch, term.lease), term):
+        if not accepted(self._store.call("bury", term.epoch, term.lease), term):
             return
         # It was on a list of each queue that it took from, used or not. Its record named them and has expired, so
         # the lists are looked for among all keys.
@@ -106,7 +106,7 @@ class Housekeeper:
                 self._store.keys.queue_workers("*"), count=1000, _type="set"
             )
         )
-        for worker in _accepted(self._store.call("bury", term.epoch, term.lease, *lists, workers), term):
+        for worker in accepted(self._store.call("bury", term.epoch, term.lease, *lists, workers), term):
             log.info("a dead worker is off RQ's lists", worker=worker)
 
     def _notice_restart(self) -> None:
@@ -119,7 +119,7 @@ class Housekeeper:
     def _tell_bounds(self, term: Term) -> None:
         bounds = self._bounds
         told = self._store.call("bounds", term.epoch, term.lease, bounds.runs, bounds.seconds, bounds.size)
-        _accepted(told, term)
+        accepted(told, term)
         self._bounded_in = term.epoch
 
     def _queues(self) -> list[str]:
@@ -142,7 +142,7 @@ class Housekeeper:
             len(result),
             *result,
         )
-        rest = _accepted(reply, term)
+        rest = accepted(reply, term)
         for what, run, job in zip(rest[0::3], rest[1::3], rest[2::3], strict=True):
             yield MaintenanceEvent(what, run, job)
 
@@ -163,7 +163,7 @@ class Housekeeper:
                 now.timestamp(),
                 *sorted(found[start : start + _SWEPT]),
             )
-            rest = _accepted(reply, term)
+            rest = accepted(reply, term)
             for what, run, job in zip(rest[0::3], rest[1::3], rest[2::3], strict=True):
                 if what == "stuck":
                     log.error("a run cannot be put in order", run=run, error=job)
@@ -174,11 +174,5 @@ class Housekeeper:
         workers = sorted(text(name) for name in self._store.client.smembers(self._store.keys.claimers))
         if workers:
             reply = self._store.call("return_claims", term.epoch, term.lease, *workers)
-            for run in _accepted(reply, term):
+            for run in accepted(reply, term):
                 yield MaintenanceEvent("returned", run, "")
-
-
-def _accepted(reply: list[bytes], term: Term) -> list[str]:
-    words = [text(part) for part in reply]
-    refuse(words, term)
-    return words[1:]

@@ -23,9 +23,10 @@ from kuber_cron.common.records.parsing import text
 from kuber_cron.common.redis_store.keys import Keys
 from kuber_cron.common.redis_store.scripts import Store, Value, rq_instant
 from kuber_cron.common.runs.manual_request import MAX_BYTES, ManualRequest, RequestError
+from kuber_cron.scheduler.decisions import run_policy
 from kuber_cron.scheduler.decisions.catalog import Catalog
-from kuber_cron.scheduler.decisions.dispatcher import policy_by_hand, refuse
 from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
+from kuber_cron.scheduler.decisions.script_replies import refuse
 from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Term
 from kuber_cron.scheduler.manual_runs import request_plan
@@ -195,8 +196,8 @@ class RequestLoop:
         job = one.entry.job
         if heard.env and job.id == heard.job:
             job = replace(job, env=job.env | heard.env)
-        record = self._builder.record(job, one.at, run=one.run)
-        policy = policy_by_hand(one.entry)
+        record = self._builder.build(job, one.at, run=one.run)
+        policy = run_policy.of_manual_run(one.entry)
         if one.after:
             policy["after"] = one.after
         if one.instant:

@@ -12,8 +12,8 @@ from kuber_cron.common.records.parsing import text
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs.payload import origin_of
 from kuber_cron.scheduler.decisions.catalog import Catalog
-from kuber_cron.scheduler.decisions.dispatcher import refuse
 from kuber_cron.scheduler.decisions.planner import CatalogEntry
+from kuber_cron.scheduler.decisions.script_replies import accepted
 from kuber_cron.scheduler.election.term import Term
 
 _SLICE = 1000  # cards in one round, about 2 ms of Redis, so that ten thousand are there within ten seconds
@@ -71,9 +71,7 @@ class JobSummaries:
         """Lay these cards and take those away; which of the latter have to stay for now."""
         told = [part for job, card in cards for part in (job, card.to_text())]
         reply = self._store.call("register", term.epoch, term.lease, len(cards), *told, *gone)
-        words = [text(part) for part in reply]
-        refuse(words, term)
-        return words[1:]
+        return accepted(reply, term)
 
 
 def cards_of(catalog: Catalog, names: Iterable[str]) -> Iterator[tuple[str, JobSummary]]:

@@ -83,7 +83,7 @@ class Naive:
         return range((int(cursor) // seconds + 1) * seconds, now + 1, seconds)  # type: ignore[arg-type] # the same
 
     def _enqueue(self, job: Job, at: int) -> None:
-        record = self._builder.record(job, datetime.fromtimestamp(at, UTC), datetime.now(UTC))
+        record = self._builder.build(job, datetime.fromtimestamp(at, UTC), datetime.now(UTC))
         reason = "suspended" if job.suspend else ""
         self._client.hset(f"{_OWN}cursor", job.id, at)
         self._client.hincrby(f"{_OWN}fence", "through", 1)

@@ -101,7 +101,7 @@ class Replica:
             self._dispatcher,
             self._clock,
             boot_token="boot",
-            on_verdict=lambda v, _: self.verdicts.append(v),
+            on_result=lambda v, _: self.verdicts.append(v),
         )
         self._housekeeper = Housekeeper(Store(client, KEYS), tidy_clock, 15.0)
         self.term: Term | None = None
@@ -150,8 +150,8 @@ class Replica:
             answers = self._dispatcher.apply(
                 batch, self.term, cursors={}, leads=lambda: True, now=self._clock.now
             )
-            told = [verdict for answer in answers for verdict in answer.verdicts()]
-            self.verdicts += [verdict for verdict in told if verdict.applied]
+            told = [verdict for answer in answers for verdict in answer.results()]
+            self.verdicts += [verdict for verdict in told if verdict.is_applied]
 
     def tidy(self) -> list[MaintenanceEvent]:
         """One round of housekeeping."""

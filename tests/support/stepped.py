@@ -24,6 +24,7 @@ from kuber_cron.scheduler.decisions.catalog import Catalog, compile_entries
 from kuber_cron.scheduler.decisions.decider import Decider
 from kuber_cron.scheduler.decisions.dispatcher import DecisionResult, Dispatcher
 from kuber_cron.scheduler.decisions.planner import Decision
+from kuber_cron.scheduler.decisions.removals import Removals
 from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
 from kuber_cron.scheduler.election.term import Term
 from kuber_cron.scheduler.maintenance.housekeeping import Housekeeper, MaintenanceEvent
@@ -130,8 +131,8 @@ class SteppedLeader:
             self.dispatcher,
             self.clock,
             boot_token=boot_token,
-            on_verdict=lambda verdict, _: self.verdicts.append(verdict),
-            removal_seconds=removal_seconds,
+            on_result=lambda verdict, _: self.verdicts.append(verdict),
+            removals=Removals(removal_seconds),
         )
         self.housekeeper = Housekeeper(self.store, self.clock, 1.0)
 
@@ -152,7 +153,7 @@ class SteppedLeader:
         self.clock.at = at
         before = len(self.verdicts)
         self.turn()
-        while (following := self.decider._agenda.next_at()) is not None and following <= at:
+        while (following := self.decider._pending.due.next_at()) is not None and following <= at:
             self.turn()
         return self.verdicts[before:]
 
@@ -180,7 +181,7 @@ class SteppedLeader:
         applied = self.dispatcher.apply(
             items, term or self.term, cursors=cursors, leads=self.leads, now=self.clock.now
         )
-        return [verdict.word for answer in applied for verdict in answer.verdicts()]
+        return [verdict.word for answer in applied for verdict in answer.results()]
 
     def minutes(self, first: int, last: int) -> None:
         """Decide each of these minutes at its own time."""

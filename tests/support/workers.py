@@ -38,7 +38,7 @@ def push(
 ) -> str:
     """Queue one run of the job, as the deciding script would, or in another ``queue`` than its own; its id."""
     at = START + timedelta(seconds=next(_count))
-    record = RunHashBuilder(client, signing_key).record(definition, at, datetime.now(UTC))
+    record = RunHashBuilder(client, signing_key).build(definition, at, datetime.now(UTC))
     client.hset(KEYS.run(record.run), items=list(record.fields))
     client.sadd("rq:queues", KEYS.queue(record.origin))
     client.rpush(KEYS.queue(queue or record.origin), record.run)

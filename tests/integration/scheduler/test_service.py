@@ -1,5 +1,7 @@
 """The scheduler as a service: what its loops make of a loss of state, and of a Redis that refuses."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 import redis
 from prometheus_client import CollectorRegistry
@@ -137,7 +139,7 @@ def test_a_standby_says_that_redis_is_away_too(service):
 
 def test_who_led_before_a_clock_was_set_back_does_not_tell_of_it_for_ever(service):
     eventually(service.upcoming)
-    service._decider.ahead_seconds = 90.0
+    service._decider._cursors._farthest = datetime.now(UTC) + timedelta(seconds=90)
     service._lease._term = None
     assert service.registry.get_sample_value("cron_clock_stepped_back_seconds") == 0
 

@@ -138,7 +138,7 @@ def test_held_runs_survive_any_number_of_leaders(make_leader, worker):
     assert made.words("c") == ["moved first seen", "held", "released"]
 
 
-def test_a_troubled_predecessor_that_another_leader_decided_holds_nobody_up(make_leader, worker):
+def test_an_unapplied_predecessor_that_another_leader_decided_holds_nobody_up(make_leader, worker):
     jobs = [job("a", "0 0 * * *"), job("b", "0 0 * * *", after=["a"])]
     one, other = make_leader(*jobs), make_leader(*jobs, holder="other")
     one.decide(T0)
@@ -150,7 +150,7 @@ def test_a_troubled_predecessor_that_another_leader_decided_holds_nobody_up(make
     # Now the other is gone, and the first has to go on by itself.
     one.decide(minute(2880))
     assert (one.status(2880, "a"), one.status(2880, "b")) == ("queued", "deferred")
-    assert not one.decider._troubled
+    assert one.decider._pending.is_settled
 
 
 def test_a_moved_cursor_of_a_predecessor_is_read_again_when_its_dependent_has_to_wait(make_leader):

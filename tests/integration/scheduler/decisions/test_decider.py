@@ -49,7 +49,7 @@ def due_minute(client):
 def words(dispatcher, one, decisions, term=TERM):
     items = [dispatcher.item(decision, one) for decision in decisions]
     applied = dispatcher.apply(items, term, cursors={}, leads=lambda: True, now=lambda: datetime.now(UTC))
-    return [v.word for answer in applied for v in answer.verdicts()]
+    return [v.word for answer in applied for v in answer.results()]
 
 
 def test_a_due_occurrence_becomes_a_queued_run_a_cursor_and_a_log_entry(redis_client, dispatcher):
@@ -138,7 +138,7 @@ def test_a_queue_of_the_wrong_kind_costs_no_cursor(redis_client, dispatcher):
 def test_the_run_record_is_what_rq_itself_writes(redis_client):
     job = entry(timeout=90.0).job
     at = datetime(2026, 1, 1, tzinfo=UTC)
-    record = RunHashBuilder(redis_client, None).record(job, at, at)
+    record = RunHashBuilder(redis_client, None).build(job, at, at)
     ours = dict(zip(record.fields[0::2], record.fields[1::2], strict=True))
     queue = Queue("default", connection=redis_client, serializer=JSONSerializer)
     body, signature = payload.encode(payload.payload_for(job, at), None)

@@ -34,7 +34,7 @@ def commands(client):
 def ready(leader, number):
     """What is due at that minute has been made ready, as the loop does it in the seconds before."""
     leader.clock.at = minute(number) - timedelta(seconds=5)
-    while leader.decider._rest(leader.catalog) == 0.0:
+    while leader.decider._prepare_or_wait(leader.catalog) == 0.0:
         pass
     leader.clock.at = minute(number)
 

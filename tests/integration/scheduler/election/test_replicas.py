@@ -233,7 +233,7 @@ def test_a_paused_job_is_skipped_also_where_its_decision_was_made_ahead(make_lea
     made.decide(minute(1))
     made.clock.at = minute(2) - timedelta(seconds=5)
     made.turn()
-    assert made.decider._ahead._ready
+    assert made.decider._pending.prepared._ready
     made.client.hset(KEYS.paused, "*", "0")
     made.decide(minute(2))
     assert made.words()[-1] == "skipped suspended"

@@ -211,7 +211,9 @@ def test_a_renewal_that_comes_through_after_the_term_was_over_does_not_bring_it_
         stage.clock.seconds += 2.0
         return read()
 
-    stage.elector._store = type("Slow", (), {"read": staticmethod(slow), "write": staticmethod(stage.write)})()
+    stage.elector._store = type(
+        "Slow", (), {"read": staticmethod(slow), "write": staticmethod(stage.write)}
+    )()
     stage.elector.attempt()
     assert not stage.leads()
     stage.elector._store = stage

@@ -1,0 +1,148 @@
+"""Lost state: how a leader notices that Redis has lost writes, and what it decides first then (reliability.md §8).
+
+Two things show a loss: fewer decisions than the lease's record or this process has counted, and a cursor that has gone
+back behind one that Redis had acknowledged. The term ends then, and the next one begins with the repair: each job by
+its ``on_state_loss``, from the cursors that this process remembers of the term in which it led last.
+
+What it does *not* see: a loss in which the count and every remembered cursor come out as they were. Pure but for the log.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import structlog
+
+from kuber_cron.common.errors import StateLostError
+from kuber_cron.common.runs.cursor import has_gone_back, is_readable
+from kuber_cron.scheduler.decisions import planner
+from kuber_cron.scheduler.decisions.planner import CatalogEntry, Decision
+from kuber_cron.scheduler.election.term import Term
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RememberedTerm:
+    """What a process knows of the term in which it led last, to compare Redis with at the start of the next.
+
+    It counts only where nobody else has led in between, who may have dealt with a loss and begun anew.
+
+    Attributes:
+        epoch: The term's; 0 where this process has not led.
+        cursors: Each job's, as Redis had acknowledged it.
+        through: How many decisions Redis had counted.
+    """
+
+    epoch: int = 0
+    cursors: Mapping[str, str] = field(default_factory=dict)
+    through: int = 0
+
+    def within(self, term: Term) -> "RememberedTerm":
+        """Return what of it counts in this term: all or nothing."""
+        return self if self.epoch in {term.epoch, term.epoch - 1} else RememberedTerm()
+
+
+class StateLoss:
+    """Detects losses from term to term, and keeps which jobs have to be repaired. Owned by the deciding loop."""
+
+    def __init__(self) -> None:
+        self._remembered = RememberedTerm()
+        self._lost_in = 0  # the epoch in which Redis was found to have lost writes, until that is dealt with
+        self._compared_in = 0  # the epoch whose record of the lease has been compared with Redis
+        self._repairs: dict[
+            str, str
+        ] = {}  # jobs to be repaired, each with its cursor from before the loss, or ""
+
+    def remember(self, epoch: int, cursors: Mapping[str, str], through: int) -> None:
+        """Keep what the term that has just ended knew."""
+        self._remembered = RememberedTerm(epoch, cursors, through)
+
+    # --- at the start of a term ----------------------------------------------------------------------
+
+    def has_lost_decisions(self, term: Term, stored: int) -> bool:
+        """Return True if ``stored``, Redis' count of decisions, is less than the lease's record or we have seen.
+
+        True as well where the term before ended because a loss was found.
+        """
+        recorded = 0 if term.epoch == self._compared_in else term.through
+        known = max(recorded, self._remembered.within(term).through)
+        if stored < known:
+            log.error("redis has lost decisions", stored=stored, known=known)
+        return stored < known or (self._lost_in > 0 and self._lost_in in {term.epoch, term.epoch - 1})
+
+    def begin_repair(
+        self, term: Term, cursors: Mapping[str, str], jobs: Collection[str], *, has_lost: bool
+    ) -> bool:
+        """Compare the cursors with those remembered; after a loss every job has to be repaired.
+
+        Args:
+            term: The one that begins.
+            cursors: Every job's, as Redis holds it now.
+            jobs: Those of the catalog.
+            has_lost: The answer of ``has_lost_decisions``.
+
+        Returns:
+            If Redis has lost writes. May be called again, should Redis not answer what is asked of it next.
+        """
+        remembered = self._remembered.within(term)
+        known = {job: cursor for job, cursor in remembered.cursors.items() if is_readable(cursor)}
+        rolled_back = [
+            job
+            for job, cursor in known.items()
+            if job in jobs and has_gone_back(cursors.get(job, ""), cursor)
+        ]
+        if rolled_back:
+            log.error("cursors have gone back: redis has lost writes", jobs=len(rolled_back))
+            has_lost = True
+        if not remembered.epoch:
+            self._repairs = {}  # another leader has led since
+        if has_lost:
+            self._repairs = {job: self._repairs.get(job) or known.get(job, "") for job in jobs}
+        return has_lost
+
+    def has_begun(self, term: Term) -> None:
+        """Note that the term has begun with all that had to be compared."""
+        self._compared_in = term.epoch
+        self._remembered, self._lost_in = RememberedTerm(), 0
+
+    # --- within a term -------------------------------------------------------------------------------
+
+    @contextmanager
+    def noted(self, term: Term) -> Iterator[None]:
+        """Note a ``StateLostError`` of the block: the next term then begins with the repair."""
+        try:
+            yield
+        except StateLostError:
+            self._lost_in = term.epoch
+            raise
+
+    def is_repairing(self, job: str) -> bool:
+        """Return True while the job has to be repaired before anything else is decided of it."""
+        return job in self._repairs
+
+    def repair(self, entry: CatalogEntry, stored: str, now: datetime) -> tuple[Decision, ...]:
+        """Return what has to be decided of the job first; nothing where the job needs no repair.
+
+        Args:
+            entry: The job.
+            stored: Its cursor in Redis, ``""`` for none.
+            now: Redis' time.
+        """
+        job = entry.job.id
+        if job not in self._repairs:
+            return ()
+        decisions = planner.plan_repair(entry, stored, self._repairs[job], now)
+        if not decisions:
+            del self._repairs[job]
+        return decisions
+
+    def repaired(self, job: str) -> None:
+        """Note that the job's first decision after the loss was applied."""
+        self._repairs.pop(job, None)
+
+
+def gone_back(job: str) -> StateLostError:
+    """Return the error of a cursor that is smaller than one that Redis has acknowledged."""
+    return StateLostError(f"the cursor of job {job} has gone back: Redis has lost writes")

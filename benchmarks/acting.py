@@ -25,7 +25,10 @@ from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
 from kuber_cron.common.redis_store.keys import Keys
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs.manual_request import ManualRequest
-from kuber_cron.control.actions.operations import OperatorActions
+from kuber_cron.control.actions import leader_requests
+from kuber_cron.control.actions.leader_requests import RequestTerms
+from kuber_cron.control.actions.stop import stop_run
+from kuber_cron.control.queries import redis_time
 
 KEYS = Keys("rq")
 JOBS = 1000
@@ -83,28 +86,29 @@ def main() -> None:
             tiers(directory, server.url) as environment,
         ):
             until(lambda: client.hlen(KEYS.cursors) > JOBS and client.scard("rq:workers"))
-            acts = OperatorActions(Store(client, KEYS), "bench@desk")
+            store = Store(client, KEYS)
+            terms = RequestTerms(operator="bench@desk", wait=threading.Event().wait)
 
             def hash_of(run: str, field: str) -> str:
                 return (client.hget(KEYS.run(run), field) or b"").decode()
 
             def trigger(job: str) -> tuple[ManualRequest, str]:
-                asked = acts.new(action="trigger", job=job)
-                (made,) = acts.ask(asked, signing_key=None, wait=threading.Event().wait)
+                asked = leader_requests.new(store, "trigger", job, terms)
+                (made,) = leader_requests.submit(store, asked, terms)
                 return asked, made.run
 
             answered, started, stopped = [], [], []
             for _ in range(count):
                 asked, run = trigger("quick")
-                answered.append((acts.now() - asked.asked_at).total_seconds())
+                answered.append((redis_time.now(store) - asked.asked_at).total_seconds())
                 at = until(lambda run=run: hash_of(run, "started_at"))
                 started.append((datetime.fromisoformat(at) - asked.asked_at).total_seconds())
             for _ in range(20):
                 _, run = trigger("long")
                 until(lambda run=run: hash_of(run, "status") == "started")
                 threading.Event().wait(0.1)
-                before = acts.now()
-                acts.stop(run)
+                before = redis_time.now(store)
+                stop_run(store, run, operator=terms.operator)
                 ended = until(lambda run=run: hash_of(run, "ended_at"))
                 stopped.append((datetime.fromisoformat(ended) - before).total_seconds())
             whole = []

@@ -6,6 +6,7 @@ import typer
 
 from kuber_cron.cli.arguments import completions
 from kuber_cron.cli.terminal.output import Format
+from kuber_cron.common.errors import UsageError
 
 FormatOption = Annotated[Format, typer.Option("--format", help="Tables for people, or one JSON document.")]
 SystemOption = Annotated[
@@ -21,6 +22,12 @@ JobArgument = Annotated[
         metavar="JOB", help="The job's name.", show_default=False, autocompletion=completions.jobs
     ),
 ]
+OptionalJobArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="JOB", help="The job's name.", show_default=False, autocompletion=completions.jobs
+    ),
+]
 RunArgument = Annotated[
     str,
     typer.Argument(
@@ -28,6 +35,32 @@ RunArgument = Annotated[
         help="The run's id, or a beginning that only it has.",
         show_default=False,
         autocompletion=completions.runs,
+    ),
+]
+OptionalRunArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RUN",
+        help="The run's id, or a beginning that only it has.",
+        show_default=False,
+        autocompletion=completions.runs,
+    ),
+]
+NewestRunArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="A run's id or a beginning of one; a job's name for its newest run.",
+        autocompletion=completions.runs,
+    ),
+]
+WaitOption = Annotated[
+    bool, typer.Option("--wait", help="Show its output, and exit with the command's own status.")
+]
+EnvOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--env", metavar="NAME=VALUE", help="One more variable; may be repeated.", show_default=False
     ),
 ]
 ForceOption = Annotated[
@@ -68,3 +101,13 @@ SlotsOption = Annotated[
     int | None,
     typer.Option("--slots", min=1, max=1024, help="How many commands run at once.", show_default=False),
 ]
+
+
+def check_one_of(job: str | None, *, all_: bool) -> None:
+    """Return if either a job is named or ``--all`` is given.
+
+    Raises:
+        UsageError: Neither or both are.
+    """
+    if (job is None) != all_:
+        raise UsageError("say which: a JOB, or --all", hint="kuber-cron jobs lists them")

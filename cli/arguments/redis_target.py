@@ -94,3 +94,14 @@ def store(where: RedisTarget, purpose: "Purpose" = "looking") -> "Iterator[Store
     )
     with client, connections.translated(client):
         yield Store(client, Keys.of(where.instance))
+
+
+@contextmanager
+def connected(redis_url: str | None) -> "Iterator[Store]":
+    """Yield the keys of the installation that the flag, the variables or this directory name.
+
+    Raises:
+        KuberCronError: As :func:`place` and :func:`store`.
+    """
+    with store(place(redis_url)) as found:
+        yield found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
-from kuber_cron.cli.arguments import completions, redis_target
+from kuber_cron.cli.arguments import redis_target
 from kuber_cron.cli.terminal import errors, output
 from kuber_cron.cli.terminal.table import Terminal
 from kuber_cron.common.errors import UsageError
@@ -28,14 +28,6 @@ AbsoluteOption = Annotated[
     typer.Option("--absolute", "-a", help="Show instants in full (UTC) instead of how far away they are."),
 ]
 WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Draw it anew every 2 s, until Ctrl-C.")]
-RunArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUN",
-        help="A run's id or a beginning of one; a job's name for its newest run.",
-        autocompletion=completions.runs,
-    ),
-]
 
 
 def answer(

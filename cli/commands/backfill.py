@@ -3,7 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
@@ -11,18 +11,17 @@ from zoneinfo import ZoneInfo
 import typer
 
 from kuber_cron.cli import options
-from kuber_cron.cli.arguments import identity, instants
+from kuber_cron.cli.arguments import identity, instants, redis_target
 from kuber_cron.cli.command import Command
 from kuber_cron.cli.commands import trigger
 from kuber_cron.cli.terminal import errors, output
 from kuber_cron.common.errors import UsageError
 
 if TYPE_CHECKING:
-    from kuber_cron.control.actions.operations import OperatorActions
     from kuber_cron.control.actions.results import CreatedRun
 
-_USUAL, _MOST = 100, 1000  # the second is request.MOST_RUNS, which would be imported for --help
-_SECONDS = 10.0
+# Of control.actions.backfill, manual_request and leader_requests, whose import --help does not wait for.
+_USUAL, _MOST, _SECONDS = 100, 1000, 10.0
 _SHOWN = 20  # runs of which a table shows each; of more, how many of which verdict
 
 
@@ -62,33 +61,40 @@ def backfill(
     Instants that have succeeded are left out, as far as the job's history reaches, and so are those with a run that has
     not ended. Where the job allows no overlap the runs stand in line, oldest first, behind those that go on.
     """
-    as_json = format_ is output.Format.JSON
     key = identity.signing_key()
-    with identity.acting(redis_url) as (store, acts):
-        from kuber_cron.control.queries import names
+    with redis_target.connected(redis_url) as store:
+        from kuber_cron.control.actions import backfill as actions
+        from kuber_cron.control.actions.leader_requests import RequestTerms
+        from kuber_cron.control.actions.trigger import check_made
+        from kuber_cron.control.queries import names, time_zone
 
         name = names.job_named(store, job)
-        first, end = span(from_, to, identity.zone_of(store, name))
-        ask = _Asking(acts, name, first, end, most, force, timeout, key)
-        made = ask(dry=True)
+        zone = time_zone.zone_of(store, name)
+        first, end = span(from_, to, zone)
+        what = actions.BackfillSpan(job=name, from_at=first, to_at=end, max_runs=most, force=force)
+        terms = RequestTerms(
+            operator=identity.operator(),
+            signing_key=key,
+            timeout_seconds=timeout,
+            wait=threading.Event().wait,
+        )
+        result = actions.plan(store, what, terms)
         if not dry_run:
-            trigger.refuse(made[0])
-            planned = [each for each in made if each.verdict == "planned"]
+            check_made(result.runs[0])
+            planned = [each for each in result.runs if each.verdict == "planned"]
             if planned:
                 identity.confirm(
                     f"make {output.counted(len(planned), 'run')} of {name}, {_ends(planned)}?", yes=yes
                 )
-                made = ask(dry=False)
-        zone = identity.zone_of(store, name)
-    if as_json:
+                result = actions.backfill(store, what, terms)
+    if format_ is output.Format.JSON:
         from kuber_cron.control import documents
-        from kuber_cron.control.actions.results import Backfilled
 
-        answer = Backfilled(job=name, from_at=first, to_at=end, dry_run=dry_run, runs=tuple(made))
-        output.write_document(documents.document(answer))
+        output.write_document(documents.document(replace(result, dry_run=dry_run)))
     else:
-        _show(made, zone)
-    return errors.OK if all(each.verdict not in {"refused", "error"} for each in made) else errors.PROBLEM
+        _show(result.runs, zone)
+    is_well = all(each.verdict not in {"refused", "error"} for each in result.runs)
+    return errors.OK if is_well else errors.PROBLEM
 
 
 def span(first: str, end: str, zone: ZoneInfo) -> tuple[datetime, datetime]:
@@ -100,7 +106,7 @@ def span(first: str, end: str, zone: ZoneInfo) -> tuple[datetime, datetime]:
     start, stop = instants.parse(first, zone), instants.parse(end, zone)
     for note in (start.note, stop.note):
         if note:
-            identity.note(note)
+            errors.note(note)
     if stop.instants[-1] <= start.instants[0]:
         raise UsageError(
             f"the span ends at {instants.iso(stop.instants[-1])}, not after {instants.iso(start.instants[0])}",
@@ -109,46 +115,19 @@ def span(first: str, end: str, zone: ZoneInfo) -> tuple[datetime, datetime]:
     return start.instants[0], stop.instants[-1]
 
 
-@dataclass(frozen=True, slots=True)
-class _Asking:
-    """The same question, first what would be made and then to make it."""
-
-    acts: "OperatorActions"
-    job: str
-    first: datetime
-    end: datetime
-    most: int
-    force: bool
-    seconds: float
-    key: bytes | None
-
-    def __call__(self, *, dry: bool) -> "list[CreatedRun]":
-        asked = self.acts.new(
-            action="backfill",
-            job=self.job,
-            from_at=self.first,
-            to_at=self.end,
-            most=self.most,
-            force=self.force,
-            dry=dry,
-            patience_seconds=self.seconds,
-        )
-        return self.acts.ask(asked, signing_key=self.key, wait=threading.Event().wait)
-
-
-def _ends(made: "Sequence[CreatedRun]") -> str:
+def _ends(runs: "Sequence[CreatedRun]") -> str:
     """Return the first and the last instant of these."""
-    ends = [instants.iso(each.scheduled_at) for each in (made[0], made[-1]) if each.scheduled_at is not None]
+    ends = [instants.iso(each.scheduled_at) for each in (runs[0], runs[-1]) if each.scheduled_at is not None]
     return " to ".join(dict.fromkeys(ends))
 
 
-def _show(made: "Sequence[CreatedRun]", zone: ZoneInfo) -> None:
-    if len(made) > _SHOWN:
-        counts = Counter(trigger.words_of(each) for each in made)
+def _show(runs: "Sequence[CreatedRun]", zone: ZoneInfo) -> None:
+    if len(runs) > _SHOWN:
+        counts = Counter(trigger.words_of(each) for each in runs)
         output.write_table(["RUNS", "VERDICT"], [[str(count), words] for words, count in counts.items()])
         return
     rows = []
-    for each in made:
+    for each in runs:
         at = each.scheduled_at
         rows.append(
             [

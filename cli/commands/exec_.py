@@ -8,7 +8,6 @@ import contextlib
 import dataclasses
 import os
 import random
-import re
 import secrets
 import signal
 import sys
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from kuber_cron.cli import options
-from kuber_cron.cli.arguments import completions, job_files
+from kuber_cron.cli.arguments import completions, job_files, variables
 from kuber_cron.cli.command import Command
 from kuber_cron.cli.process import lifecycle
 from kuber_cron.cli.process.signals import Events
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
     from kuber_cron.common.records.excerpt import Stream
     from kuber_cron.worker.execution.launch import AttemptResult, Launch
     from kuber_cron.worker.execution.supervisor import Supervisor
-
-_VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 
 
 def execute(
@@ -54,12 +51,7 @@ def execute(
             autocompletion=completions.jobs_of_files,
         ),
     ] = None,
-    env: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--env", metavar="NAME=VALUE", help="One more variable; may be repeated.", show_default=False
-        ),
-    ] = None,
+    env: options.EnvOption = None,
     system: options.SystemOption = False,
     timezone: options.TimezoneOption = None,
     format_: options.FormatOption = output.Format.TABLE,
@@ -68,7 +60,7 @@ def execute(
 
     The exit status is the command's: 128 and the signal's number where one ended it, 124 after its time limit.
     """
-    extra = variables(env or [])
+    extra = variables.parse(env or [])
     loaded = job_files.load(files, system=system, timezone=timezone)
     job_files.complain(loaded)
     chosen = _choose(loaded.jobs, job)
@@ -82,21 +74,6 @@ def execute(
     if as_json:
         output.write_json(_document(ended, sentence, status))
     return status
-
-
-def variables(given: Sequence[str]) -> dict[str, str]:
-    """Return the variables of ``NAME=VALUE`` words; a later one wins.
-
-    Raises:
-        UsageError: a word has another form.
-    """
-    found = {}
-    for word in given:
-        match = _VARIABLE.fullmatch(word)
-        if match is None:
-            raise UsageError(f'--env "{word}" is not NAME=VALUE', hint="write --env MODE=full")
-        found[match[1]] = match[2]
-    return found
 
 
 def _choose(jobs: Sequence[Job], name: str | None) -> Job:

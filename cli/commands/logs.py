@@ -27,7 +27,7 @@ class NoSuchAttemptError(KuberCronError):
 
 
 def logs(
-    run: _query.RunArgument,
+    run: options.NewestRunArgument,
     *,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on until the run has ended, over all its attempts.")
@@ -72,11 +72,12 @@ def logs(
 
 def _follow(store: "Store", seen: "RunView") -> int:
     """Pass on what the run says until it has ended; of earlier attempts nothing."""
+    from kuber_cron.cli.commands import _follow_run
     from kuber_cron.control.actions import await_run
 
     errors.complain(*[f"kuber-cron: {sentence}" for sentence in _beginning(seen)])
-    end = await_run.follow(store, seen.run.run, since=await_run.newest_result(store, seen.run.run))
-    errors.complain(f"kuber-cron: {seen.run.run}: {await_run.sentence(end)}")
+    end = _follow_run.follow(store, seen.run.run, since=await_run.newest_result(store, seen.run.run))
+    errors.complain(f"kuber-cron: {seen.run.run}: {end.summary}")
     return errors.OK
 
 

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kuber_cron.cli import options
-from kuber_cron.cli.arguments import completions, job_files
+from kuber_cron.cli.arguments import completions, identity, job_files, redis_target
 from kuber_cron.cli.command import Command
-from kuber_cron.cli.commands import _query, releasing
+from kuber_cron.cli.commands import _query
+from kuber_cron.cli.commands.retry import QUEUED
 from kuber_cron.cli.terminal import errors, output, run_table
 from kuber_cron.cli.terminal.table import Column, Terminal
 from kuber_cron.common.errors import UnknownRunError, UsageError
 
 if TYPE_CHECKING:
     from kuber_cron.common.redis_store.scripts import Store
+    from kuber_cron.control.actions.results import DroppedRun, RetriedRun
     from kuber_cron.control.queries.quarantine import Quarantined, QuarantineView
 
 _MOST = 2000  # more than Redis keeps
@@ -61,13 +63,40 @@ def quarantine(
         raise UsageError("say which run", hint="kuber-cron quarantine list names them")
     as_json = format_ is output.Format.JSON
     if verb is Verb.RELEASE and run is not None:
-        return releasing.release(run, redis_url=redis_url, as_json=as_json)
+        return _release(run, redis_url=redis_url, as_json=as_json)
     if verb is Verb.DROP and run is not None:
-        return releasing.drop(run, yes=yes, redis_url=redis_url, as_json=as_json)
+        return _drop(run, yes=yes, redis_url=redis_url, as_json=as_json)
     fetch, render = _list_of(limit), _table
     if verb is Verb.SHOW and run is not None:
         fetch, render = _one(run), _sheet
     return _query.answer(fetch, render, redis_url=redis_url, format_=format_, absolute=absolute)
+
+
+def _release(run: str, *, redis_url: str | None, as_json: bool) -> int:
+    with redis_target.connected(redis_url) as store:
+        from kuber_cron.control.actions import quarantine as actions
+
+        released = actions.release(store, run, operator=identity.operator())
+    return _answer(released, f"{run}: {QUEUED[released.verdict]}", as_json=as_json)
+
+
+def _drop(run: str, *, yes: bool, redis_url: str | None, as_json: bool) -> int:
+    with redis_target.connected(redis_url) as store:
+        from kuber_cron.control.actions import quarantine as actions
+
+        identity.confirm(f"take {run} off the list, with what was put aside for it?", yes=yes)
+        dropped = actions.drop(store, run, operator=identity.operator())
+    return _answer(dropped, f"{run}: dropped", as_json=as_json)
+
+
+def _answer(result: "RetriedRun | DroppedRun", line: str, *, as_json: bool) -> int:
+    if as_json:
+        from kuber_cron.control import documents
+
+        output.write_document(documents.document(result))
+    else:
+        output.write_lines([line])
+    return errors.OK
 
 
 def _list_of(limit: int) -> "Callable[[Store], QuarantineView]":

@@ -19,7 +19,7 @@ _SHOWN_LINES = 10  # of an attempt's output; `logs` has the rest
 
 
 def show(
-    run: _query.RunArgument,
+    run: options.NewestRunArgument,
     *,
     watch: _query.WatchOption = False,
     absolute: _query.AbsoluteOption = False,

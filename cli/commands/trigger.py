@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kuber_cron.cli import options
-from kuber_cron.cli.arguments import identity
+from kuber_cron.cli.arguments import identity, redis_target, variables
 from kuber_cron.cli.command import Command
 from kuber_cron.cli.terminal import errors, output
 
@@ -15,21 +15,14 @@ if TYPE_CHECKING:
     from kuber_cron.common.redis_store.scripts import Store
     from kuber_cron.control.actions.results import CreatedRun, RunResult
 
-_SECONDS = 10.0  # acting.ANSWER_SECONDS, which would be imported for --help
+_SECONDS = 10.0  # leader_requests.ANSWER_SECONDS, whose import --help does not wait for
 
 
 def trigger(
     job: options.JobArgument,
     *,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Show its output, and exit with the command's own status.")
-    ] = False,
-    env: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--env", metavar="NAME=VALUE", help="One more variable; may be repeated.", show_default=False
-        ),
-    ] = None,
+    wait: options.WaitOption = False,
+    env: options.EnvOption = None,
     force: options.ForceOption = False,
     chain: Annotated[bool, typer.Option("--chain", help="The jobs that come after it follow.")] = False,
     timeout: options.PatienceOption = _SECONDS,
@@ -41,58 +34,33 @@ def trigger(
     With --wait the exit status is the command's: 128 and the signal's number where one ended it, 124 after its time
     limit, 1 where it was not run.
     """
-    from kuber_cron.cli.commands import exec_ as foreground
-
-    variables = foreground.variables(env or [])
-    key = identity.signing_key()
     as_json = format_ is output.Format.JSON
-    with identity.acting(redis_url) as (store, acts):
-        from kuber_cron.control.queries import names
+    extra = variables.parse(env or [])
+    key = identity.signing_key()
+    with redis_target.connected(redis_url) as store:
+        from kuber_cron.control.actions import trigger as actions
+        from kuber_cron.control.actions.leader_requests import RequestTerms
 
-        name = names.job_named(store, job)
-        asked = acts.new(
-            action="trigger", job=name, env=variables, force=force, chain=chain, patience_seconds=timeout
+        terms = RequestTerms(
+            operator=identity.operator(),
+            signing_key=key,
+            timeout_seconds=timeout,
+            wait=threading.Event().wait,
         )
-        made = acts.ask(asked, signing_key=key, wait=threading.Event().wait)
-        refuse(made[0])
+        runs = actions.trigger(store, job, terms, env=extra, force=force, chain=chain)
         if not as_json:
-            say(made, to_stderr=wait)
-        ends = _awaited(store, made, as_json=as_json) if wait else []
+            _show(runs, to_stderr=wait)
+        ends = _awaited(store, runs, as_json=as_json) if wait else []
     status = next((end.exit_status for end in ends if end.exit_status), errors.OK)
-    if status == errors.OK and not all(each.is_made for each in made):
+    if status == errors.OK and not all(each.is_made for each in runs):
         status = errors.PROBLEM
     if as_json:
         from kuber_cron.control import documents
-        from kuber_cron.control.actions.results import Triggered
+        from kuber_cron.control.actions.results import TriggerResult
 
-        answer = Triggered(runs=tuple(made), ends=tuple(ends), exit_status=status)
-        output.write_json(documents.document(answer))
+        result = TriggerResult(runs=runs, ends=tuple(ends), exit_status=status)
+        output.write_json(documents.document(result))
     return status
-
-
-def refuse(made: "CreatedRun") -> None:
-    """Return if the run is made, or was left out with a reason that is no error.
-
-    Raises:
-        RefusedError: its job's rules forbid it, with what to do about that; or Redis does.
-    """
-    from kuber_cron.control.actions.operations import RefusedError
-
-    match made.verdict, made.reason:
-        case "refused", "overlap":
-            raise RefusedError(
-                "overlap",
-                f"job {made.job}: its runs may not overlap, and one has not ended",
-                hint=f"kuber-cron runs {made.job} shows it; --force runs it all the same",
-            )
-        case "refused", "suspended":
-            raise RefusedError(
-                "suspended",
-                f"job {made.job} is paused, or suspended in its file",
-                hint=f"--force runs it all the same; kuber-cron resume {made.job} ends a pause",
-            )
-        case (("refused" | "error"), reason):
-            raise RefusedError("refused", f"job {made.job}: {reason}")
 
 
 _WORDS = {
@@ -105,28 +73,27 @@ _WORDS = {
 }
 
 
-def words_of(made: "CreatedRun") -> str:
+def words_of(run: "CreatedRun") -> str:
     """Return a verdict for people."""
-    return _WORDS.get(made.verdict) or f"{made.verdict}: {made.reason}"
+    return _WORDS.get(run.verdict) or f"{run.verdict}: {run.reason}"
 
 
-def say(made: "Sequence[CreatedRun]", *, to_stderr: bool) -> None:
-    """Each run, and what became of it, on a line of its own."""
-    lines = [f"{each.run}: {words_of(each)}" for each in made]
+def _show(runs: "Sequence[CreatedRun]", *, to_stderr: bool) -> None:
+    lines = [f"{each.run}: {words_of(each)}" for each in runs]
     if to_stderr:
         errors.complain(*[f"kuber-cron: {line}" for line in lines])
     else:
         output.write_lines(lines)
 
 
-def _awaited(store: "Store", made: "Sequence[CreatedRun]", *, as_json: bool) -> "list[RunResult]":
-    from kuber_cron.control.actions import await_run
+def _awaited(store: "Store", runs: "Sequence[CreatedRun]", *, as_json: bool) -> "list[RunResult]":
+    from kuber_cron.cli.commands import _follow_run
 
     ends = []
-    for each in made:
+    for each in runs:
         if each.is_made:
-            end = await_run.follow(store, each.run, as_json=as_json)
-            errors.complain(f"kuber-cron: {each.job}: {await_run.sentence(end)}")
+            end = _follow_run.follow(store, each.run, as_json=as_json)
+            errors.complain(f"kuber-cron: {each.job}: {end.summary}")
             ends.append(end)
     return ends
 

@@ -22,13 +22,13 @@ DOCUMENTS: Mapping[str, tuple[type, ...]] = {
     "why": (views.WhyView,),
     "queues": (views.QueuesView,),
     "workers": (views.WorkersView,),
-    "quarantine": (quarantine.QuarantineView, results.Retried, results.Dropped),
-    "trigger": (results.Triggered,),
-    "stop": (results.Stopped, results.AllStopped),
-    "retry": (results.Retried,),
-    "pause": (results.Paused,),
-    "resume": (results.Paused,),
-    "backfill": (results.Backfilled,),
+    "quarantine": (quarantine.QuarantineView, results.RetriedRun, results.DroppedRun),
+    "trigger": (results.TriggerResult,),
+    "stop": (results.StoppedRun, results.StoppedRuns),
+    "retry": (results.RetriedRun,),
+    "pause": (results.PauseState,),
+    "resume": (results.PauseState,),
+    "backfill": (results.BackfillResult,),
 }
 """Which records each command may answer with: `stop --job`, `quarantine release` and `drop` have their own."""
 
@@ -72,6 +72,7 @@ CODES = {
     "refused": "the leader, or Redis, has refused it",
     "run-over": "the run has ended already",
     "run-live": "the run has not ended yet",
+    "run-succeeded": "the run has succeeded, and was not to be run again all the same",
     "run-gone": "the run was deleted while it was waited for",
     "not-ours": "the run belongs to no job of Kuber-Cron's",
     "unconfirmed": "what cannot be undone was not confirmed",

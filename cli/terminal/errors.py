@@ -69,6 +69,11 @@ def complain(*lines: str) -> None:
     sys.stderr.write("".join(f"{line}\n" for line in lines))
 
 
+def note(sentence: str) -> None:
+    """Write a note for people to standard error."""
+    complain(f"note: {output.printable(sentence)}")
+
+
 def _say(code: str, message: str, hint: str | None, status: int, *, as_json: bool) -> int:
     if as_json:
         output.write_json(error_document(code, message, hint))

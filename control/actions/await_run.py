@@ -1,189 +1,200 @@
-"""Awaiting a run: its output as it comes, through Redis, and how it ended in the end."""
+"""Awaiting a run: its output as it comes, through Redis, each attempt's end, and the run's.
+
+An outage of Redis is outlived for a minute, a failover for instance. Nothing is written anywhere: whoever follows a run
+may stop at any event, and the run goes on.
+"""
 
 import json
-import sys
-import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kuber_cron.cli.terminal import errors
-from kuber_cron.common import time_format
-from kuber_cron.common.clock import SystemClock
-from kuber_cron.common.errors import KuberCronError, RedisUnreachableError
+from kuber_cron.common.clock import Clock
+from kuber_cron.common.errors import RedisUnreachableError
 from kuber_cron.common.records import parsing
 from kuber_cron.common.records.attempt import AttemptRecord
+from kuber_cron.control.actions import exit_status
+from kuber_cron.control.actions.errors import RunGoneError
 from kuber_cron.control.actions.results import RunResult
 
 if TYPE_CHECKING:
     from kuber_cron.common.redis_store.scripts import Store
 
-_LOOKS = (0.02, 0.25)  # first and longest pause between looks, in seconds
-_AWAY_SECONDS = 60.0  # Redis may be away for so long, a failover say, before the waiting is given up
-_OVER = frozenset({"finished", "failed", "stopped", "canceled"})
+_POLL_SECONDS = (0.02, 0.25)  # first and longest pause between two polls
+_AWAY_SECONDS = 60.0  # for so long Redis may be away before the waiting is given up
+_ENDED = frozenset({"finished", "failed", "stopped", "canceled"})
 _FIELDS = ("status", "outcome", "execution", "attempt")
 
 
-class RunGoneError(KuberCronError):
-    """The run was deleted while somebody waited for it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputPiece:
+    """A piece of what the run's command has written.
 
-    code = "run-gone"
+    Attributes:
+        stream: ``stdout`` or ``stderr``; ``gap`` where ``text`` stands for what was not kept.
+        text: The piece, in the order in which it was written.
+    """
+
+    stream: str
+    text: str
 
 
-def sentence(end: RunResult) -> str:
-    """Return how it went, for people."""
-    if end.exit_code is not None and end.outcome not in {"success", "timed_out"}:
-        how = f"{end.outcome} (exit code {end.exit_code})"
-    elif end.signal is not None:
-        how = f"{end.outcome} (signal {end.signal})"
-    else:
-        how = end.outcome
-    return how if end.seconds is None else f"{how} after {time_format.duration(end.seconds)}"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptEnd:
+    """The end of an attempt that another one follows.
+
+    Attributes:
+        attempt: Its number, from 1.
+        outcome: How it ended.
+    """
+
+    attempt: int
+    outcome: str
+
+
+RunEvent = OutputPiece | AttemptEnd | RunResult
 
 
 def newest_result(store: "Store", run: str) -> str:
-    """Return the id of the run's newest result: what comes after it belongs to later attempts."""
+    """Return the id of the run's newest attempt result: what comes after it belongs to later attempts."""
     found: Any = store.client.xrevrange(store.keys.results(run), count=1)
     return str(parsing.text(found[0][0])) if found else ""
 
 
 def follow(
-    store: "Store", run: str, *, since: str = "", as_json: bool = False, is_silent: bool = False
-) -> RunResult:
-    """Return how the run has ended; meanwhile its output is passed on.
-
-    Stdout and stderr are the command's, both on stderr for a program's sake where `as_json`.
+    store: "Store",
+    run: str,
+    *,
+    clock: Clock,
+    wait: Callable[[float], object],
+    since: str = "",
+    with_output: bool = True,
+) -> Iterator[RunEvent]:
+    """Yield what happens to the run, its :class:`RunResult` last.
 
     Args:
-        store: Where the run is.
-        run: Its id.
-        since: Only attempts whose result is later than this one are shown, and counted.
-        as_json: Keep standard output free.
-        is_silent: Show nothing.
+        store: The installation's Redis.
+        run: The run's id.
+        clock: Measures how long Redis has been away.
+        wait: Lets some seconds pass, at most as many as it is given.
+        since: Only attempts whose result is later than this one are followed and counted (:func:`newest_result`).
+        with_output: Yield the output, too.
 
     Raises:
-        RunGoneError: somebody has deleted it.
+        RunGoneError: The run was deleted.
         RedisUnreachableError: Redis was away for a minute.
-        KeyboardInterrupt: Ctrl-C; the run goes on, and that is said.
     """
-    try:
-        terminal = None if is_silent else ResultWriter(as_json=as_json)
-        return _Following(store, run, since, terminal).to_its_end()
-    except KeyboardInterrupt:
-        errors.complain(f"kuber-cron: {run} goes on without being waited for; kuber-cron stop {run} ends it")
-        raise
+    from kuber_cron.common.redis_store import connections
+
+    poll = _Poll(store, run, since, with_output=with_output)
+    pause, longest = _POLL_SECONDS
+    answered_at = clock.elapsed()
+    while True:
+        result = None
+        try:
+            with connections.translated(store.client):
+                result = poll.once()
+            answered_at = clock.elapsed()
+        except RedisUnreachableError:
+            if clock.elapsed() - answered_at > _AWAY_SECONDS:
+                raise
+        yield from poll.taken_events()
+        if result is not None:
+            yield result
+            return
+        wait(pause)
+        pause = min(1.5 * pause, longest)
 
 
-class ResultWriter:
-    """Where a command's output goes: as it came, to the stream that it came from."""
+class _Poll:
+    """What is known of the run so far; each poll adds the events since the one before, also one that fails halfway."""
 
-    def __init__(self, *, as_json: bool) -> None:
-        self._streams = {"stdout": sys.stderr if as_json else sys.stdout, "stderr": sys.stderr}
-
-    def show(self, stream: str, text: str) -> None:
-        """The piece is written."""
-        target = self._streams.get(stream, sys.stderr)
-        target.write(text)
-        target.flush()
-
-
-class _Following:
-    def __init__(self, store: "Store", run: str, since: str, terminal: ResultWriter | None) -> None:
+    def __init__(self, store: "Store", run: str, since: str, *, with_output: bool) -> None:
         self._store = store
         self._run = run
-        self._terminal = terminal
+        self._with_output = with_output
         self._last_result = since
         self._last: AttemptRecord | None = None
-        self._shown: tuple[str, int] = ("", 0)  # an execution, and how many bytes of its output are shown
-        self._unsaid: list[
-            AttemptRecord
-        ] = []  # ended attempts of which it is not said yet whether another follows
-        self._wait = threading.Event().wait
-        self._clock = SystemClock()
+        # An execution, and how many bytes of its output are in events.
+        self._position: tuple[str, int] = ("", 0)
+        # Ended attempts of which the run's state will say whether another follows.
+        self._undecided: list[AttemptRecord] = []
+        self._events: list[OutputPiece | AttemptEnd] = []
 
-    def to_its_end(self) -> RunResult:
-        from kuber_cron.common.redis_store import connections
+    def taken_events(self) -> "list[OutputPiece | AttemptEnd]":
+        """Return the events that nobody has taken yet."""
+        events, self._events = self._events, []
+        return events
 
-        pause, longest = _LOOKS
-        answered_at = self._clock.elapsed()
-        while True:
-            try:
-                with connections.translated(self._store.client):
-                    found = self._look()
-                answered_at = self._clock.elapsed()
-            except RedisUnreachableError:
-                if self._clock.elapsed() - answered_at > _AWAY_SECONDS:
-                    raise
-                found = None
-            if found is not None:
-                return found
-            self._wait(pause)
-            pause = min(1.5 * pause, longest)
+    def once(self) -> RunResult | None:
+        """Return how the run has ended, or None when it has not.
 
-    def _look(self) -> RunResult | None:
-        """One look: what is new is shown; how the run ended, if it has."""
-        client, keys = self._store.client, self._store.keys
-        # The status is read first: what had been said and recorded before a run was over is then among what follows.
-        values: Any = client.hmget(keys.run(self._run), *_FIELDS)
-        told = parsing.told(_FIELDS, values)
-        status = told.get("status", "")
+        Raises:
+            RunGoneError: The run was deleted.
+        """
+        # The status is read first: so what was written and recorded before the run's end is among what is read then.
+        values: Any = self._store.client.hmget(self._store.keys.run(self._run), *_FIELDS)
+        state = parsing.told(_FIELDS, values)
+        status = state.get("status", "")
         if not status:
             raise RunGoneError(f"{self._run} was deleted before it had ended")
-        is_over = status in _OVER and bool(told.get("outcome"))
-        if not is_over:
-            self._say_of_attempts(self._unsaid)
-        self._show_results()
-        if is_over:
-            self._say_of_attempts(self._unsaid[:-1])
-            return self._end(told)
-        if status == "started" and told.get("execution"):
-            self._show_running(told["execution"])
+        has_ended = status in _ENDED and bool(state.get("outcome"))
+        if not has_ended:
+            self._add_ends(self._undecided)
+        self._read_results()
+        if has_ended:
+            self._add_ends(self._undecided[:-1])
+            return self._result(state)
+        if status == "started" and state.get("execution") and self._with_output:
+            self._read_running(state["execution"])
         return None
 
-    def _say_of_attempts(self, ended: list[AttemptRecord]) -> None:
-        for each in ended if self._terminal is not None else ():
-            errors.complain(f"kuber-cron: attempt {each.attempt}: {each.outcome}, there will be another")
-        self._unsaid = self._unsaid[len(ended) :]
+    def _add_ends(self, attempts: list[AttemptRecord]) -> None:
+        self._events += [AttemptEnd(attempt=each.attempt, outcome=each.outcome or "") for each in attempts]
+        self._undecided = self._undecided[len(attempts) :]
 
-    def _show_results(self) -> None:
+    def _read_results(self) -> None:
         start = f"({self._last_result}" if self._last_result else "-"
         entries: Any = self._store.client.xrange(self._store.keys.results(self._run), start)
         for place, (entry, fields) in enumerate(entries):
             self._last_result = parsing.text(entry)
             attempt = AttemptRecord.from_fields(parsing.told_all(fields), place + 1)
-            self._show(attempt.execution or "", _document(attempt))
+            self._add_output(attempt.execution or "", _excerpt_fields(attempt))
             self._last = attempt
-            self._unsaid.append(attempt)
+            self._undecided.append(attempt)
 
-    def _show_running(self, execution: str) -> None:
+    def _read_running(self, execution: str) -> None:
         document: Any = self._store.client.get(self._store.keys.output(execution))
         if document is not None:
-            self._show(execution, json.loads(document))
+            self._add_output(execution, json.loads(document))
 
-    def _show(self, execution: str, document: dict[str, Any]) -> None:
-        if self._terminal is None:
+    def _add_output(self, execution: str, fields: dict[str, Any]) -> None:
+        if not self._with_output:
             return
         from kuber_cron.common.records.excerpt import Excerpt
 
-        excerpt = Excerpt.from_fields(document)
-        position = self._shown[1] if self._shown[0] == execution else 0
-        for stream, text in excerpt.since(position):
-            self._terminal.show(stream, text)
-        self._shown = (execution, max(position, excerpt.total_bytes))
+        excerpt = Excerpt.from_fields(fields)
+        position = self._position[1] if self._position[0] == execution else 0
+        self._events += [OutputPiece(stream=stream, text=text) for stream, text in excerpt.since(position)]
+        self._position = (execution, max(position, excerpt.total_bytes))
 
-    def _end(self, told: parsing.Fields) -> RunResult:
-        outcome, last = told["outcome"], self._last
+    def _result(self, state: parsing.Fields) -> RunResult:
+        outcome, last = state["outcome"], self._last
         own = last if last is not None and last.outcome == outcome else None
         return RunResult(
             run=self._run,
             outcome=outcome,
-            attempt=parsing.number(told.get("attempt")),
+            attempt=parsing.number(state.get("attempt")),
             exit_code=None if own is None else own.exit_code,
             signal=None if own is None else own.signal,
             seconds=None if own is None else own.seconds,
-            exit_status=errors.PROBLEM if own is None else _exit_status(own),
+            exit_status=exit_status.NOT_RUN
+            if own is None
+            else exit_status.of_attempt(outcome, own.exit_code, own.signal),
         )
 
 
-def _document(attempt: AttemptRecord) -> dict[str, Any]:
+def _excerpt_fields(attempt: AttemptRecord) -> dict[str, Any]:
     return {
         "head": attempt.head,
         "tail": attempt.tail,
@@ -191,13 +202,3 @@ def _document(attempt: AttemptRecord) -> dict[str, Any]:
         "omitted_bytes": attempt.omitted_bytes,
         "total_bytes": attempt.kept_bytes,
     }
-
-
-def _exit_status(attempt: AttemptRecord) -> int:
-    if attempt.outcome == "timed_out":
-        return errors.TIMED_OUT
-    if attempt.signal is not None:
-        return errors.SIGNALLED + attempt.signal
-    if attempt.outcome == "success":
-        return attempt.exit_code or errors.OK
-    return attempt.exit_code or errors.PROBLEM  # one that was stopped may have returned 0, and is no success

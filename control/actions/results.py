@@ -1,6 +1,7 @@
-"""Answers: what acts by hand came to, for people and programs. Pure.
+"""The results of the operator's verbs, for people and programs. Pure.
 
-Each command's JSON document is one of these records; see :mod:`kuber_cron.control.documents`.
+Each acting command's JSON document is one of these records, and their ``Attributes:`` are its documentation
+(:mod:`kuber_cron.control.documents`).
 """
 
 import json
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from kuber_cron.common import time_format
 from kuber_cron.common.records.parsing import seconds_as_instant
 
 ActionVerdict = Literal["queued", "held", "known", "planned", "succeeded", "live", "refused", "error"]
@@ -36,13 +38,13 @@ class CreatedRun:
 
     @property
     def is_made(self) -> bool:
-        """Whether there is a run."""
+        """Tell that there is a run."""
         return self.verdict in {"queued", "held", "known"}
 
     @classmethod
-    def from_text(cls, told: str) -> "CreatedRun":
-        """The item of a request's answer (common/redis_store/lua/manual.lua)."""
-        values: Mapping[str, Any] = json.loads(told)
+    def from_text(cls, item: str) -> "CreatedRun":
+        """Return the run of one item of a request's answer (common/redis_store/lua/manual.lua)."""
+        values: Mapping[str, Any] = json.loads(item)
         return cls(
             run=str(values["run"]),
             job=str(values["job"]),
@@ -75,9 +77,20 @@ class RunResult:
     seconds: float | None
     exit_status: int
 
+    @property
+    def summary(self) -> str:
+        """How it went, for people: ``failed (exit code 3) after 1.0 s``."""
+        if self.exit_code is not None and self.outcome not in {"success", "timed_out"}:
+            how = f"{self.outcome} (exit code {self.exit_code})"
+        elif self.signal is not None:
+            how = f"{self.outcome} (signal {self.signal})"
+        else:
+            how = self.outcome
+        return how if self.seconds is None else f"{how} after {time_format.duration(self.seconds)}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Triggered:
+class TriggerResult:
     """What a trigger came to.
 
     Attributes:
@@ -92,7 +105,7 @@ class Triggered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Backfilled:
+class BackfillResult:
     """What a backfill came to.
 
     Attributes:
@@ -111,7 +124,7 @@ class Backfilled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stopped:
+class StoppedRun:
     """A run that was stopped, or is to be.
 
     Attributes:
@@ -128,7 +141,7 @@ class Stopped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AllStopped:
+class StoppedRuns:
     """All runs of a job that were stopped.
 
     Attributes:
@@ -137,11 +150,11 @@ class AllStopped:
     """
 
     job: str
-    runs: tuple[Stopped, ...]
+    runs: tuple[StoppedRun, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Retried:
+class RetriedRun:
     """A run that is queued again.
 
     Attributes:
@@ -156,7 +169,7 @@ class Retried:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Paused:
+class PauseState:
     """Whether a job is paused now.
 
     Attributes:
@@ -175,7 +188,7 @@ class Paused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dropped:
+class DroppedRun:
     """A run that was taken off the list of those in quarantine.
 
     Attributes:

@@ -16,12 +16,9 @@ from tests.faults.redis_server import RedisServer
 from kuber_cron.common.redis_store.keys import Keys
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs.manual_request import ManualRequest
-from kuber_cron.control.actions.operations import (
-    HalfDecidedError,
-    NotDecidedError,
-    OperatorActions,
-    RefusedError,
-)
+from kuber_cron.control.actions import leader_requests
+from kuber_cron.control.actions.errors import HalfDecidedError, NotDecidedError, RefusedError
+from kuber_cron.control.actions.leader_requests import RequestTerms
 
 # One after another of each kind of policy; what others come after is left out, for a run by hand is none of the chain's.
 JOBS = ("tick-03", "alone-slow", "in-line", "pool-a", "newest", "high")
@@ -55,15 +52,16 @@ class Asker:
             job = next(self._jobs)
             try:
                 with redis.Redis.from_url(self._server.url, protocol=2, socket_timeout=5.0) as client:
-                    self._ask(OperatorActions(Store(client, Keys("rq")), "ada@faults"), job)
+                    self._ask(Store(client, Keys("rq")), job)
             except redis.RedisError:
                 continue  # it was not even asked for
 
-    def _ask(self, acts: OperatorActions, job: str) -> None:
-        asked = acts.new(action="trigger", job=job, patience_seconds=_PATIENCE_SECONDS)
+    def _ask(self, store: Store, job: str) -> None:
+        terms = RequestTerms(operator="ada@faults", wait=self._pause.wait, timeout_seconds=_PATIENCE_SECONDS)
+        asked = leader_requests.new(store, "trigger", job, terms)
         at, verdict, run = time.time(), "unheard", ""
         try:
-            (made,) = acts.ask(asked, signing_key=None, wait=self._pause.wait)
+            (made,) = leader_requests.submit(store, asked, terms)
             verdict, run = made.verdict, made.run if made.is_made else ""
         except (NotDecidedError, RefusedError):
             verdict = "withdrawn"

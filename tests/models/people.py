@@ -7,11 +7,12 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import ConnectionError as NotConnected
 from tests.models.world import KEYS, START, Replica, World
+from tests.support.operators import Operator
 
 from kuber_cron.common.records.parsing import text
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs.manual_request import ManualRequest
-from kuber_cron.control.actions.operations import OperatorActions, ScriptReply
+from kuber_cron.control.actions.operator_scripts import ScriptReply
 from kuber_cron.control.actions.results import CreatedRun
 from kuber_cron.scheduler.manual_runs.request_loop import RequestKeys, RequestLoop
 
@@ -43,7 +44,7 @@ class People:
     def __init__(self, client: Redis, world: World) -> None:
         self.client = client
         self.world = world
-        self.acts = OperatorActions(Store(client, KEYS), "somebody@model")
+        self.acts = Operator(Store(client, KEYS), "somebody@model")
         self.paper = Paper(client)
         self.asked: list[ManualRequest] = []
 
@@ -67,7 +68,7 @@ class People:
         if action == "backfill":
             more = {"from_at": now - timedelta(minutes=back, seconds=1), "to_at": now + timedelta(seconds=1)}
         made = self.acts.new(job=job, action=action, force=force, **more)  # type: ignore[arg-type] # its attributes
-        self.acts._request("put", made.id, made.to_bytes(), "", 3_600_000)
+        self.acts.request("put", made.id, made.to_bytes(), "", 3_600_000)
         self.asked.append(made)
         return made
 
@@ -82,12 +83,12 @@ class People:
     def withdraw_all(self) -> None:
         """Nobody waits any more."""
         for asked in self.asked:
-            self.acts._request("withdraw", asked.id)
+            self.acts.request("withdraw", asked.id)
         self.asked.clear()
 
     def made_for(self, asked: ManualRequest) -> list[CreatedRun]:
         """What its answer says."""
-        word, *items = self.acts._request("look", asked.id)
+        word, *items = self.acts.request("look", asked.id)
         return [CreatedRun.from_text(item) for item in items] if word == "ANSWERED" else []
 
     def send_again(self, i: int) -> list[str]:
@@ -103,7 +104,7 @@ class People:
 
 
 class _RedisClock:
-    def __init__(self, acts: OperatorActions) -> None:
+    def __init__(self, acts: Operator) -> None:
         self._acts = acts
 
     def now(self) -> datetime:

@@ -1,5 +1,6 @@
 """People at their command line and the leader's inbox, on a real Redis and without processes or waiting."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,8 +9,11 @@ from tests.support.stepped import KEYS, SteppedLeader
 
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs.manual_request import ManualRequest
-from kuber_cron.control.actions.operations import OperatorActions
+from kuber_cron.control.actions import leader_requests, operator_scripts
+from kuber_cron.control.actions.leader_requests import ANSWER_SECONDS, RequestTerms
+from kuber_cron.control.actions.operator_scripts import ScriptReply
 from kuber_cron.control.actions.results import CreatedRun
+from kuber_cron.control.queries import redis_time
 from kuber_cron.scheduler.manual_runs.request_loop import RequestKeys, RequestLoop
 
 WHO = "ada@desk"
@@ -29,6 +33,60 @@ class RedisClock:
         return self.now().timestamp()
 
 
+class Operator:
+    """An operator's verbs by the raw replies of their scripts, over one store."""
+
+    def __init__(self, store: Store, who: str = WHO) -> None:
+        self._store = store
+        self._who = who
+
+    def now(self) -> datetime:
+        """Redis' time."""
+        return redis_time.now(self._store)
+
+    def stop(self, run: str) -> ScriptReply:
+        return self._call("stop", run)
+
+    def retry(self, run: str, *, again: bool = False, force: bool = False) -> ScriptReply:
+        return self._call("retry", run, int(again), int(force))
+
+    def pause(self, job: str, until_at: datetime | None) -> ScriptReply:
+        if until_at is None:
+            return self._call("pause", job, 0, "")
+        detail = f"{until_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return self._call("pause", job, max(1, int(until_at.timestamp() * 1000)), detail)
+
+    def resume(self, job: str) -> ScriptReply:
+        return self._call("resume", job)
+
+    def release(self, run: str) -> ScriptReply:
+        return self._call("release", run)
+
+    def drop(self, run: str) -> ScriptReply:
+        return self._call("drop", run)
+
+    def _call(self, action: str, target: str, *args: str | int) -> ScriptReply:
+        return operator_scripts.call(self._store, action, target, *args, operator=self._who)
+
+    def new(
+        self, *, action: Any, job: str, patience_seconds: float = ANSWER_SECONDS, **what: Any
+    ) -> ManualRequest:
+        """A request of this operator's, from now on."""
+        terms = RequestTerms(operator=self._who, wait=lambda _: None, timeout_seconds=patience_seconds)
+        return leader_requests.new(self._store, action, job, terms, **what)
+
+    def ask(
+        self, asked: ManualRequest, *, signing_key: bytes | None, wait: Callable[[float], object]
+    ) -> list[CreatedRun]:
+        """What became of each run of the request."""
+        terms = RequestTerms(operator=self._who, wait=wait, signing_key=signing_key)
+        return list(leader_requests.submit(self._store, asked, terms))
+
+    def request(self, action: str, *args: str | bytes | int) -> list[str]:
+        """The raw reply of the requests' script."""
+        return leader_requests.call(self._store, action, *args)
+
+
 class Asker:
     """Somebody who asks, of a leader that looks into its inbox whenever somebody waits for it."""
 
@@ -42,7 +100,7 @@ class Asker:
     ) -> None:
         self.leader = leader
         self.key = key
-        self.acts = OperatorActions(Store(leader.client, leader.keys), who)
+        self.acts = Operator(Store(leader.client, leader.keys), who)
         self.inbox = RequestLoop(
             lambda: leader.client,
             leader.keys,
@@ -72,7 +130,7 @@ class Asker:
 
         body = asked.to_bytes()
         signature = manual_request.sign(body, key) if key else ""
-        self.acts._request("put", asked.id, body, signature, 60_000)
+        self.acts.request("put", asked.id, body, signature, 60_000)
 
 
 def verdicts(made: list[CreatedRun]) -> list[str]:

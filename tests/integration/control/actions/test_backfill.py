@@ -7,7 +7,7 @@ from tests.support.operators import Asker, acted, acts, verdicts
 from tests.support.stepped import KEYS, T0, job, minute, seen
 
 from kuber_cron.common.errors import FencedError
-from kuber_cron.control.actions.operations import RefusedError
+from kuber_cron.control.actions.errors import RefusedError
 from kuber_cron.scheduler.manual_runs import request_loop
 
 

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from tests.support.operators import Operator
 from tests.support.stepped import KEYS, T0, SteppedLeader, job, minute
 
 from kuber_cron.cli.commands import why
 from kuber_cron.common.redis_store.scripts import Store
-from kuber_cron.control.actions.operations import OperatorActions
 from kuber_cron.scheduler.status.job_summaries import JobSummaries
 
 WORDS = {"QUEUED": "queued", "HELD": "held", "SKIPPED": "skipped", "KNOWN": "queued"}
@@ -75,7 +75,7 @@ def test_a_gap_is_told_minute_by_minute(make_leader, ask):
 def test_a_pause_is_told_with_who_has_made_it(make_leader, ask, redis_client):
     leader = make_leader(job())
     leader.minutes(0, 2)
-    acts = OperatorActions(Store(redis_client, KEYS), "ann@desk")
+    acts = Operator(Store(redis_client, KEYS), "ann@desk")
     acts.pause("job", None)
     leader.minutes(3, 5)
     agrees(leader, ask, least=5)

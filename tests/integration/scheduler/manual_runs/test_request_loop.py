@@ -13,7 +13,7 @@ from tests.support.stepped import KEYS, T0, chain, job, minute, seen
 from kuber_cron.common.errors import FencedError, StateLostError
 from kuber_cron.common.runs import payload as runs
 from kuber_cron.common.runs.manual_request import MAX_BYTES
-from kuber_cron.control.actions.operations import HalfDecidedError, NotDecidedError, RefusedError
+from kuber_cron.control.actions.errors import HalfDecidedError, NotDecidedError, RefusedError
 from kuber_cron.worker.coordination import rq_registration
 
 KEY = b"a key"

@@ -10,11 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import redis
 from tests.support.cli_process import COMMAND, environment
+from tests.support.operators import Operator
 from tests.support.stepped import KEYS
 from tests.support.waiting import eventually
 
 from kuber_cron.common.redis_store.scripts import Store
-from kuber_cron.control.actions.operations import HalfDecidedError, NotDecidedError, OperatorActions
+from kuber_cron.control.actions.errors import HalfDecidedError, NotDecidedError
 
 PATIENCE_SECONDS = 30.0  # a takeover takes up to 7 s where the lease is a key in Redis; a busy machine longer
 
@@ -66,7 +67,7 @@ class House:
 
     def trigger(self, job="yearly"):
         with redis.Redis.from_url(self.client_url(), protocol=2) as client:
-            acts = OperatorActions(Store(client, KEYS), "ada@desk")
+            acts = Operator(Store(client, KEYS), "ada@desk")
             asked = acts.new(action="trigger", job=job, patience_seconds=PATIENCE_SECONDS)
             (one,) = acts.ask(asked, signing_key=None, wait=threading.Event().wait)
             return one

@@ -3,17 +3,17 @@
 import json
 
 import pytest
-from tests.support.operators import WHO, Asker, acted, acts
+from tests.support.operators import WHO, Asker, Operator, acted, acts
 from tests.support.stepped import KEYS, chain, job, log_of, minute, seen
 
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs import payload
-from kuber_cron.control.actions.operations import OperatorActions, ScriptReply
+from kuber_cron.control.actions.operator_scripts import ScriptReply
 
 
 @pytest.fixture
 def person(redis_client):
-    return OperatorActions(Store(redis_client, KEYS), WHO)
+    return Operator(Store(redis_client, KEYS), WHO)
 
 
 def fields(client, run, *names):

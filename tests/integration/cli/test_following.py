@@ -11,10 +11,12 @@ import structlog
 from tests.support.stepped import KEYS, SteppedLeader, SteppedWorker, job, minute
 from tests.support.waiting import eventually
 
+from kuber_cron.cli.commands import _follow_run
 from kuber_cron.common.errors import RedisUnreachableError
 from kuber_cron.common.redis_store import connections
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.control.actions import await_run
+from kuber_cron.control.actions.errors import RunGoneError
 
 
 class Waiting:
@@ -31,7 +33,7 @@ class Waiting:
         self.future = None
 
     def begin(self, **how):
-        self.future = self._pool.submit(await_run.follow, self._store, self.run, **how)
+        self.future = self._pool.submit(_follow_run.follow, self._store, self.run, **how)
 
     def ended(self):
         return self.future.result(20)
@@ -115,7 +117,7 @@ def test_each_attempt_is_shown_from_its_beginning_and_told_of(waiting, capfd):
     one.end("fail", text="first\n", exit_code=5, attempt=2)
     end = one.ended()
     assert (end.outcome, end.exit_code, end.exit_status, end.attempt) == ("failed", 5, 5, 2)
-    assert await_run.sentence(end) == "failed (exit code 5) after 1.0 s"
+    assert end.summary == "failed (exit code 5) after 1.0 s"
     out, err = capfd.readouterr()
     assert out == "first\nfirst\n"
     assert err == "kuber-cron: attempt 1: failed, there will be another\n"
@@ -140,7 +142,7 @@ def test_the_exit_status_is_the_commands_and_never_0_for_what_did_not_succeed(
     one.worker.take()
     one.end(action, **value)
     end = one.ended()
-    assert (end.exit_status, await_run.sentence(end)) == (exit_status, sentence)
+    assert (end.exit_status, end.summary) == (exit_status, sentence)
 
 
 def test_a_run_that_never_ran_has_exit_status_1(waiting):
@@ -148,7 +150,7 @@ def test_a_run_that_never_ran_has_exit_status_1(waiting):
     one.begin()
     one.leader.decide(minute(2))
     end = one.ended()
-    assert (end.outcome, end.exit_status, await_run.sentence(end)) == ("replaced", 1, "replaced")
+    assert (end.outcome, end.exit_status, end.summary) == ("replaced", 1, "replaced")
 
 
 def test_attempts_before_the_waiting_are_not_shown(waiting, capfd):
@@ -168,7 +170,7 @@ def test_a_run_that_somebody_deletes_ends_the_waiting(waiting):
     one = waiting()
     one.begin()
     one.client.delete(KEYS.run(one.run))
-    with pytest.raises(await_run.RunGoneError, match="was deleted before it had ended"):
+    with pytest.raises(RunGoneError, match="was deleted before it had ended"):
         one.ended()
 
 
@@ -181,7 +183,7 @@ def test_whoever_stops_waiting_is_told_that_the_run_goes_on(waiting, capfd, monk
 
     monkeypatch.setattr(threading, "Event", Impatient)
     with pytest.raises(KeyboardInterrupt):
-        await_run.follow(one._store, one.run)
+        _follow_run.follow(one._store, one.run)
     assert capfd.readouterr().err == (
         f"kuber-cron: {one.run} goes on without being waited for; kuber-cron stop {one.run} ends it\n"
     )

@@ -17,7 +17,7 @@ from kuber_cron.scheduler.decisions.catalog import Catalog
 from kuber_cron.scheduler.maintenance.redis_observer import Observation
 
 ACTIONS = ("trigger", "backfill", "stop", "retry", "pause", "resume", "release", "drop")
-"""What people do by hand (common/redis_store/lua/act.lua, manual.lua)."""
+"""What people do by hand (common/redis_store/lua/lib/operator_log.lua)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Decisions: the entries of a job's log, as the scripts write them (common/redis_store/lua/prelude.lua). Pure."""
+"""Decisions: the entries of a job's log, as the scripts write them (common/redis_store/lua/lib/decision_log.lua). Pure."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The keys in Redis: each has its method here, and is spelt nowhere else in Python (``lua/lib/keys.lua`` for scripts).
+"""The keys in Redis: each has its method here, and is spelt nowhere else in Python (in Lua: ``lua/``, which a test compares).
 
 Everything lies under RQ's prefix (``rq`` for the default instance). RQ's own keys come last; ours are all under
 ``<prefix>:kuber-cron:``. Key names are stored in running installations: a name that changes loses what it held.

@@ -1,5 +1,6 @@
 """The scripts in Redis (``lua/``) on one connection. Each script's own header says what it promises."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
@@ -20,10 +21,33 @@ Value = str | bytes | int | float
 """What a script may be given."""
 
 
+_REQUIRES = re.compile(r"^-- requires: (.+)$", re.MULTILINE)
+
+
 @cache
-def _text(name: str) -> str:
+def script_text(name: str) -> str:
+    """Return the text of ``lua/<name>.lua`` as it is sent: the parts of ``lua/lib`` that it requires, then its own.
+
+    A header says ``-- requires: keys, fencing``. What is required may require in turn; each part is joined once,
+    after those that it requires itself.
+    """
     folder = resources.files("kuber_cron.common.redis_store.lua")
-    return "\n".join((folder / part).read_text() for part in ("prelude.lua", "lifecycle.lua", f"{name}.lua"))
+    parts: dict[str, str] = {}
+
+    def join(path: str) -> None:
+        if path not in parts:
+            text = (folder / path).read_text(encoding="utf-8")
+            for required in required_by(text):
+                join(f"lib/{required}.lua")
+            parts[path] = text
+
+    join(f"{name}.lua")
+    return "\n".join(parts.values())
+
+
+def required_by(text: str) -> list[str]:
+    """Return the names of the parts that a script's header requires, in its order."""
+    return [name.strip() for line in _REQUIRES.findall(text) for name in line.split(",")]
 
 
 class Store:
@@ -86,7 +110,7 @@ class Store:
     def _script(self, name: str) -> Script:
         known = self._scripts.get(name)
         if known is None:
-            known = self._scripts[name] = self.client.register_script(_text(name))
+            known = self._scripts[name] = self.client.register_script(script_text(name))
         return known
 
     def call(self, script: str, *args: Value) -> Any:

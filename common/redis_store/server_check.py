@@ -76,7 +76,7 @@ def check_access(store: Store) -> None:
         RedisRefusedError: The user's ACL has a hole; the message names what it refuses.
     """
     with translated(store.client):
-        refusals = [text(part) for part in store.call("probe")]
+        refusals = [text(part) for part in store.call("check_permissions")]
     if refusals:
         shown = "; ".join(refusals[:3]) + (f"; and {len(refusals) - 3} more" if len(refusals) > 3 else "")
         raise RedisRefusedError(

@@ -124,8 +124,8 @@ def submit(store: Store, request: ManualRequest, terms: RequestTerms) -> tuple[C
 
 
 def call(store: Store, action: str, *args: Value) -> list[str]:
-    """Return the reply of ``common/redis_store/lua/request.lua`` to one action of its asker."""
-    return [text(part) for part in store.call("request", action, *args)]
+    """Return the reply of ``common/redis_store/lua/manual_request.lua`` to one action of its asker."""
+    return [text(part) for part in store.call("manual_request", action, *args)]
 
 
 def _answer(store: Store, request: ManualRequest, wait: Callable[[float], object]) -> Sequence[str]:

@@ -17,18 +17,17 @@ class ScriptReply:
     details: tuple[str, ...] = ()
 
 
-def call(store: Store, action: str, target: str, *args: Value, operator: str) -> ScriptReply:
-    """Return the reply of ``common/redis_store/lua/act.lua`` to one action; a repetition does no harm.
+def call(store: Store, script: str, *args: Value, operator: str) -> ScriptReply:
+    """Return the reply of an operator's script; a repetition does no harm.
 
     Args:
         store: The installation's Redis.
-        action: ``stop``, ``retry``, ``pause``, ``resume``, ``release`` or ``drop``.
-        target: The run's id, the job's name, or ``*`` for all jobs.
-        args: What the script's header lists behind the target.
+        script: ``stop_run``, ``retry_run``, ``pause_job`` or ``quarantine_action`` (``common/redis_store/lua``).
+        args: What the script's header lists behind the operator and the time.
         operator: Who acts, as the operator log records it: ``user@host``.
     """
     now = redis_time.now(store)
-    reply = store.call("act", action, operator, rq_instant(now), now.timestamp(), target, *args)
+    reply = store.call(script, operator, rq_instant(now), now.timestamp(), *args)
     word, *details = (text(part) for part in reply)
     return ScriptReply(word, tuple(details))
 

@@ -47,7 +47,9 @@ def resume(store: Store, job: str | None, *, operator: str) -> PauseState:
 
 
 def _call(store: Store, action: str, job: str | None, *args: str | int, operator: str) -> ScriptReply:
-    reply = operator_scripts.call(store, action, _ALL_JOBS if job is None else job, *args, operator=operator)
+    reply = operator_scripts.call(
+        store, "pause_job", action, _ALL_JOBS if job is None else job, *args, operator=operator
+    )
     if reply.word == "UNKNOWN":
         raise UnknownJobError(f'there is no job "{job}" any more', hint="kuber-cron jobs lists them")
     return reply

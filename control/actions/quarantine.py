@@ -47,7 +47,7 @@ def drop(store: Store, run: str, *, operator: str) -> DroppedRun:
 
 
 def _call(store: Store, action: str, run: str, operator: str) -> ScriptReply:
-    reply = operator_scripts.call(store, action, run, operator=operator)
+    reply = operator_scripts.call(store, "quarantine_action", action, run, operator=operator)
     if reply.word == "UNKNOWN":
         raise UnknownRunError(
             f'there is no run "{run}" in quarantine', hint="kuber-cron quarantine list names them"

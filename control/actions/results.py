@@ -43,7 +43,7 @@ class CreatedRun:
 
     @classmethod
     def from_text(cls, item: str) -> "CreatedRun":
-        """Return the run of one item of a request's answer (common/redis_store/lua/manual.lua)."""
+        """Return the run of one item of a request's answer (common/redis_store/lua/create_manual_runs.lua)."""
         values: Mapping[str, Any] = json.loads(item)
         return cls(
             run=str(values["run"]),

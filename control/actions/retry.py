@@ -28,7 +28,7 @@ def retry_run(
         ForeignRunError: It is one of RQ's own.
         UnknownRunError: There is no record of it.
     """
-    reply = operator_scripts.call(store, "retry", run, int(even_succeeded), int(force), operator=operator)
+    reply = operator_scripts.call(store, "retry_run", run, int(even_succeeded), int(force), operator=operator)
     return RetriedRun(run=run, verdict=queued_or_held(run, reply))
 
 

@@ -27,7 +27,7 @@ def stop_run(store: Store, run: str, *, operator: str) -> StoppedRun:
         ForeignRunError: It is one of RQ's own.
         UnknownRunError: There is no record of it.
     """
-    return _result(run, operator_scripts.call(store, "stop", run, operator=operator))
+    return _result(run, operator_scripts.call(store, "stop_run", run, operator=operator))
 
 
 def live_runs(store: Store, job: str) -> list[str]:
@@ -46,7 +46,7 @@ def stop_runs(store: Store, job: str, runs: Sequence[str], *, operator: str) -> 
             the next in line go on, which would be running when its turn to be stopped comes.
         operator: Who acts: ``user@host``.
     """
-    replies = {run: operator_scripts.call(store, "stop", run, operator=operator) for run in runs}
+    replies = {run: operator_scripts.call(store, "stop_run", run, operator=operator) for run in runs}
     stopped = [_result(run, reply) for run, reply in replies.items() if reply.word in _STATES]
     return StoppedRuns(job=job, runs=tuple(stopped))
 

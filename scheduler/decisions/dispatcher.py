@@ -146,7 +146,7 @@ class Dispatcher:
             FencedError, StateLostError, RedisUnreachableError: As ``apply``.
         """
         try:
-            reply = [text(part) for part in self._store.call("boot", term.epoch, term.lease, token)]
+            reply = [text(part) for part in self._store.call("mark_boot_done", term.epoch, term.lease, token)]
         except RedisError as error:
             raise unapplied("the end of a boot", error) from error
         refuse(reply, term)
@@ -234,7 +234,7 @@ class Dispatcher:
                 believed[item.decision.job] = item.decision.cursor
         count = sum(item.count for item in batch) + sum(fields.count for fields in shared)
         try:
-            reply: Sequence[bytes | str] = self._store.call_packed("decide", head, packed, count)
+            reply: Sequence[bytes | str] = self._store.call_packed("decide_batch", head, packed, count)
         except RedisError as error:
             raise unapplied("a batch of decisions", error) from error
         refuse([text(part) for part in reply[:3]], term)

@@ -33,7 +33,7 @@ class FenceReply:
 
 
 class Fence:
-    """The scripts ``term`` and ``lease`` for one process of one cluster."""
+    """The scripts ``claim_fence`` and ``redis_lease`` for one process of one cluster."""
 
     def __init__(
         self,
@@ -55,26 +55,26 @@ class Fence:
 
     def check(self, epoch: int) -> FenceReply:
         """Return what the fence holds; where it holds this ``epoch`` of ours, others see that we are alive."""
-        return self._ask("term", "look", epoch, 3 * self._ttl_ms)
+        return self._ask("claim_fence", "look", epoch, 3 * self._ttl_ms)
 
     def claim(self, epoch: int) -> FenceReply:
         """Claim the fence.
 
         ``CLAIMED``: this epoch may write and every older one is fenced. ``STALE``: a larger one, which is told, may.
         """
-        return self._ask("term", "claim", epoch, 3 * self._ttl_ms)
+        return self._ask("claim_fence", "claim", epoch, 3 * self._ttl_ms)
 
     def acquire_lease(self, epoch: int) -> FenceReply:
         """Take the lease's key, if it is free, for an epoch above ``epoch`` and above the fence's."""
-        return self._ask("lease", "acquire", epoch, self._ttl_ms)
+        return self._ask("redis_lease", "acquire", epoch, self._ttl_ms)
 
     def renew_lease(self, epoch: int) -> FenceReply:
         """Let the lease's key of this epoch live for another ttl."""
-        return self._ask("lease", "renew", epoch, self._ttl_ms)
+        return self._ask("redis_lease", "renew", epoch, self._ttl_ms)
 
     def release_lease(self, epoch: int) -> FenceReply:
         """Delete the lease's key of this epoch and notify the standbys."""
-        return self._ask("lease", "release", epoch, self._ttl_ms)
+        return self._ask("redis_lease", "release", epoch, self._ttl_ms)
 
     def publish_release(self) -> None:
         """Notify the standbys that the lease is free."""

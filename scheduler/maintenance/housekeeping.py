@@ -95,18 +95,17 @@ class Housekeeper:
 
     def _bury(self, term: Term) -> None:
         """Take dead workers off RQ's lists."""
-        if not accepted(self._store.call("bury", term.epoch, term.lease), term):
+        if not accepted(self._store.call("find_dead_workers", term.epoch, term.lease), term):
             return
         # It was on a list of each queue that it took from, used or not. Its record named them and has expired, so
         # the lists are looked for among all keys.
-        workers = self._store.keys.workers
         lists = sorted(
             text(key)
             for key in self._store.client.scan_iter(
                 self._store.keys.queue_workers("*"), count=1000, _type="set"
             )
         )
-        for worker in accepted(self._store.call("bury", term.epoch, term.lease, *lists, workers), term):
+        for worker in accepted(self._store.call("remove_dead_workers", term.epoch, term.lease, *lists), term):
             log.info("a dead worker is off RQ's lists", worker=worker)
 
     def _notice_restart(self) -> None:
@@ -118,7 +117,9 @@ class Housekeeper:
 
     def _tell_bounds(self, term: Term) -> None:
         bounds = self._bounds
-        told = self._store.call("bounds", term.epoch, term.lease, bounds.runs, bounds.seconds, bounds.size)
+        told = self._store.call(
+            "set_history_limits", term.epoch, term.lease, bounds.runs, bounds.seconds, bounds.size
+        )
         accepted(told, term)
         self._bounded_in = term.epoch
 
@@ -130,21 +131,10 @@ class Housekeeper:
         now = self._clock.now()
         sentence = "the worker was lost: no heartbeat within its ttl"
         result = ["type", _RQ_FAILED, "exc_string", b64encode(zlib.compress(sentence.encode())).decode()]
-        reply = self._store.call(
-            "housekeep",
-            term.epoch,
-            term.lease,
-            origin,
-            rq_instant(now),
-            now.timestamp(),
-            int(reap),
-            _MOVES,
-            len(result),
-            *result,
-        )
-        rest = accepted(reply, term)
-        for what, run, job in zip(rest[0::3], rest[1::3], rest[2::3], strict=True):
-            yield MaintenanceEvent(what, run, job)
+        arguments = (term.epoch, term.lease, origin, rq_instant(now), now.timestamp())
+        yield from _events(accepted(self._store.call("enqueue_due_retries", *arguments, _MOVES), term))
+        if reap:
+            yield from _events(accepted(self._store.call("reap_lost_attempts", *arguments, *result), term))
 
     def _sweep(self, term: Term) -> Iterator[MaintenanceEvent]:
         """Look at a part of the open runs: all of them within ``_SWEEP_ROUNDS`` rounds, held ones in each."""
@@ -156,7 +146,7 @@ class Housekeeper:
         now = self._clock.now()
         for start in range(0, len(found), _SWEPT):
             reply = self._store.call(
-                "sweep",
+                "repair_runs",
                 term.epoch,
                 term.lease,
                 rq_instant(now),
@@ -173,6 +163,11 @@ class Housekeeper:
     def _return_claims(self, term: Term) -> Iterator[MaintenanceEvent]:
         workers = sorted(text(name) for name in self._store.client.smembers(self._store.keys.claimers))
         if workers:
-            reply = self._store.call("return_claims", term.epoch, term.lease, *workers)
+            reply = self._store.call("return_dead_claims", term.epoch, term.lease, *workers)
             for run in accepted(reply, term):
                 yield MaintenanceEvent("returned", run, "")
+
+
+def _events(words: list[str]) -> Iterator[MaintenanceEvent]:
+    for what, run, job in zip(words[0::3], words[1::3], words[2::3], strict=True):
+        yield MaintenanceEvent(what, run, job)

@@ -1,7 +1,7 @@
 """The inbox: what people have asked for, decided by whoever leads, in a thread and on connections of its own.
 
 A request is looked at and stays where it is until the script that makes its runs, or says why not, takes it away in the
-same step (common/redis_store/lua/request.lua, manual.lua). So a leader that dies in between loses nothing, and the next one
+same step (common/redis_store/lua/manual_request.lua, create_manual_runs.lua). So a leader that dies in between loses nothing, and the next one
 makes nothing twice: the runs' ids come from the request's. Who asks publishes a word, on which the leader looks at once;
 one that is missed costs a second. The deciding loop has no part in this, so that no request can make an instant late.
 
@@ -133,7 +133,8 @@ class RequestLoop:
 
     def _next(self, term: Term) -> list[str]:
         reply = [
-            text(part) for part in self._store.call("request", "next", term.epoch, term.lease, MAX_BYTES)
+            text(part)
+            for part in self._store.call("manual_request", "next", term.epoch, term.lease, MAX_BYTES)
         ]
         refuse(reply, term)
         return reply
@@ -164,7 +165,10 @@ class RequestLoop:
         log.warning("a request is refused", request=request_id, code=error.code, reason=error.message)
         args = (request_id, error.code, error.message, error.hint or "")
         refuse(
-            [text(part) for part in self._store.call("request", "refuse", term.epoch, term.lease, *args)],
+            [
+                text(part)
+                for part in self._store.call("manual_request", "refuse", term.epoch, term.lease, *args)
+            ],
             term,
         )
 
@@ -172,7 +176,7 @@ class RequestLoop:
         """This part of the request's runs is made; whether the request is still there."""
         items = [value for one in part for value in self._item(heard, one)]
         reply = self._store.call(
-            "manual",
+            "create_manual_runs",
             term.epoch,
             term.lease,
             term.holder,

@@ -2,7 +2,7 @@
 
 A trigger makes one run, due when it was asked for, and with ``chain`` one of each job that comes after it. A backfill
 makes one for each instant of the job's present schedule in its span. What becomes of each is the script's to decide, by
-the same rules as for occurrences (common/redis_store/lua/manual.lua).
+the same rules as for occurrences (common/redis_store/lua/create_manual_runs.lua).
 """
 
 from collections.abc import Mapping, Sequence

@@ -70,7 +70,7 @@ class JobSummaries:
     def _send(self, term: Term, cards: Sequence[tuple[str, JobSummary]], gone: Sequence[str]) -> list[str]:
         """Lay these cards and take those away; which of the latter have to stay for now."""
         told = [part for job, card in cards for part in (job, card.to_text())]
-        reply = self._store.call("register", term.epoch, term.lease, len(cards), *told, *gone)
+        reply = self._store.call("publish_job_summaries", term.epoch, term.lease, len(cards), *told, *gone)
         return accepted(reply, term)
 
 

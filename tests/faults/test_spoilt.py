@@ -18,7 +18,7 @@ JOBS = (*(Spec(f"tick-{number}") for number in range(4)), Spec("long", seconds=2
 
 
 def replaced(package: Path, script: str, old: str, new: str) -> None:
-    path = package / "common" / "scripts" / f"{script}.lua"
+    path = package / "common" / "redis_store" / "lua" / f"{script}.lua"
     text = path.read_text()
     assert old in text, f"{script}.lua has changed: spoil it in another way"
     path.write_text(text.replace(old, new))
@@ -27,16 +27,18 @@ def replaced(package: Path, script: str, old: str, new: str) -> None:
 def without_fence(package: Path) -> None:
     replaced(
         package,
-        "prelude",
-        "local function fenced(epoch, lease)\n",
-        "local function fenced() do return nil end\n",
+        "lib/fencing",
+        "local function refusal_of(epoch, lease)\n",
+        "local function refusal_of() do return nil end\n",
     )
-    replaced(package, "decide", "if stored ~= item.believed then", "if false then")
-    replaced(package, "decide", "then return known(item) end", "then end")
+    replaced(package, "lib/decide_occurrence", "if stored ~= item.believed then", "if false then")
+    replaced(package, "lib/decide_occurrence", "then return recognise(ctx, item) end", "then end")
 
 
 def without_reaping(package: Path) -> None:
-    replaced(package, "housekeep", "if not reap then return out end", "do return out end")
+    replaced(
+        package, "reap_lost_attempts", "if now_ms() / 1000 - now > 2 then return out end", "do return out end"
+    )
 
 
 def history_under(tmp_path: Path, kind: str, spoil=lambda _: None, slots: int = 4) -> History:

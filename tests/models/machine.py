@@ -93,7 +93,7 @@ class ScriptsMachine(RuleBasedStateMachine):
 
     def _arrive(self, replica: Replica, batch: tuple[list[Any], list[bytes], int]) -> None:
         before = self.camera().essence()
-        reply = [part.decode() for part in Store.call_packed(replica.store, "decide", *batch)]
+        reply = [part.decode() for part in Store.call_packed(replica.store, "decide_batch", *batch)]
         if reply[0] == "FENCED" or not {"QUEUED", "HELD", "SKIPPED", "MOVE", "DROPPED", "KNOWN"} & set(
             reply[2::2]
         ):

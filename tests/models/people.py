@@ -26,7 +26,7 @@ class Paper(Store):
         self.sent: list[tuple[Any, ...]] = []
 
     def call(self, script: str, *args: Any) -> Any:
-        if script != "manual":
+        if script != "create_manual_runs":
             return super().call(script, *args)
         self.sent.append(args)
         fault, self.fault = self.fault, ""
@@ -94,7 +94,7 @@ class People:
     def send_again(self, i: int) -> list[str]:
         """What was sent to make runs arrives once more; the script's answer."""
         args = self.paper.sent[i % len(self.paper.sent)]
-        return [text(part) for part in Store.call(self.paper, "manual", *args)]
+        return [text(part) for part in Store.call(self.paper, "create_manual_runs", *args)]
 
     def stop(self, run: str) -> ScriptReply:
         return self.acts.stop(run)

@@ -67,13 +67,15 @@ QUICK = {
         "if stored ~= item.believed then",
         "if item.kind == 'queue' and stored >= item.cursor then",
     ),
-    "an end lets nothing go on": Mistake("chains", "  settle({{run = run, outcome = outcome}})\n", "\n"),
+    "an end lets nothing go on": Mistake("chains", "  settle(ctx, {{run = run, outcome = outcome}})\n", "\n"),
 }
 SLOW = {
     "any cursor is good enough": Mistake("overlap", "if stored ~= item.believed then", "if false then"),
     "a fenced leader goes on": Mistake("overlap", "if tonumber(stored) > epoch then", "if false then"),
-    "an end leaves the run open": Mistake("groups", "  close(run, job, outcome)\n  remember", "  remember"),
-    "what ends unstarted stays open": Mistake("overlap", "  close(run, job, reason)\n", "\n"),
+    "an end leaves the run open": Mistake(
+        "groups", "  close_run(ctx, run, job, outcome)\n  add_to", "  add_to"
+    ),
+    "what ends unstarted stays open": Mistake("overlap", "  close_run(ctx, run, job, reason)\n", "\n"),
     "what ends unstarted lets nothing go on": Mistake(
         "chains that overlap", "  todo[#todo + 1] = {run = run, outcome = reason}\n", "\n"
     ),
@@ -99,7 +101,7 @@ SLOW = {
         "overlap", "if owner ~= execution then\n  if last", "if false then\n  if last"
     ),
     "a start is not told again": Mistake(
-        "overlap", "if h.execution == execution and h.status == 'started' then", "if false then"
+        "overlap", "if stored.execution == execution and stored.status == 'started' then", "if false then"
     ),
     "what is to be stopped is tried again": Mistake(
         "overlap", "if is_stopped and action ~= 'finish' then", "if false then"
@@ -109,7 +111,7 @@ SLOW = {
     ),
     "a deadline is forgotten": Mistake(
         "removals and deadlines",
-        "if deadline and now_ms()",
+        "if deadline_at and now_ms()",
         "if false and now_ms()",
     ),
     "a removal cancels what was to run": Mistake(
@@ -118,12 +120,14 @@ SLOW = {
     "a deleted run is never looked at": Mistake(
         "overlap", "if redis.call('HEXISTS', K .. 'open', run) == 1 then", "if false then"
     ),
-    "a suspended job goes on": Mistake("overlap", "if is_paused(item.job, now) then", "if false then"),
+    "a suspended job goes on": Mistake(
+        "overlap", "if is_paused(ctx, item.job, ctx.now_ms) then", "if false then"
+    ),
     "a trigger takes no notice of what its job forbids": Mistake(
         "overlap", "if concurrency == 'forbid' then return false, 'overlap' end", "\n"
     ),
     "what is made up for stands in no line": Mistake(
-        "overlap", "for _, one in ipairs(live) do gates[#gates + 1] = {one.run, 'line'} end", "\n"
+        "overlap", "for _, other in ipairs(live) do gates[#gates + 1] = {other.run, 'line'} end", "\n"
     ),
     "a retry stands in no line": Mistake(
         "overlap", "if concurrency and concurrency ~= 'allow' and not force then live", "if false then live"
@@ -132,17 +136,20 @@ SLOW = {
     "a request is decided each time that it is brought": Mistake(
         "overlap", "or (state and state ~= 'deciding') then", "or false then"
     ),
-    "an ended run never expires": Mistake("overlap", "redis.call('EXPIRE', key, ttl)\n", "\n"),
+    "an ended run never expires": Mistake("overlap", "redis.call('EXPIRE', run_key(run), ttl)\n", "\n"),
 }
-SCRIPTS = ("decide", "start", "finish", "housekeep", "sweep", "return_claims", "manual", "act")
+SCRIPTS = (
+    "decide_batch", "start_attempt", "end_attempt", "reap_lost_attempts", "repair_runs", "return_dead_claims",
+    "create_manual_runs", "stop_run", "retry_run",
+)  # fmt: skip
 
 
 def finds(run: Callable[[str, settings], None], patch: pytest.MonkeyPatch, mistake: Mistake) -> None:
-    original = scripts._text
+    original = scripts.script_text
     assert any(mistake.right in original(name) for name in SCRIPTS), (
         "the scripts have changed: so must the mistake"
     )
-    patch.setattr(scripts, "_text", lambda name: original(name).replace(mistake.right, mistake.wrong))
+    patch.setattr(scripts, "script_text", lambda name: original(name).replace(mistake.right, mistake.wrong))
     # A law that is broken, an answer that is wrong or a script that cannot go on: each of them tells.
     with pytest.raises(Exception) as caught:  # noqa: PT011 - the three have no class in common
         run(mistake.cast, FINDING)

@@ -75,7 +75,7 @@ class LossyStore(Store):
         """Every batch that was ever sent, whether it arrived or not."""
 
     def call_packed(self, script: str, head: Sequence[Any], rest: Sequence[bytes], count: int) -> Any:
-        if script != "decide" or not rest:
+        if script != "decide_batch" or not rest:
             return super().call_packed(script, head, rest, count)
         self.sent.append((list(head), list(rest), count))
         fault, self.fault = self.fault, ""
@@ -108,7 +108,7 @@ class Replica:
 
     def claim(self, epoch: int) -> str:
         """Claim the epoch in Redis; the script's word."""
-        reply = self.store.call("term", "claim", self.name, epoch, "cluster", 60_000)
+        reply = self.store.call("claim_fence", "claim", self.name, epoch, "cluster", 60_000)
         if reply[0] == b"CLAIMED":
             self.term = Term(epoch, self.name)
         return text(reply[0])

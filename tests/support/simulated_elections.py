@@ -107,7 +107,7 @@ class SimulatedApi:
 
 @dataclass
 class SimulatedRedis:
-    """The fence, by the rules of term.lua, and the writes that it let through."""
+    """The fence, by the rules of claim_fence.lua, and the writes that it let through."""
 
     epoch: int = 0
     holder: str = ""

@@ -87,7 +87,7 @@ class RunStore:
 
     def retire(self) -> None:
         """Nothing is claimed any more, and what was not started is back in its queue."""
-        self._store.call("retire", self._worker)
+        self._store.call("deregister_worker", self._worker)
 
     def unstarted(self) -> list[str]:
         """What lies in the claim list, newest first; also what an unanswered claim has moved there."""
@@ -95,7 +95,7 @@ class RunStore:
 
     def claim(self, queues: Sequence[str], count: int) -> list[str]:
         """Up to ``count`` runs, the first queue's first; none if all are empty."""
-        return [text(run) for run in self._store.call("claim", self._claims, count, *queues)]
+        return [text(run) for run in self._store.call("claim_runs", self._claims, count, *queues)]
 
     def await_claim(self, waiting: "Redis", queue: str, seconds: float) -> list[str]:
         """Wait on one queue for up to ``seconds``, on a connection whose time-out is longer than that."""
@@ -111,7 +111,7 @@ class RunStore:
     def start(self, run: str, execution: str, now: datetime) -> Started | NotStarted:
         """The attempt is ours and counted; or why it was not started."""
         reply = self._store.call(
-            "start",
+            "start_attempt",
             run,
             execution,
             self._worker,
@@ -141,7 +141,7 @@ class RunStore:
         STOPPED is over instead of attempted again, RECOVERED a success after a failure, REPEATED had been recorded.
         """
         reply = self._store.call(
-            "finish",
+            "end_attempt",
             run,
             execution,
             self._worker,

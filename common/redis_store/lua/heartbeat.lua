@@ -1,11 +1,13 @@
--- One heartbeat for a worker and all its executions (spec: reliability.md section 6, Heartbeats).
+-- One heartbeat for a worker and all its executions (spec: reliability.md section 6, Heartbeats). Repeated, it extends
+-- them again.
+-- requires: keys
 -- ARGV: prefix, worker, ttl_ms, now_iso, now_seconds, then run, execution pairs.
 -- Extends what this worker still owns, also where the key has expired but nobody has taken the run: the key's
--- ttl permits the reaper to act, it does not act itself. The worker's claim list is looked after for a day after its
+-- ttl permits reap_lost_attempts to act, it does not act itself. The worker's claim list is returned for a day after its
 -- last heartbeat. Answers for each pair 'OK', 'GONE' or 'STOP'.
 local worker, ttl, out = ARGV[2], tonumber(ARGV[3]), {}
 redis.call('SET', K .. 'alive:' .. worker, ARGV[4], 'PX', ttl)
--- Each time: the leader may have given the worker up, or Redis may have forgotten it, while it was cut off.
+-- Each time: the leader may have removed the worker, or Redis may have lost it, while it was cut off.
 redis.call('SADD', K .. 'claims', worker)
 redis.call('SET', K .. 'seen:' .. worker, ARGV[4], 'EX', 86400)
 for i = 6, #ARGV, 2 do

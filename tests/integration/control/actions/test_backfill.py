@@ -255,7 +255,7 @@ def test_each_part_may_arrive_twice(make_leader, redis_client, monkeypatch):
 
     def twice(script, *args):
         first = call(script, *args)
-        if script == "manual":
+        if script == "create_manual_runs":
             call(script, *args)
         return first
 

@@ -29,15 +29,15 @@ def test_a_dead_worker_leaves_the_list_of_each_queue_used_or_not_and_a_live_one_
     assert not made.client.exists("rq:worker:dead:executions")
 
 
-def test_as_long_as_nobody_has_died_nothing_is_looked_for(redis_client):
+def test_as_long_as_nobody_has_died_nobody_is_found(redis_client):
     redis_client.hset(KEYS.fence, "epoch", 1)
     register(redis_client, "live")
     redis_client.hset("rq:worker:live", "birth", "now")
-    assert Store(redis_client, KEYS).call("bury", 1, "") == [b"OK"]
+    assert Store(redis_client, KEYS).call("find_dead_workers", 1, "") == [b"OK"]
 
 
-def test_a_fenced_leader_buries_nobody(redis_client):
+def test_a_fenced_leader_removes_nobody(redis_client):
     redis_client.hset(KEYS.fence, "epoch", 2)
     register(redis_client, "dead")
-    assert Store(redis_client, KEYS).call("bury", 1, "", *LISTS)[0] == b"FENCED"
+    assert Store(redis_client, KEYS).call("remove_dead_workers", 1, "", *LISTS)[0] == b"FENCED"
     assert listed(redis_client) == [{"dead"}] * 3

@@ -287,7 +287,7 @@ def test_a_script_that_arrives_twice_makes_one_run(make_leader, redis_client, mo
     asker.trigger()
     before = made.words()
     for script, args in sent:
-        if script == "manual":
+        if script == "create_manual_runs":
             assert call(script, *args) == [b"GONE"]
     assert made.words() == before
 

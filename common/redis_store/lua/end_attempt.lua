@@ -1,0 +1,74 @@
+-- Ends an attempt (spec: reliability.md section 6, End). Repeated, it changes nothing: REPEATED, or RECOVERED again.
+-- requires: attempt_end, clock, context, keys, quarantine
+-- ARGV: prefix, run, execution, worker, action, outcome, ended_iso, ended_seconds, duration, delay_ms,
+--       retried, note, then the fields of RQ's result as name, value pairs
+-- action   finish | fail | stop: the run is over.   retry: again after delay_ms.   requeue: again, first,
+--          spending no retry.   return: as if it had never been started.
+--          quarantine: over, because nothing could be read or verified; `note` is the record, as JSON.
+-- retried  1 where the attempt spends one of the run's retries, else 0.
+-- outcome  for requeue: interrupted or lost, the account that pays.
+-- Answers DONE, STOPPED (over instead of attempted again, because it was to be stopped or replaced), RECOVERED (a success,
+-- and a run of the job had failed since its last one), REPEATED (this execution has ended before) or LATE (the run
+-- belongs to another attempt).
+local run, execution, worker, action, outcome = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local key = run_key(run)
+local owner, origin, job, last, stop, recovered =
+  unpack(redis.call('HMGET', key, 'execution', 'origin', 'job', 'ended_execution', 'stop', 'recovered'))
+if owner ~= execution then
+  if last == execution then return recovered == execution and 'RECOVERED' or 'REPEATED' end
+  redis.call('HINCRBY', K .. 'counters', 'late', 1)
+  redis.call('SREM', P .. ':worker:' .. worker .. ':executions', run .. ':' .. execution)
+  return 'LATE'
+end
+origin = origin or 'default'
+-- Where the run goes has to be of its kind before anything is written; refused, the worker asks again.
+local place, kind = P .. (action == 'finish' and ':finished:' or action == 'retry' and ':scheduled:' or ':failed:') .. origin, 'zset'
+if action == 'requeue' or action == 'return' then place, kind = queue_key(origin), 'list' end
+local wrong = wrong_key({[place] = kind, [P .. ':results:' .. run] = 'stream'})
+if wrong then return redis.error_reply(wrong) end
+local ctx = new_context(worker, ARGV[7], ARGV[8])
+
+-- A run that is to be stopped or replaced is not attempted again, whatever ended this attempt.
+local is_stopped = stop and stop ~= ''
+forget_execution(ctx, run, execution, origin, worker)
+if action == 'return' and not is_stopped then
+  redis.call('HSET', key, 'execution', '', 'ended_execution', execution, 'status', 'queued')
+  redis.call('HINCRBY', key, 'attempt', -1)
+  redis.call('LPUSH', queue_key(origin), run)
+  return 'DONE'
+end
+redis.call('XADD', P .. ':results:' .. run, 'MAXLEN', 10, '*', unpack(ARGV, 13))
+local answer = 'DONE'
+if is_stopped and action ~= 'finish' then
+  if action ~= 'stop' then answer = 'STOPPED' end
+  action = 'stop'
+end
+if is_stopped and action == 'stop' and stop == 'replaced' then outcome = 'replaced' end
+redis.call('HSET', key, 'execution', '', 'ended_execution', execution, 'ended_at', ARGV[7], 'outcome', outcome,
+           'recovering', '')
+if ARGV[11] ~= '0' and answer ~= 'STOPPED' then redis.call('HINCRBY', key, 'retried', ARGV[11]) end
+
+if action == 'retry' then
+  redis.call('HSET', key, 'status', 'scheduled')
+  redis.call('SADD', P .. ':queues', queue_key(origin))  -- the leader moves due retries of the queues that RQ knows
+  redis.call('ZADD', P .. ':scheduled:' .. origin, (now_ms() + tonumber(ARGV[10])) / 1000, run)
+  return 'DONE'
+end
+if action == 'requeue' then
+  redis.call('HSET', key, 'status', 'queued', 'recovering', outcome, 'enqueued_at', ARGV[7])
+  redis.call('HINCRBY', key, outcome, 1)
+  redis.call('LPUSH', queue_key(origin), run)
+  return 'DONE'
+end
+
+if action == 'quarantine' then record_quarantine(ctx, run, ARGV[12]) end
+local status = ({finish = 'finished', fail = 'failed', stop = 'stopped', quarantine = 'failed'})[action]
+register_ended(ctx, run, origin, status, ARGV[8])
+if not job then return answer end
+local failing = redis.call('HGET', K .. 'stats:' .. job, 'failing')
+end_run(ctx, run, job, outcome, ARGV[8], ARGV[9])
+if action == 'finish' and failing then
+  redis.call('HSET', key, 'recovered', execution)
+  return 'RECOVERED'
+end
+return answer

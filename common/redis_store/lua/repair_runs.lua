@@ -1,0 +1,66 @@
+-- Repairs runs that nobody may be taking care of (spec: reliability.md section 4): a run whose hash somebody has deleted
+-- ends as removed, a gate whose predecessor is over is opened, a group with room is served. Repeated, it finds all in order.
+-- requires: context, fencing, gates, keys, run_end, run_state
+-- ARGV: prefix, epoch, lease, now_iso, now_seconds, then run ids.
+-- Answers {'OK', what, run, job, ...} with what = removed | opened | served, or stuck with the error in the place of
+-- the job; or FENCED, LOST.
+local refusal = refusal_of(tonumber(ARGV[2]), ARGV[3])
+if refusal then return refusal end
+local ctx = new_context('housekeeping', ARGV[4], ARGV[5])
+local out, todo = {'OK'}, {}
+local function report(what, run, job)
+  for _, part in ipairs({what, run, job}) do out[#out + 1] = part end
+end
+
+local function repair_gates(run)
+  local gates = redis.call('HKEYS', K .. 'gates:' .. run)
+  for _, other in ipairs(gates) do
+    if not live_status(other) then
+      redis.call('SREM', K .. 'gated:' .. other, run)
+      open_gate(ctx, run, other, redis.call('HGET', run_key(other), 'outcome') or 'removed', todo)
+      report('opened', run, job_of(run))
+    end
+  end
+  return #gates
+end
+
+local groups = {}
+local function repair(run)
+  local status = live_status(run)
+  if not status then
+    if redis.call('HEXISTS', K .. 'open', run) == 1 then
+      end_unstarted(ctx, run, 'removed', todo)
+      report('removed', run, job_of(run))
+    end
+  elseif status == 'deferred' and repair_gates(run) == 0 then
+    local group = redis.call('HGET', run_key(run), 'group')
+    if group and redis.call('ZSCORE', K .. 'waiting:' .. group, run) then
+      groups[group] = true
+    else
+      release_held(ctx, run, todo)
+      if live_status(run) ~= 'deferred' then report('opened', run, job_of(run)) end
+    end
+  end
+end
+
+-- One run that cannot be put in order must not keep the others from it.
+for i = 6, #ARGV do
+  local ok, why = pcall(repair, ARGV[i])
+  if not ok then report('stuck', ARGV[i], type(why) == 'table' and why['err'] or tostring(why)) end
+end
+settle(ctx, todo)
+
+for group in pairs(groups) do
+  local members, waiting = K .. 'group:' .. group, K .. 'waiting:' .. group
+  for _, run in ipairs(redis.call('SMEMBERS', members)) do
+    if redis.call('HGET', run_key(run), 'status') ~= 'started' then redis.call('SREM', members, run) end
+  end
+  local room = tonumber(redis.call('HGET', K .. 'groups', group) or '1') - redis.call('SCARD', members)
+  for _ = 1, room do
+    local run = redis.call('ZRANGE', waiting, 0, 0)[1]
+    if not run then break end
+    redis.call('ZREM', waiting, run)
+    if live_status(run) == 'deferred' and push_held(ctx, run) then report('served', run, job_of(run)) end
+  end
+end
+return out

@@ -1,10 +1,10 @@
 """``kuber-cron convert``: the same jobs in another form."""
 
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import click
 import typer
 
 from kuber_cron.cli import options
@@ -12,14 +12,10 @@ from kuber_cron.cli.arguments import job_files, output_files
 from kuber_cron.cli.command import Command
 from kuber_cron.cli.terminal import errors, output
 from kuber_cron.common.errors import KuberCronError
+from kuber_cron.common.formats.registry import FORMATS
 
-
-class Target(StrEnum):
-    """What jobs can be written as."""
-
-    YAML = "yaml"
-    CRONTAB = "crontab"
-    KUBERNETES = "kubernetes"
+if TYPE_CHECKING:
+    from kuber_cron.common.formats.writer import WrittenJobs
 
 
 class InputHasErrorsError(KuberCronError):
@@ -34,7 +30,9 @@ def convert(
         typer.Argument(metavar="FILE", help="Job files or directories of them; - is standard input."),
     ],
     *,
-    to: Annotated[Target, typer.Option("--to", help="The form to write.")],
+    to: Annotated[
+        str, typer.Option("--to", help="The form to write.", click_type=click.Choice(list(FORMATS)))
+    ],
     out: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Where to; default: stdout.", show_default=False),
@@ -52,34 +50,26 @@ def convert(
         raise InputHasErrorsError(
             "the input has errors, so nothing was written", hint="mend what kuber-cron check says about it"
         )
-    from kuber_cron.common.formats import writer
-
-    notes: list[str] = []
-    if to is Target.KUBERNETES:
-        text, notes = writer.to_kubernetes(loaded.jobs, image)
-    elif to is Target.YAML:
-        text = writer.to_yaml(loaded.jobs)
-    else:
-        text = writer.to_crontab(loaded.jobs)
-    output_files.write(text, out)
+    written = FORMATS[to].write(loaded.jobs, image=image)
+    output_files.write(written.text, out)
     if format_ is output.Format.JSON:
-        output.write_json(_document(to, out, text, len(loaded.jobs), notes))
+        output.write_json(_document(to, out, written, len(loaded.jobs)))
         return errors.OK
     if out is None:
-        sys.stdout.write(text)
-    errors.complain(*[f"note: {output.printable(note)}" for note in notes])
+        sys.stdout.write(written.text)
+    errors.complain(*[f"note: {output.printable(note)}" for note in written.notes])
     return errors.OK
 
 
-def _document(to: Target, out: Path | None, text: str, jobs: int, notes: list[str]) -> dict[str, Any]:
+def _document(to: str, out: Path | None, written: "WrittenJobs", jobs: int) -> dict[str, Any]:
     """Return what was done as JSON shows it; the text itself only where it went to no file."""
     return {
         "version": 1,
-        "to": to.value,
+        "to": to,
         "jobs": jobs,
         "file": None if out is None else str(out),
-        "text": text if out is None else None,
-        "notes": notes,
+        "text": written.text if out is None else None,
+        "notes": list(written.notes),
     }
 
 

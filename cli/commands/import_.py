@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import click
 import typer
 
 from kuber_cron.cli import options
@@ -16,19 +17,12 @@ from kuber_cron.cli.command import Command
 from kuber_cron.cli.terminal import errors as failures
 from kuber_cron.cli.terminal import output
 from kuber_cron.common.errors import KuberCronError, UsageError
+from kuber_cron.common.formats.registry import FORMATS, JOB_FILES
 
 if TYPE_CHECKING:
     from kuber_cron.common.formats.cronjob.importer import ImportResult
 
 _STDIN = "-"
-_SUFFIXES = (".yaml", ".yml", ".json")
-
-
-class FormOption(StrEnum):
-    """What CronJobs can become."""
-
-    YAML = "yaml"
-    CRONTAB = "crontab"
 
 
 class QueueByOption(StrEnum):
@@ -53,7 +47,9 @@ def import_(
         ),
     ],
     *,
-    to: Annotated[FormOption, typer.Option("--to", help="The form to write.")] = FormOption.YAML,
+    to: Annotated[
+        str, typer.Option("--to", help="The form to write.", click_type=click.Choice(list(JOB_FILES)))
+    ] = "yaml",
     out: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Where to; default: stdout.", show_default=False),
@@ -98,7 +94,7 @@ def import_(
     from kuber_cron.common.formats.cronjob import importer, pod_reader
 
     wishes = importer.ImportOptions(
-        form=to.value,
+        form=to,
         timezone=_zone(timezone),
         queue_by=queue_by.value,
         with_namespace=with_namespace,
@@ -156,22 +152,20 @@ def _contents(manifests: Sequence[str], *, recursive: bool) -> Iterator[tuple[st
         if each == _STDIN:
             yield "stdin", sys.stdin.buffer.read()
         else:
-            yield from loader.contents([each], suffixes=_SUFFIXES, recursive=recursive)
+            yield from loader.contents([each], suffixes=FORMATS["kubernetes"].suffixes, recursive=recursive)
 
 
 def _errors(report: "ImportResult") -> int:
     return sum(each.severity == "error" for each in report.diagnostics)
 
 
-def _document(
-    report: "ImportResult", names: Sequence[str], to: FormOption, out: Path | None
-) -> dict[str, Any]:
+def _document(report: "ImportResult", names: Sequence[str], to: str, out: Path | None) -> dict[str, Any]:
     """Return what was done as JSON shows it; the text itself only where it went to no file."""
     errors = _errors(report)
     return {
         "version": 1,
         "files": list(dict.fromkeys(names)),
-        "to": to.value,
+        "to": to,
         "cronjobs": report.cronjobs,
         "jobs": len(report.jobs),
         "errors": errors,

@@ -6,23 +6,18 @@ predecessors are settled over all files together.
 """
 
 import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kuber_cron.common.diagnostics import Diagnostic, Fault
 from kuber_cron.common.errors import KuberCronError
-from kuber_cron.common.formats import crontab
+from kuber_cron.common.formats import registry
 from kuber_cron.common.formats.resolver import ParsedFile, ParsedJob, link
 from kuber_cron.common.jobs.job import Job
 
 # A ConfigMap holds at most 1 MiB; a file beyond this is not a job file but a mistake.
 MAX_FILE_BYTES = 32 * 1024 * 1024
-_YAML = (".yaml", ".yml")
-# The first line that is neither blank nor a comment: a key, the begin of a document, or of a flow mapping. No line
-# of a crontab looks so; what nearly does is in error there too.
-_YAML_LINE = re.compile(rb"""[ \t]*(?:---(?:[ \t]|$)|%YAML[ \t]|\{|["']?[A-Za-z_]+["']?[ \t]*:(?:[ \t]|$))""")
 
 
 class SourceError(KuberCronError):
@@ -140,18 +135,9 @@ def read(content: bytes, source: str, *, system: bool = False, timezone: str = "
     Raises:
         ScheduleError: There is no such ``timezone``.
     """
-    draft = _draft(content, source, is_yaml=is_yaml(content), system=system, timezone=timezone)
-    parsed = link([draft])
+    file = registry.reader_of_content(content)(content, source, system=system, timezone=timezone)
+    parsed = link([file])
     return Loaded(jobs=parsed.jobs, diagnostics=parsed.diagnostics, files=[source])
-
-
-def is_yaml(content: bytes) -> bool:
-    """Whether it begins like a YAML file: with a key, and with no line that a crontab could have."""
-    for line in content.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
-        bare = line.strip()
-        if bare and not bare.startswith(b"#"):
-            return _YAML_LINE.match(line.rstrip(b"\r")) is not None
-    return False
 
 
 def contents(
@@ -254,17 +240,8 @@ def _read(path: Path, *, system: bool, timezone: str, memory: FileCache | None) 
         draft = ParsedFile(source=str(path))
         draft.report(content, 1, "")
         return draft
-    is_yaml_file = path.suffix.lower() in _YAML
-    read_now = _draft(content, str(path), is_yaml=is_yaml_file, system=system, timezone=timezone)
+    reader = registry.reader_of_suffix(path.suffix)
+    read_now = reader(content, str(path), system=system, timezone=timezone)
     if memory is not None:
         memory.keep(path, digest, read_now)
     return read_now
-
-
-def _draft(content: bytes, source: str, *, is_yaml: bool, system: bool, timezone: str) -> ParsedFile:
-    if is_yaml:
-        # PyYAML costs more to import than a crontab costs to read.
-        from kuber_cron.common.formats import yaml_jobs
-
-        return yaml_jobs.read(content, source, timezone=timezone)
-    return crontab.read(content, source, system=system, timezone=timezone)

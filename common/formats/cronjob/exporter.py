@@ -14,6 +14,7 @@ import yaml
 
 from kuber_cron.common.diagnostics import shown
 from kuber_cron.common.formats.cronjob import schedule_dialect
+from kuber_cron.common.formats.writer import WrittenJobs
 from kuber_cron.common.jobs.job import Job
 from kuber_cron.common.jobs.option_types import BadValueError
 from kuber_cron.common.jobs.options import KUBERNETES_CONCURRENCY, OPTIONS, Option
@@ -38,8 +39,8 @@ _EXPANDED = re.compile(r"\$(?=[$(])")
 _CONCURRENCY = {ours: theirs for theirs, ours in KUBERNETES_CONCURRENCY.items()}
 
 
-def to_kubernetes(jobs: Sequence[Job], image: str = "IMAGE") -> tuple[str, list[str]]:
-    """CronJob manifests of batch/v1 in one YAML stream, and notes on what is lost or left out.
+def write(jobs: Sequence[Job], image: str = "IMAGE") -> WrittenJobs:
+    """Return CronJob manifests of batch/v1 in one YAML stream, with notes on what is lost or left out.
 
     Args:
         jobs: What to write. A job whose schedule Kubernetes cannot say has a note and no manifest.
@@ -63,7 +64,7 @@ def to_kubernetes(jobs: Sequence[Job], image: str = "IMAGE") -> tuple[str, list[
     text = yaml.safe_dump_all(
         manifests, sort_keys=False, allow_unicode=False, explicit_start=True, width=2**31
     )
-    return text if manifests else "", notes
+    return WrittenJobs(text=text if manifests else "", notes=notes)
 
 
 def _kept(job: Job) -> dict[str, Any]:

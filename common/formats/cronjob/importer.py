@@ -3,7 +3,6 @@
 Pure. What is written is proven: it is read back, and a job that would not load is reported at its CronJob instead.
 """
 
-import shlex
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,19 +10,18 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from kuber_cron.common.diagnostics import Diagnostic
-from kuber_cron.common.formats import writer, yaml_jobs
 from kuber_cron.common.formats.cronjob import cronjob_reader, pod_reader
 from kuber_cron.common.formats.cronjob.cronjob_reader import ImportedJob
 from kuber_cron.common.formats.cronjob.import_report import ImportReport, Need
 from kuber_cron.common.formats.cronjob.manifest_stream import Objects, name_of
+from kuber_cron.common.formats.registry import JOB_FILES, JobFormat
+from kuber_cron.common.formats.resolver import link
+from kuber_cron.common.formats.writer import InexpressibleError, WrittenJobs
 from kuber_cron.common.jobs import job_ids
 from kuber_cron.common.jobs.job import Job
-from kuber_cron.common.jobs.options import OPTIONS
 
-JobFileForm = Literal["yaml", "crontab"]
 QueueBy = Literal["none", "image", "namespace"]
 _LONGEST_NAME = 63
-_HEAD_LINES = 2  # version: 1, jobs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,14 +29,14 @@ class ImportOptions:
     """How CronJobs are to be taken over.
 
     Attributes:
-        form: What to write.
+        form: The name of the format to write.
         timezone: The zone of CronJobs that name none.
         queue_by: What gives a job its queue: nothing, its image, or its namespace.
         with_namespace: Names begin with the namespace, and not only where two would be equal.
         choices: What was said about containers.
     """
 
-    form: JobFileForm = "yaml"
+    form: str = "yaml"
     timezone: str = "UTC"
     queue_by: QueueBy = "none"
     with_namespace: bool = False
@@ -81,7 +79,7 @@ def take_over(files: Iterable[tuple[str, bytes]], wishes: ImportOptions) -> Impo
     named = _named(drafts, with_namespace=wishes.with_namespace)
     jobs = {name: _job(name, draft) for name, draft in named.items()}
     jobs = _with_queues(jobs, named, wishes.queue_by)
-    kept, text = _written(jobs, named, wishes.form)
+    kept, text = _written(jobs, named, JOB_FILES[wishes.form])
     needs = _needs(kept, named)
     said = [*objects.diagnostics, *(each for findings in found for each in findings.diagnostics)]
     return ImportResult(
@@ -168,53 +166,40 @@ def _queue_names(wanted: Sequence[str], by: QueueBy) -> dict[str, str]:
 
 
 def _written(
-    jobs: Mapping[str, Job], named: Mapping[str, ImportedJob], form: JobFileForm
+    jobs: Mapping[str, Job], named: Mapping[str, ImportedJob], form: JobFormat
 ) -> tuple[list[Job], str]:
-    """The jobs that can be written and loaded, and their text; the others' findings say why not."""
-    left = dict(jobs) if form == "yaml" else {name: _for_crontab(job) for name, job in jobs.items()}
+    """Return the jobs that can be written and loaded, and their text; the others' reports say why not."""
+    left = {name: form.adapted(job) for name, job in jobs.items()}
     remarks = {name: _remark(draft) for name, draft in named.items()}
     while left:
         try:
-            if form == "crontab":
-                return list(left.values()), writer.to_crontab(list(left.values()), remarks)
-            blocks = writer.yaml_blocks(list(left.values()), remarks)
-        except writer.InexpressibleError as error:
-            findings = named[error.job.id].findings
-            findings.say(
-                "KC509", named[error.job.id].place, f"{error.why}, which no {form} can say", error.hint
+            written = form.write(list(left.values()), remarks=remarks)
+        except InexpressibleError as error:
+            refused = named[error.job.id]
+            refused.findings.say(
+                "KC509", refused.place, f"{error.why}, which no {form.name} can say", error.hint
             )
             del left[error.job.id]
             continue
-        text = "".join(["version: 1\njobs:\n", *blocks])
-        failed = _failed(text, blocks, list(left))
+        failed = _failed(written, list(left), form)
         if not failed:
-            return list(left.values()), text
+            return list(left.values()), written.text
         for name, found in failed.items():
             named[name].findings.say("KC511", named[name].place, found.message, found.hint)
             del left[name]
     return [], ""
 
 
-def _failed(text: str, blocks: Sequence[str], names: Sequence[str]) -> dict[str, Diagnostic]:
-    """Why some of the jobs would not load, by name."""
-    errors = [each for each in yaml_jobs.parse(text).diagnostics if each.severity == "error"]
-    starts = [_HEAD_LINES + 1]
-    for block in blocks[:-1]:
-        starts.append(starts[-1] + block.count("\n"))
+def _failed(written: WrittenJobs, names: Sequence[str], form: JobFormat) -> dict[str, Diagnostic]:
+    """Return why some of the jobs would not load, by name."""
+    if form.read is None:
+        return {}
+    parsed = link([form.read(written.text.encode(), form.name, system=False, timezone="UTC")])
     failed: dict[str, Diagnostic] = {}
-    for each in errors:
-        failed.setdefault(names[max(0, bisect_right(starts, each.line) - 1)], each)
+    for each in parsed.diagnostics:
+        if each.severity == "error":
+            failed.setdefault(names[max(0, bisect_right(written.starts, each.line) - 1)], each)
     return failed
-
-
-def _for_crontab(job: Job) -> Job:
-    """The same job in the words of a crontab: a line for the shell, which is its variable ``SHELL``."""
-    if not isinstance(job.command, str):
-        job = replace(job, command=shlex.join(job.command))
-    default = OPTIONS["shell"].default
-    if job.shell != (job.env.get("SHELL") or default):
-        job = replace(job, env={**job.env, "SHELL": job.shell})
-    return job
 
 
 def _remark(draft: ImportedJob) -> str:

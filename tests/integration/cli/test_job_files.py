@@ -5,7 +5,7 @@ import pytest
 import yaml
 from tests.support.cli_process import InProcess
 
-from kuber_cron.common.formats import loader
+from kuber_cron.common.formats.registry import FORMATS
 
 GOOD = (
     "# kuber-cron: name=backup\n30 2 * * *  echo dumped\n# kuber-cron: name=report\n0 6 * * *  echo report\n"
@@ -87,7 +87,7 @@ def test_a_broken_yaml_file_on_standard_input_is_complained_about_as_yaml(files,
     "line", ["PATH=/bin:/usr/bin", '"A B"=c', "@daily x: y", "0 6 * * * x: {a: b}", "- 0"]
 )
 def test_a_line_of_a_crontab_is_never_taken_for_yaml(line):
-    assert not loader.is_yaml(f"# a: b\n\n{line}\n".encode())
+    assert not FORMATS["yaml"].sniff(f"# a: b\n\n{line}\n".encode())
 
 
 def test_a_manifest_given_for_a_job_file_is_told_where_to_go(files, kuber_cron):

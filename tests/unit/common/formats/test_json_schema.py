@@ -10,8 +10,7 @@ from tests.support.any_jobs import job_lists
 from tests.support.json_schema import faults
 
 from kuber_cron.cli.reference import options_page
-from kuber_cron.common.formats import yaml_jobs
-from kuber_cron.common.formats.writer import to_yaml
+from kuber_cron.common.formats import yaml_jobs, yaml_writer
 
 SCHEMA = json.loads(options_page.schema_text())
 ROOT = Path(__file__).parents[4]
@@ -19,7 +18,7 @@ ROOT = Path(__file__).parents[4]
 
 @given(job_lists())
 def test_every_file_that_is_written_fits(jobs):
-    assert list(faults(yaml.safe_load(to_yaml(jobs)), SCHEMA)) == []
+    assert list(faults(yaml.safe_load(yaml_writer.write(jobs).text), SCHEMA)) == []
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("examples/**/*.yaml")), ids=lambda path: path.name)

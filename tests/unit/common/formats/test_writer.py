@@ -8,11 +8,25 @@ import yaml
 from hypothesis import given
 from tests.support.any_jobs import job_lists
 
-from kuber_cron.common.formats import crontab, yaml_jobs
-from kuber_cron.common.formats.writer import InexpressibleError, to_crontab, to_kubernetes, to_yaml
+from kuber_cron.common.formats import crontab, crontab_writer, yaml_jobs, yaml_writer
+from kuber_cron.common.formats.cronjob import exporter
+from kuber_cron.common.formats.writer import InexpressibleError
 from kuber_cron.common.jobs.job import Job
 
 CRONTABS = sorted((Path(__file__).parents[3] / "vectors" / "crontabs").glob("*.crontab"))
+
+
+def to_crontab(jobs):
+    return crontab_writer.write(jobs).text
+
+
+def to_yaml(jobs):
+    return yaml_writer.write(jobs).text
+
+
+def to_kubernetes(jobs, image="IMAGE"):
+    written = exporter.write(jobs, image)
+    return written.text, written.notes
 
 
 def bare(jobs):

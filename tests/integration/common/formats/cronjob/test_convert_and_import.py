@@ -12,9 +12,8 @@ from tests.support.any_jobs import job_lists
 from tests.support.real_cluster import Cluster
 
 from kuber_cron.common.formats import crontab
-from kuber_cron.common.formats.cronjob import importer, schedule_dialect
+from kuber_cron.common.formats.cronjob import exporter, importer, schedule_dialect
 from kuber_cron.common.formats.cronjob.importer import ImportOptions
-from kuber_cron.common.formats.writer import to_kubernetes
 from kuber_cron.common.jobs.job import Job
 
 pytestmark = pytest.mark.cluster
@@ -42,7 +41,7 @@ def bare(jobs):
 
 
 def comes_back(cluster, namespace, jobs):
-    text, _ = to_kubernetes(jobs, image="app:1")
+    text = exporter.write(jobs, image="app:1").text
     objects = []
     for manifest in yaml.safe_load_all(text):
         status, said = tried(cluster, namespace, manifest)
@@ -82,7 +81,7 @@ def test_a_crontab_is_taken_by_the_server_and_comes_back_from_it(cluster, namesp
 
 @pytest.mark.parametrize("vector", SCHEDULES, ids=lambda vector: vector["schedule"])
 def test_the_server_takes_the_schedules_that_the_vectors_say_it_takes(cluster, namespace, vector):
-    (manifest,) = yaml.safe_load_all(to_kubernetes([Job(id="a", schedule="@daily", command="x")])[0])
+    (manifest,) = yaml.safe_load_all(exporter.write([Job(id="a", schedule="@daily", command="x")]).text)
     manifest["spec"]["schedule"] = vector["schedule"]
     is_taken = "error" not in vector and "TZ=" not in vector["schedule"]
     assert (tried(cluster, namespace, manifest)[0] == 201) is is_taken

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from tests.support.any_jobs import job_lists
 
 from kuber_cron.common.formats import crontab, yaml_jobs
-from kuber_cron.common.formats.cronjob import importer, schedule_dialect
+from kuber_cron.common.formats.cronjob import exporter, importer, schedule_dialect
 from kuber_cron.common.formats.cronjob.importer import ImportOptions
 from kuber_cron.common.formats.cronjob.pod_reader import ContainerChoice
-from kuber_cron.common.formats.writer import to_kubernetes
 from kuber_cron.common.jobs.job import Job
 from kuber_cron.worker.execution.launch import working_directory
 
@@ -630,14 +629,14 @@ def as_kubernetes_says_it(job):
 
 def test_a_directory_that_is_the_jobs_home_comes_back_as_its_home():
     job = Job(id="a", schedule="@daily", command="x", cwd="/h", env={"HOME": "/h"})
-    (back,) = read(text=to_kubernetes([job])[0]).jobs
+    (back,) = read(text=exporter.write([job]).text).jobs
     assert bare([back]) == bare([replace(job, cwd=None)])
     assert working_directory(back.cwd, back.env) == working_directory(job.cwd, job.env) == "/h"
 
 
 @given(job_lists())
 def test_jobs_that_became_cronjobs_come_back_as_they_were(jobs):
-    text, _ = to_kubernetes(jobs, image="app")
+    text = exporter.write(jobs, image="app").text
     written = [job for job in jobs if schedule_dialect.written(job) is not None]
     left_out = {job.id for job in jobs} - {job.id for job in written}
     report = read(text=text)
@@ -656,13 +655,13 @@ def test_jobs_that_became_cronjobs_come_back_as_they_were(jobs):
 @pytest.mark.parametrize("cwd", [None, "/srv"])
 def test_commands_and_directories_come_back(command, cwd):
     job = Job(id="a", schedule="@daily", command=command, cwd=cwd, env={"HOME": "/h", "X Y": "z"}, memory=512)
-    report = read(text=to_kubernetes([job])[0])
+    report = read(text=exporter.write([job]).text)
     assert bare(report.jobs) == bare([job])
 
 
 @given(job_lists())
 def test_what_becomes_a_crontab_is_the_same_to_the_shell(jobs):
-    text, _ = to_kubernetes(jobs, image="app")
+    text = exporter.write(jobs, image="app").text
     one, other = read(text=text), read(text=text, form="crontab")
     parsed = crontab.parse(other.text).jobs
     assert bare(parsed) == bare(other.jobs)

@@ -1,10 +1,10 @@
 """``kuber-cron convert``: the same jobs in another form."""
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 
 from kuber_cron.cli import options
@@ -16,6 +16,11 @@ from kuber_cron.common.formats.registry import FORMATS
 
 if TYPE_CHECKING:
     from kuber_cron.common.formats.writer import WrittenJobs
+
+    Target = str
+else:
+    # Typer wants an enum, which mypy cannot know where its words come from the registry.
+    Target = StrEnum("Target", {name.upper(): name for name in FORMATS})
 
 
 class InputHasErrorsError(KuberCronError):
@@ -30,9 +35,7 @@ def convert(
         typer.Argument(metavar="FILE", help="Job files or directories of them; - is standard input."),
     ],
     *,
-    to: Annotated[
-        str, typer.Option("--to", help="The form to write.", click_type=click.Choice(list(FORMATS)))
-    ],
+    to: Annotated[Target, typer.Option("--to", help="The form to write.")],
     out: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Where to; default: stdout.", show_default=False),
@@ -65,7 +68,7 @@ def _document(to: str, out: Path | None, written: "WrittenJobs", jobs: int) -> d
     """Return what was done as JSON shows it; the text itself only where it went to no file."""
     return {
         "version": 1,
-        "to": to,
+        "to": str(to),
         "jobs": jobs,
         "file": None if out is None else str(out),
         "text": written.text if out is None else None,

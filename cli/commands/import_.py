@@ -8,7 +8,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 
 from kuber_cron.cli import options
@@ -21,6 +20,11 @@ from kuber_cron.common.formats.registry import FORMATS, JOB_FILES
 
 if TYPE_CHECKING:
     from kuber_cron.common.formats.cronjob.importer import ImportResult
+
+    FormOption = str
+else:
+    # Typer wants an enum, which mypy cannot know where its words come from the registry.
+    FormOption = StrEnum("FormOption", {name.upper(): name for name in JOB_FILES})
 
 _STDIN = "-"
 
@@ -47,9 +51,7 @@ def import_(
         ),
     ],
     *,
-    to: Annotated[
-        str, typer.Option("--to", help="The form to write.", click_type=click.Choice(list(JOB_FILES)))
-    ] = "yaml",
+    to: Annotated[FormOption, typer.Option("--to", help="The form to write.")] = "yaml",
     out: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Where to; default: stdout.", show_default=False),
@@ -165,7 +167,7 @@ def _document(report: "ImportResult", names: Sequence[str], to: str, out: Path |
     return {
         "version": 1,
         "files": list(dict.fromkeys(names)),
-        "to": to,
+        "to": str(to),
         "cronjobs": report.cronjobs,
         "jobs": len(report.jobs),
         "errors": errors,

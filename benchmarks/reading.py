@@ -25,7 +25,7 @@ import redis
 from kuber_cron.common.records.job_summary import JobSummary
 from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
 from kuber_cron.common.redis_store.keys import Keys
-from kuber_cron.common.runs.payload import run_id
+from kuber_cron.common.runs.run_id import run_id
 
 KEYS = Keys("rq")
 ROUNDS = 7

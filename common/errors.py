@@ -4,8 +4,6 @@ Messages name the object, the value and the remedy. Foreign exceptions are trans
 meets them and chained.
 """
 
-import json
-
 
 class KuberCronError(Exception):
     """Kuber-Cron could not do what was asked.
@@ -53,12 +51,6 @@ class EmbeddedRedisError(KuberCronError):
     code = "embedded-redis"
 
 
-class PortInUseError(KuberCronError):
-    """The port for metrics and health is taken."""
-
-    code = "port-in-use"
-
-
 class FencedError(KuberCronError):
     """A larger epoch has claimed the schedule: this process is no longer the leader and must not decide."""
 
@@ -93,20 +85,3 @@ class AmbiguousRunError(KuberCronError):
     """The names of several runs begin as what was asked for."""
 
     code = "ambiguous-run"
-
-
-class PayloadError(KuberCronError):
-    """A run's payload cannot be read or its signature does not match: the run goes to quarantine.
-
-    ``reason`` is one of the closed set that labels ``cron_quarantined_total``.
-    """
-
-    code = "bad-payload"
-
-    def __init__(self, message: str, *, reason: str, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.reason = reason
-
-    def to_note(self) -> str:
-        """What the quarantine's record says of it, as JSON."""
-        return json.dumps({"reason": self.reason, "message": self.message})

@@ -9,10 +9,12 @@ import re
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from operator import attrgetter
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from kuber_cron.common.time_format import iso
 
 VERSION = 1
 """Of all documents together. Adding an attribute leaves it; renaming or removing one would not."""
@@ -33,13 +35,6 @@ def plain(record: Any) -> dict[str, Any]:
 def document(record: Any) -> dict[str, Any]:
     """The record as a whole document: with the version first."""
     return {"version": VERSION, **plain(record)}
-
-
-def iso(instant: datetime) -> str:
-    """An aware instant: ``2026-03-29T01:00:00Z``, with a fraction where it has one."""
-    if instant.tzinfo is not UTC:
-        instant = instant.astimezone(UTC)
-    return instant.isoformat()[: -len("+00:00")] + "Z"
 
 
 @cache

@@ -21,7 +21,8 @@ from kuber_cron.common.notifications.events import Missed, Ping, RunEnded
 from kuber_cron.common.notifications.sender import NotificationSender
 from kuber_cron.common.records.parsing import text
 from kuber_cron.common.redis_store.scripts import Store
-from kuber_cron.common.runs.payload import is_by_hand
+from kuber_cron.common.runs.run_id import is_manual_run
+from kuber_cron.common.time_format import parse_or_none
 from kuber_cron.scheduler.decisions.planner import CatalogEntry
 from kuber_cron.scheduler.election.term import Term
 
@@ -64,7 +65,7 @@ class SchedulerNotifications:
             attempt=int(attempt) if attempt.isdigit() else 1,
             outcome="replaced" if stop == "replaced" else "lost",
             scheduled_at=datetime.fromtimestamp(int(at), UTC) if at.isdigit() else None,
-            started_at=_instant(started_at),
+            started_at=parse_or_none(started_at),
             ended_at=now,
             worker=worker or None,
             leader=term.holder,
@@ -141,7 +142,7 @@ class Logged:
         """
         told = {text(name): text(value) for name, value in fields.items()}
         decision = told.get("decision", "")
-        if decision not in _MISSED | _QUEUED or is_by_hand(told.get("run", "")):
+        if decision not in _MISSED | _QUEUED or is_manual_run(told.get("run", "")):
             return None
         first, last, count, epoch = (
             int(float(told.get(name) or 0)) for name in ("first", "last", "count", "epoch")
@@ -169,10 +170,3 @@ def streaks(job: Job, entries: Iterable[Logged], epochs: Collection[int], *, lea
                 count=sum(one.count for one in streak),
                 leader=leader,
             )
-
-
-def _instant(iso: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(iso)
-    except ValueError:
-        return None

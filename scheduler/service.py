@@ -16,6 +16,7 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from kuber_cron.common import time_format
 from kuber_cron.common.clock import Clock
 from kuber_cron.common.errors import (
     FencedError,
@@ -268,8 +269,8 @@ class Scheduler:
                 "not queued",
                 job=decision.job,
                 reason=verdict.detail,
-                first=_iso(decision.first),
-                last=_iso(decision.last),
+                first=time_format.iso(decision.first, "seconds"),
+                last=time_format.iso(decision.last, "seconds"),
                 count=decision.count,
             )
         elif verdict.word == "KNOWN":
@@ -368,7 +369,3 @@ def _daemon(target: Callable[[], None]) -> threading.Thread:
 def _join(thread: threading.Thread) -> None:
     if thread.is_alive():
         thread.join(timeout=5)
-
-
-def _iso(instant: datetime) -> str:
-    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")

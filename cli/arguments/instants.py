@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from kuber_cron.common import time_format
 from kuber_cron.common.errors import UsageError
 
 _TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
@@ -65,7 +66,7 @@ def _local(naive: datetime, zone: ZoneInfo) -> InstantReading:
         return InstantReading(instants=(first,))
     place = f"{naive.isoformat(' ')} in {zone.key}"
     if first < second:
-        both = f"{iso(first)} and {iso(second)}"
+        both = f"{time_format.iso(first)} and {time_format.iso(second)}"
         return InstantReading(instants=(first, second), note=f"{place} happens twice: {both}")
     jump = _jump(second, first, zone)
     moved = f"{(jump - _SECOND).astimezone(zone):%H:%M:%S} is followed by {jump.astimezone(zone):%H:%M:%S}"
@@ -86,8 +87,3 @@ def _jump(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
         else:
             low = middle
     return high
-
-
-def iso(instant: datetime) -> str:
-    """Return an aware instant as JSON shows it: ISO 8601, UTC, with Z."""
-    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -15,6 +15,7 @@ from kuber_cron.cli.arguments import identity, instants, redis_target
 from kuber_cron.cli.command import Command
 from kuber_cron.cli.commands import trigger
 from kuber_cron.cli.terminal import errors, output
+from kuber_cron.common import time_format
 from kuber_cron.common.errors import UsageError
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def span(first: str, end: str, zone: ZoneInfo) -> tuple[datetime, datetime]:
             errors.note(note)
     if stop.instants[-1] <= start.instants[0]:
         raise UsageError(
-            f"the span ends at {instants.iso(stop.instants[-1])}, not after {instants.iso(start.instants[0])}",
+            f"the span ends at {time_format.iso(stop.instants[-1])}, not after {time_format.iso(start.instants[0])}",
             hint="--to is later than --from",
         )
     return start.instants[0], stop.instants[-1]
@@ -117,7 +118,9 @@ def span(first: str, end: str, zone: ZoneInfo) -> tuple[datetime, datetime]:
 
 def _ends(runs: "Sequence[CreatedRun]") -> str:
     """Return the first and the last instant of these."""
-    ends = [instants.iso(each.scheduled_at) for each in (runs[0], runs[-1]) if each.scheduled_at is not None]
+    ends = [
+        time_format.iso(each.scheduled_at) for each in (runs[0], runs[-1]) if each.scheduled_at is not None
+    ]
     return " to ".join(dict.fromkeys(ends))
 
 
@@ -131,7 +134,7 @@ def _show(runs: "Sequence[CreatedRun]", zone: ZoneInfo) -> None:
         at = each.scheduled_at
         rows.append(
             [
-                "" if at is None else f"{at:%Y-%m-%d %H:%M:%S}Z",
+                "" if at is None else time_format.display(at),
                 "" if at is None else f"{at.astimezone(zone):%a %Y-%m-%d %H:%M:%S %Z}",
                 trigger.words_of(each),
                 each.run if each.is_made else "",

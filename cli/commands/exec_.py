@@ -91,13 +91,14 @@ def _choose(jobs: Sequence[Job], name: str | None) -> Job:
 def launch_of(job: Job, extra: dict[str, str], base: Mapping[str, str], now: datetime) -> "Launch":
     """Return what a worker would start for a manual run of `job` at `now`, with `extra` over its variables."""
     from kuber_cron.common.runs import payload as runs
+    from kuber_cron.common.runs.run_id import manual_run_id
     from kuber_cron.worker.execution import launching
 
     at = now.replace(microsecond=0)
     payload = runs.payload_for(
         dataclasses.replace(job, env=job.env | extra),
         at,
-        run=runs.manual_run_id(job.id, at, secrets.token_hex(4)),
+        run=manual_run_id(job.id, at, secrets.token_hex(4)),
         manual=True,
     )
     return launching.launch(

@@ -130,14 +130,14 @@ def _start(text: str | None, timezone: str, now: datetime) -> tuple[datetime, st
 
 def _document(found: Sequence["Forecast"], start: datetime) -> dict[str, Any]:
     """Return the answer as interface.md spells it."""
-    return {"version": 1, "from": instants.iso(start), "jobs": [_job_document(each) for each in found]}
+    return {"version": 1, "from": time_format.iso(start), "jobs": [_job_document(each) for each in found]}
 
 
 def _job_document(each: "Forecast") -> dict[str, Any]:
     from zoneinfo import ZoneInfo
 
     zone = ZoneInfo(each.timezone)
-    runs = [{"at": instants.iso(run), "local": run.astimezone(zone).isoformat()} for run in each.runs]
+    runs = [{"at": time_format.iso(run), "local": run.astimezone(zone).isoformat()} for run in each.runs]
     return {
         "job": each.job,
         "schedule": each.schedule,
@@ -168,7 +168,7 @@ def _rows(each: "Forecast", now: datetime) -> list[list[str]]:
     return [
         [
             name,
-            f"{run:%Y-%m-%d %H:%M:%S}Z",
+            time_format.display(run),
             f"{run.astimezone(zone):%a %Y-%m-%d %H:%M:%S %Z}",
             time_format.away((run - now).total_seconds()),
             note,

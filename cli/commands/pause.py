@@ -9,6 +9,7 @@ from kuber_cron.cli import options
 from kuber_cron.cli.arguments import identity, instants, redis_target
 from kuber_cron.cli.command import Command
 from kuber_cron.cli.terminal import errors, output
+from kuber_cron.common import time_format
 from kuber_cron.common.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def pause(
 
         output.write_json(documents.document(state))
     else:
-        how = f"paused until {instants.iso(until_at)}" if until_at else "paused, until it is resumed"
+        how = f"paused until {time_format.iso(until_at)}" if until_at else "paused, until it is resumed"
         output.write_lines([f"{name or 'all jobs'}: {how}"])
     return errors.OK
 
@@ -71,7 +72,7 @@ def _end(store: "Store", job: str | None, text: str) -> datetime:
     if reading.note:
         errors.note(reading.note)
     if reading.instants[-1] <= now:
-        past = instants.iso(now.replace(microsecond=0))
+        past = time_format.iso(now.replace(microsecond=0))
         raise UsageError(f'--until "{text}" is in the past: it is {past}')
     return reading.instants[-1]
 

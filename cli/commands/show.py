@@ -96,7 +96,7 @@ def _instant(seen: "RunView", paper: Terminal) -> str:
     at = seen.run.scheduled_at
     if at is None:
         return ""
-    return f"{at:%Y-%m-%d %H:%M:%S}Z" + ("" if paper.absolute else f", {paper.moment(at, seen.now)}")
+    return time_format.display(at) + ("" if paper.absolute else f", {paper.moment(at, seen.now)}")
 
 
 def _limits(seen: "RunView") -> Iterator[str]:

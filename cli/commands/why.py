@@ -13,6 +13,7 @@ from kuber_cron.cli.command import Command
 from kuber_cron.cli.commands import _query
 from kuber_cron.cli.terminal import output, run_table
 from kuber_cron.cli.terminal.table import Column, Style, Terminal, style_of
+from kuber_cron.common import time_format
 
 _PATIENCE = timedelta(seconds=2)  # a leader decides within a second
 
@@ -98,7 +99,7 @@ def _last(facts: "Facts") -> datetime:
 
 def _answer(store: "Store", known: "Facts", at: datetime) -> "ExplainedOccurrence":
     from kuber_cron.common.records import decision_log
-    from kuber_cron.common.runs.payload import run_id
+    from kuber_cron.common.runs.run_id import run_id
     from kuber_cron.control.explain import consequences, reasons
     from kuber_cron.control.explain import verdict as finding
     from kuber_cron.control.queries import decision
@@ -153,7 +154,7 @@ def render(seen: "WhyView", paper: Terminal) -> list[str]:
 
 
 def _told(answer: "ExplainedOccurrence", seen: "WhyView", paper: Terminal) -> Sequence[str]:
-    instant = f"{answer.at:%Y-%m-%dT%H:%M:%SZ}"
+    instant = time_format.iso(answer.at, "seconds")
     local = "" if answer.local.endswith(" UTC") else f" ({answer.local})"
     lines = [
         f"{seen.job} at {instant}{local}",
@@ -161,7 +162,9 @@ def _told(answer: "ExplainedOccurrence", seen: "WhyView", paper: Terminal) -> Se
         *(f"  {output.printable(sentence)}" for sentence in answer.details),
     ]
     if answer.before_at is not None or answer.after_at is not None:
-        nearest = [f"{at:%Y-%m-%dT%H:%M:%SZ}" for at in (answer.before_at, answer.after_at) if at is not None]
+        nearest = [
+            time_format.iso(at, "seconds") for at in (answer.before_at, answer.after_at) if at is not None
+        ]
         lines.append(f"  the nearest: {' and '.join(nearest)}")
     if answer.run is not None:
         stands = run_table.state(answer.run, seen.now)

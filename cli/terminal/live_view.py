@@ -170,7 +170,7 @@ def _next(snapshot: Snapshot, now: datetime, width: int, limit: int) -> Table:
     wide = width >= _NARROW
     table = _table(width, [(width // 4, "left")] * wide + [(20, "left")] * wide + [(12, "right")])
     for run in snapshot.next[:limit]:
-        instant = f"{run.due_at:%Y-%m-%d %H:%M:%S}Z"
+        instant = time_format.display(run.due_at)
         table.add_row(
             "",
             _cell(run.job),

@@ -100,7 +100,7 @@ class Terminal:
         if at is None:
             return _NONE
         if self.absolute:
-            return f"{at:%Y-%m-%d %H:%M:%S}Z"
+            return time_format.display(at)
         return time_format.away((at - now).total_seconds())
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[str]:

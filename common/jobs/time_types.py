@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
+from kuber_cron.common import time_format
 from kuber_cron.common.jobs.option_types import BadValueError, ValueType
 
 DURATION = re.compile(r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?", re.ASCII)
@@ -81,7 +82,7 @@ def _parse_instant(text: str) -> datetime:
 
 
 def _write_instant(instant: datetime) -> str:
-    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return time_format.iso(instant)
 
 
 zone = ValueType(title="IANA time zone", parse=str, schema={"type": "string", "minLength": 1})

@@ -27,10 +27,17 @@ from prometheus_client.exposition import choose_encoder, gzip_accepted
 from prometheus_client.registry import Collector
 
 from kuber_cron.common.clock import Clock, SystemClock
-from kuber_cron.common.errors import PortInUseError, SettingsError
+from kuber_cron.common.errors import KuberCronError, SettingsError
 from kuber_cron.common.observability.health import Health
 
 log = structlog.get_logger(__name__)
+
+
+class PortInUseError(KuberCronError):
+    """The port for metrics and health is taken."""
+
+    code = "port-in-use"
+
 
 MAX_REQUESTS = 16
 REQUEST_SECONDS = 10.0

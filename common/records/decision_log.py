@@ -1,13 +1,12 @@
 """Decisions: the entries of a job's log, as the scripts write them (common/redis_store/lua/lib/decision_log.lua). Pure."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from kuber_cron.common.records.parsing import Fields, number, seconds_as_instant
+from kuber_cron.common.runs.run_id import is_manual_run
 
-_MANUAL = re.compile(r"-m[0-9a-f]{8}$", re.ASCII)
 OCCURRENCES = frozenset({"queued", "held", "skipped", "known", "error"})
 """Entries that decide instants. All others tell what became of a run, or that the cursor was moved."""
 
@@ -45,7 +44,7 @@ class LogEntry:
     @property
     def is_occurrence(self) -> bool:
         """Whether it decides instants of the schedule; what a person asked for is none."""
-        return self.decision in OCCURRENCES and not _MANUAL.search(self.run)
+        return self.decision in OCCURRENCES and not is_manual_run(self.run)
 
     def covers(self, at: datetime) -> bool:
         """Whether the instant lies within it."""

@@ -13,7 +13,7 @@ from typing import Any
 from kuber_cron.common.jobs.options import Catchup, Concurrency
 from kuber_cron.common.runs.cursor import Cursor
 from kuber_cron.common.schedule.occurrences import Occurrences
-from kuber_cron.control.documents import iso
+from kuber_cron.common.time_format import iso
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

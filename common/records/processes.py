@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from kuber_cron.common.records.parsing import Fields, instant, number
-from kuber_cron.control.documents import iso
+from kuber_cron.common.time_format import iso
 
 SEEN_SECONDS = 30.0
 """A scheduler tells of itself every few seconds; one that has not for so long is gone, or cut off from Redis."""

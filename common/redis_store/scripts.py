@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -136,8 +135,3 @@ def pack(values: Sequence[Value]) -> bytes:
     """The values as Redis' protocol writes them within a command (RESP2 bulk strings)."""
     packed: bytes = hiredis.pack_command(tuple(values))  # type: ignore[arg-type] # hiredis' type says one value
     return packed[packed.index(b"\r\n") + 2 :]
-
-
-def rq_instant(instant: datetime) -> str:
-    """The instant, aware UTC, in RQ's own form (rq.utils.utcformat)."""
-    return instant.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

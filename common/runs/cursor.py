@@ -10,19 +10,19 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Everything up to and including ``at`` has been decided, by ``schedule`` in ``timezone``."""
+    """All occurrences up to and including ``at`` have been decided, by ``schedule`` in ``timezone``."""
 
     at: datetime
     timezone: str
     schedule: str
 
     def to_text(self) -> str:
-        """The form in Redis."""
+        """Return the form in Redis."""
         return f"{int(self.at.timestamp())}|{self.timezone}|{self.schedule}"
 
     @classmethod
     def from_text(cls, text: str) -> "Cursor":
-        """The cursor of this text.
+        """Return the cursor of this text.
 
         Raises:
             ValueError: The text was not written by ``to_text``.
@@ -31,12 +31,12 @@ class Cursor:
         return cls(datetime.fromtimestamp(int(seconds), UTC), timezone, schedule)
 
     def moved_to(self, at: datetime) -> "Cursor":
-        """The same schedule, decided further."""
+        """Return the cursor of the same schedule, decided up to ``at``."""
         return replace(self, at=at)
 
 
 def read(cursor: str) -> Cursor | None:
-    """A stored cursor, None where it was not written by us."""
+    """Return the cursor of a stored text; None where it was not written by us."""
     try:
         return Cursor.from_text(cursor)
     except (ValueError, OverflowError, OSError):
@@ -44,14 +44,13 @@ def read(cursor: str) -> Cursor | None:
 
 
 def is_readable(cursor: str) -> bool:
-    """Whether a stored cursor was written by us; anything else is a fault to be named, not to be parsed."""
+    """Return True if a stored cursor was written by us; any other is reported as a fault, never interpreted."""
     return read(cursor) is not None
 
 
 def has_gone_back(stored: str, known: str) -> bool:
-    """Whether what Redis holds now is smaller than what it has acknowledged, or gone; never if one is unreadable."""
+    """Return True if the stored cursor is gone or behind the one that Redis acknowledged; False if one is unreadable."""
     if not stored:
         return True
-    if not (is_readable(stored) and is_readable(known)):
-        return False
-    return Cursor.from_text(stored).at < Cursor.from_text(known).at
+    now, before = read(stored), read(known)
+    return now is not None and before is not None and now.at < before.at

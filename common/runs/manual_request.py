@@ -1,27 +1,27 @@
-"""Requests: what somebody asks of the leader, as it travels through Redis. Pure.
+"""Manual requests: what an operator asks of the leader, as it travels through Redis. Pure.
 
-A request is JSON with sorted keys. It may be signed, HMAC-SHA256 over its exact bytes under the key that signs runs: only
-so may it bring variables, which can make a command run anything (``PATH``, ``LD_PRELOAD``). Its id gives the ids of the
-runs that are made for it, so that making them twice makes them once; and it names the instant until which it counts, so
-that one which somebody has kept cannot be brought again.
+A request is JSON with sorted keys. It may be signed under the key that signs runs (:mod:`.signing`); variables are taken
+from signed requests alone, because they can make a command run anything (``PATH``, ``LD_PRELOAD``). The ids of its runs
+follow from its own id, so that making them twice makes them once. It names the instant until which it is valid, so that
+a copy that somebody kept cannot be sent again.
 """
 
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
+from kuber_cron.common import time_format
 from kuber_cron.common.errors import KuberCronError
-from kuber_cron.common.runs import payload
+from kuber_cron.common.runs.run_id import manual_run_id
 
 VERSION = 1
 MAX_BYTES = 64 * 1024
 """A larger one is refused before the leader reads it."""
 
-MOST_RUNS = 1000
-"""What one backfill may make."""
+MAX_RUNS = 1000
+"""One backfill makes at most so many."""
 
 RequestAction = Literal["trigger", "backfill"]
 
@@ -29,12 +29,11 @@ _ID = re.compile(r"[0-9a-f]{32}")
 _JOB = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _RESERVED = "KUBER_CRON_"
-_DOMAIN = b"kuber-cron request\n"  # a signature of a request is none of a run, whatever their bytes
-_LONGEST_WHO = 128
+_MAX_WHO_LENGTH = 128
 
 
 class RequestError(KuberCronError):
-    """A request that cannot be heard: ``code`` and message are the answer to whoever asked."""
+    """A request that is refused; code, message and hint are the reply to the operator."""
 
     def __init__(self, code: str, message: str, *, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -43,19 +42,20 @@ class RequestError(KuberCronError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManualRequest:
-    """One request. Instants are aware UTC; ``asked_at`` is Redis' time.
+    """One request; the attributes are the names on the wire. Instants are aware UTC.
 
     Attributes:
         id: 32 hexadecimal digits, random.
-        job: The job whose runs are wanted.
-        until_at: It may be decided up to here.
-        who: ``user@host``, by the asker's own word.
+        job: The job whose runs are to be made.
+        asked_at: Redis' time when it was sent.
+        until_at: The leader may decide it until then.
+        who: The operator, ``user@host``, unverified.
         env: Variables over the job's own; they need a signature.
-        force: Neither overlap nor a pause holds the runs up; a backfill makes also what has succeeded.
-        chain: The jobs that come after this one follow.
-        from_at, to_at: Of a backfill: the instants from the first on and before the second.
-        most: Of a backfill: how many runs at most; if there are more, none is made.
-        dry: What would be done is told, and nothing is.
+        force: Neither overlap nor a pause holds the runs back; a backfill repeats what has succeeded too.
+        chain: Runs of the jobs that come after this one are made too.
+        from_at, to_at: The span of a backfill, the end excluded.
+        most: A backfill makes at most so many runs; if there are more, none is made.
+        dry: Nothing is made; the reply holds what would be.
     """
 
     version: int = VERSION
@@ -70,20 +70,20 @@ class ManualRequest:
     chain: bool = False
     from_at: datetime | None = None
     to_at: datetime | None = None
-    most: int = MOST_RUNS
+    most: int = MAX_RUNS
     dry: bool = False
 
     def to_bytes(self) -> bytes:
-        """The request as it is signed and sent."""
+        """Return the request as it is signed and sent."""
         values = asdict(self)
         for name in _INSTANTS:
             if values[name] is not None:
-                values[name] = values[name].astimezone(UTC).isoformat().replace("+00:00", "Z")
+                values[name] = time_format.iso(values[name])
         return json.dumps(values, sort_keys=True, separators=(",", ":")).encode()
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> "ManualRequest":
-        """The request in these bytes, each value of its kind.
+        """Return the request in these bytes, each value checked.
 
         Raises:
             RequestError: ``bad-request``, or ``newer-request`` for one that a newer release has made.
@@ -96,7 +96,7 @@ class ManualRequest:
                 raise _newer()
             for name in _INSTANTS:
                 if values.get(name) is not None:
-                    values[name] = _instant(values[name])
+                    values[name] = time_format.parse(values[name])
             made = cls(**values)
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise RequestError("bad-request", f"the request cannot be read: {error}") from error
@@ -104,33 +104,39 @@ class ManualRequest:
         return made
 
     def check(self) -> None:
-        """Each value is of its kind and within its bounds.
+        """Check that each value is of its type and within its bounds.
 
         Raises:
-            RequestError: ``bad-request``: one is not; ``bad-variable`` where it is a variable.
+            RequestError: One is not: ``bad-request``, or ``bad-variable`` where it is a variable.
         """
-        told: dict[str, Any] = {name: getattr(self, name) for name in _NAMES}
-        is_span = told["from_at"] is not None and told["to_at"] is not None
+        values: dict[str, Any] = {name: getattr(self, name) for name in _NAMES}
+        is_span = values["from_at"] is not None and values["to_at"] is not None
         rules = (
-            (_matches(_ID, told["id"]), "its id is no 32 hexadecimal digits"),
-            (told["action"] in ("trigger", "backfill"), "its action is neither trigger nor backfill"),
-            (_matches(_JOB, told["job"]), "its job is no job's name"),
-            (isinstance(told["who"], str) and len(told["who"]) <= _LONGEST_WHO, "it does not say who asks"),
-            (all(isinstance(told[flag], bool) for flag in ("force", "chain", "dry")), "a flag is no flag"),
-            (type(told["most"]) is int and 1 <= told["most"] <= MOST_RUNS, f"more than {MOST_RUNS} runs"),
-            (isinstance(told["env"], dict), "its variables are none"),
-            (told["asked_at"] is not None and told["until_at"] is not None, "it does not say when it counts"),
-            (is_span == (told["action"] == "backfill"), "its span is none"),
+            (_matches(_ID, values["id"]), "its id is no 32 hexadecimal digits"),
+            (values["action"] in ("trigger", "backfill"), "its action is neither trigger nor backfill"),
+            (_matches(_JOB, values["job"]), "its job is no job's name"),
+            (
+                isinstance(values["who"], str) and len(values["who"]) <= _MAX_WHO_LENGTH,
+                "it does not say who asks",
+            ),
+            (all(isinstance(values[flag], bool) for flag in ("force", "chain", "dry")), "a flag is no flag"),
+            (type(values["most"]) is int and 1 <= values["most"] <= MAX_RUNS, f"more than {MAX_RUNS} runs"),
+            (isinstance(values["env"], dict), "its variables are none"),
+            (
+                values["asked_at"] is not None and values["until_at"] is not None,
+                "it does not say when it counts",
+            ),
+            (is_span == (values["action"] == "backfill"), "its span is none"),
         )
         for holds, sentence in rules:
             if not holds:
                 raise RequestError("bad-request", f"the request cannot be read: {sentence}")
-        for name, value in told["env"].items():
+        for name, value in values["env"].items():
             _check_variable(name, value)
 
     def run_id(self, job: str, at: datetime) -> str:
-        """The id of the run that is made for it."""
-        return payload.manual_run_id(job, at, self.id)
+        """Return the id of the run that is made for this request."""
+        return manual_run_id(job, at, self.id)
 
 
 _NAMES = frozenset(each.name for each in fields(ManualRequest))
@@ -149,13 +155,6 @@ def _matches(pattern: re.Pattern[str], value: object) -> bool:
     return isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
-def _instant(text: object) -> datetime:
-    found = datetime.fromisoformat(text) if isinstance(text, str) else None
-    if found is None or found.tzinfo is None:
-        raise ValueError(f"{text!r} is no instant")
-    return found.astimezone(UTC)
-
-
 def _check_variable(name: object, value: object) -> None:
     if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
         raise RequestError("bad-variable", f"{str(name)[:40]!r} is not the name of a variable")
@@ -163,13 +162,3 @@ def _check_variable(name: object, value: object) -> None:
         raise RequestError("bad-variable", f"the variable {name} is Kuber-Cron's own")
     if not isinstance(value, str) or "\0" in value:
         raise RequestError("bad-variable", f"the variable {name} has a value that none can have")
-
-
-def sign(body: bytes, key: bytes) -> str:
-    """The request's signature, in hexadecimal."""
-    return payload.sign(_DOMAIN + body, key)
-
-
-def is_signed(body: bytes, signature: str, keys: Sequence[bytes]) -> bool:
-    """Whether one of the keys made it."""
-    return payload.is_signed(_DOMAIN + body, signature, keys)

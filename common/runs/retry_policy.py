@@ -1,4 +1,4 @@
-"""Retries: whether a run is attempted again, when, and on whose account (spec: reliability.md §6, cron.md §3).
+"""The retry policy: what follows a failed attempt, when, and which budget pays for it (spec: reliability.md §6, cron.md §3).
 
 There are two budgets. ``retries`` pays for the command's own faults (an exit code, a signal, its timeout);
 ``max_lost`` pays for the infrastructure's (a worker that vanished). An orderly interruption (a worker that is
@@ -23,7 +23,7 @@ MAX_INTERRUPTIONS = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpentBudgets:
-    """What a run has used up so far: attempts that were queued again, by the account that paid for them."""
+    """The attempts of a run that were followed by another, by the budget that paid for them."""
 
     retries: int = 0
     lost: int = 0
@@ -49,12 +49,12 @@ class Requeue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GiveUp:
-    """The run has ended so."""
+    """End the run with this outcome."""
 
     kind: OutcomeKind
 
 
-Decision = Retry | Requeue | GiveUp
+RetryDecision = Retry | Requeue | GiveUp
 
 
 def decide(
@@ -64,8 +64,8 @@ def decide(
     exit_code: int | None = None,
     spent: SpentBudgets,
     rng: random.Random,
-) -> Decision:
-    """What follows an attempt that ended as ``kind``.
+) -> RetryDecision:
+    """Decide what follows an attempt that ended as ``kind``.
 
     Args:
         policy: The job's retry policy: the job itself, or its run's payload.
@@ -97,7 +97,7 @@ def decide(
 
 
 def is_retryable(policy: RetryPolicy, kind: OutcomeKind, exit_code: int | None) -> bool:
-    """Whether the policy names this failure as one to try again; ``no_retry_on`` beats ``retry_on``."""
+    """Return True if the policy retries this failure; ``no_retry_on`` beats ``retry_on``."""
     words: dict[str, str] = {"timed_out": "timeout", "signalled": "signal"}
     word: int | str | None = words.get(kind, exit_code)
     if word in policy.no_retry_on:
@@ -106,17 +106,17 @@ def is_retryable(policy: RetryPolicy, kind: OutcomeKind, exit_code: int | None) 
 
 
 def delay_seconds(policy: RetryPolicy, attempt: int, rng: random.Random) -> float:
-    """How long the ``attempt``-th retry (from 1) waits: min(delay · backoff^(k-1), max), ± jitter.
+    """Return the seconds before the ``attempt``-th retry, counted from 1: min(delay · backoff^(k-1), max), ± jitter.
 
-    The jitter is a share of the wait, either way, so the longest wait is ``retry_max_delay`` · (1 + jitter):
-    a cap that swallowed the jitter would let a herd come back together.
+    The jitter is a share of the wait, either way, so the longest wait is ``retry_max_delay`` · (1 + jitter). Were the
+    jitter cut off at the maximum, runs that failed together would come back together.
     """
     base = min(_power(policy.retry_delay, policy.retry_backoff, attempt - 1), policy.retry_max_delay)
     return max(0.0, base * (1.0 + policy.retry_jitter * rng.uniform(-1.0, 1.0)))
 
 
 def longest_wait_seconds(policy: RetryPolicy, most: float) -> float:
-    """How long all retries of one run together may wait, but no more than ``most``."""
+    """Return the longest time in seconds that all retries of one run together may wait, at most ``most``."""
     if policy.execution == "at_most_once":
         return 0.0
     total = 0.0
@@ -129,7 +129,7 @@ def longest_wait_seconds(policy: RetryPolicy, most: float) -> float:
 
 
 def _power(delay: float, backoff: float, exponent: int) -> float:
-    """``delay`` · ``backoff`` ** ``exponent``, infinite where a float would overflow."""
+    """Return ``delay`` · ``backoff`` ** ``exponent``, infinite where a float would overflow."""
     if delay <= 0.0:
         return 0.0  # and not 0 · infinity, which is no number
     try:

@@ -12,7 +12,7 @@ from typing import Any
 
 from kuber_cron.common.records.parsing import number, text
 from kuber_cron.common.redis_store.scripts import Store, Value
-from kuber_cron.common.runs import manual_request
+from kuber_cron.common.runs import manual_request, signing
 from kuber_cron.common.runs.manual_request import ManualRequest, RequestAction
 from kuber_cron.control.actions.errors import HalfDecidedError, NotDecidedError, RefusedError
 from kuber_cron.control.actions.results import CreatedRun
@@ -100,7 +100,7 @@ def submit(store: Store, request: ManualRequest, terms: RequestTerms) -> tuple[C
             hint="give large values in a file that the command reads",
         )
     timeout_seconds = (request.until_at - request.asked_at).total_seconds()
-    signature = manual_request.sign(body, terms.signing_key) if terms.signing_key else ""
+    signature = signing.sign(body, terms.signing_key, signing.REQUEST) if terms.signing_key else ""
     word, *rest = call(store, "put", request.id, body, signature, int(timeout_seconds * 1000))
     if word == "FULL":
         raise NotDecidedError(

@@ -1,7 +1,8 @@
 """Pausing jobs, so that nothing of them is queued by their schedules, and resuming them. Needs no leader."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
+from kuber_cron.common import time_format
 from kuber_cron.common.errors import UnknownJobError
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.control.actions import operator_scripts
@@ -24,7 +25,7 @@ def pause(store: Store, job: str | None, *, operator: str, until_at: datetime | 
         UnknownJobError: No leader has decided anything of the job.
     """
     until_ms = 0 if until_at is None else max(1, int(until_at.timestamp() * 1000))
-    detail = "" if until_at is None else f"{until_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    detail = "" if until_at is None else time_format.iso(until_at, "seconds")
     _call(store, "pause", job, until_ms, detail, operator=operator)
     return PauseState(job=job, paused=True, until_at=until_at)
 

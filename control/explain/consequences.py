@@ -5,7 +5,7 @@ from datetime import datetime
 
 from kuber_cron.common import time_format
 from kuber_cron.common.records.run import RunRecord
-from kuber_cron.common.runs import payload
+from kuber_cron.common.runs.run_id import manual_prefix
 from kuber_cron.control.explain.reasons import LATE_SECONDS, moment
 from kuber_cron.control.explain.verdict import Explanation, Facts, Gate, Leader
 
@@ -63,7 +63,9 @@ def _about_decision(facts: Facts, at: datetime, finding: Explanation) -> Iterato
 
 def _see_predecessors(facts: Facts, at: datetime) -> Iterator[str]:
     if facts.card is not None:
-        yield from (f"see: kuber-cron why {other} {_iso(at)}" for other in facts.card.after)
+        yield from (
+            f"see: kuber-cron why {other} {time_format.iso(at, 'seconds')}" for other in facts.card.after
+        )
 
 
 def _paused_by(facts: Facts, at: datetime) -> Iterator[str]:
@@ -95,7 +97,7 @@ def _stood(run: RunRecord, at: datetime) -> str:
 
 def _by_hand(facts: Facts, at: datetime) -> Iterator[str]:
     """Runs of the instant that people asked for."""
-    beginning = f"{payload.run_id(facts.job, at)}-m"
+    beginning = manual_prefix(facts.job, at)
     told = {each.run: each for each in facts.entries if each.run.startswith(beginning)}
     for run, entry in told.items():
         yield f"it was run by hand: {run}" + (f", asked for by {entry.who}" if entry.who else "")
@@ -201,7 +203,3 @@ def _about_future(facts: Facts, at: datetime, finding: Explanation) -> Iterator[
 
 def _away(facts: Facts, at: datetime) -> str:
     return time_format.away((at - facts.now).total_seconds())
-
-
-def _iso(at: datetime) -> str:
-    return f"{at:%Y-%m-%dT%H:%M:%SZ}"

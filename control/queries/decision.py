@@ -15,7 +15,7 @@ from kuber_cron.common.records.parsing import text
 from kuber_cron.common.records.run import RunRecord
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs import cursor as cursors
-from kuber_cron.common.runs import payload
+from kuber_cron.common.runs.run_id import run_id
 from kuber_cron.control.explain.verdict import Facts, Gate, Group
 from kuber_cron.control.queries import processes
 from kuber_cron.control.queries import runs as look_runs
@@ -51,7 +51,7 @@ def facts(store: Store, job: str) -> Facts:
 
 def of_instant(store: Store, known: Facts, at: datetime) -> Facts:
     """The same, with what Redis holds of the job's run of that instant, and of what it waits for."""
-    run = look_runs.record(store, payload.run_id(known.job, at))
+    run = look_runs.record(store, run_id(known.job, at))
     found = replace(known, run=run, others=_others(store, known.entries, at))
     if run is None:
         return found

@@ -11,7 +11,7 @@ from kuber_cron.common import suggestions
 from kuber_cron.common.errors import AmbiguousRunError, UnknownJobError, UnknownRunError
 from kuber_cron.common.records.parsing import text
 from kuber_cron.common.redis_store.scripts import Store
-from kuber_cron.common.runs import payload
+from kuber_cron.common.runs.run_id import job_of_run
 
 _SHOWN = 5
 _MANY, _NEAR = 1000, 3
@@ -93,7 +93,7 @@ def _beginning(store: Store, word: str) -> list[str]:
 
 
 def _unknown(store: Store, word: str) -> UnknownRunError:
-    job = payload.job_of(word)
+    job = job_of_run(word)
     if job != word and store.client.exists(store.keys.log(job)):
         return UnknownRunError(
             f'there is no record of a run "{word}", or none any more',

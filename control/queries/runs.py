@@ -20,7 +20,7 @@ from kuber_cron.common.records.parsing import number, seconds_as_instant, text, 
 from kuber_cron.common.records.run import RUN_FIELDS, RunRecord
 from kuber_cron.common.redis_store.keys import Registry
 from kuber_cron.common.redis_store.scripts import Store
-from kuber_cron.common.runs import payload as runs
+from kuber_cron.common.runs.payload import decode_unverified
 from kuber_cron.control.queries import names
 
 RunKind = Literal["running", "queued", "waiting", "held", "failed", "ended"]
@@ -123,7 +123,7 @@ def detail(store: Store, run: str) -> RunDetail | None:
         pipe.get(store.keys.output(found.execution or ""))
         pipe.xrange(store.keys.log(found.job))
         data, results, output, log = pipe.execute()
-    payload = runs.peek(data or b"")
+    payload = decode_unverified(data or b"")
     command = None if payload is None else payload.command
     return RunDetail(
         run=found,

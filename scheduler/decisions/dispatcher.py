@@ -16,7 +16,8 @@ from redis.exceptions import RedisError
 from kuber_cron.common.errors import RedisUnreachableError, TermOverError
 from kuber_cron.common.records.history_limits import LOG_LIMIT
 from kuber_cron.common.records.parsing import text
-from kuber_cron.common.redis_store.scripts import Store, Value, pack, rq_instant
+from kuber_cron.common.redis_store.scripts import Store, Value, pack
+from kuber_cron.common.time_format import rq_instant
 from kuber_cron.scheduler.decisions import run_policy
 from kuber_cron.scheduler.decisions.planner import CatalogEntry, Decision
 from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder, SharedFields, SharedFieldsTable

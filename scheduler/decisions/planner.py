@@ -12,8 +12,8 @@ from itertools import islice
 from typing import Literal
 
 from kuber_cron.common.jobs.job import Job, delay_of
-from kuber_cron.common.runs import payload
 from kuber_cron.common.runs.cursor import Cursor
+from kuber_cron.common.runs.run_id import run_id
 from kuber_cron.common.schedule import Schedule, ScheduleError, occurrences
 from kuber_cron.scheduler.decisions.dependencies import Dependencies
 
@@ -338,6 +338,6 @@ def _decision(
         last=instants[-1],
         count=len(instants),
         reason=reason,
-        run="" if reason else payload.run_id(entry.job.id, instants[0]),
+        run="" if reason else run_id(entry.job.id, instants[0]),
         due_at=instants[-1] + entry.delay,
     )

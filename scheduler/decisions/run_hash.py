@@ -23,8 +23,9 @@ from rq.utils import utcformat
 
 from kuber_cron.common.jobs.job import Job
 from kuber_cron.common.records.history_limits import HistoryLimits
-from kuber_cron.common.redis_store.scripts import Value, pack, rq_instant
+from kuber_cron.common.redis_store.scripts import Value, pack
 from kuber_cron.common.runs import payload as runs
+from kuber_cron.common.time_format import iso, rq_instant
 from kuber_cron.scheduler.decisions.dependencies import group_of
 
 # RQ's own field; ours is in the payload and measured by the worker. -1 is RQ's "no limit".
@@ -86,7 +87,7 @@ class RunHashBuilder:
             **self._usual(payload.origin, _NO_TIMEOUT if job.timeout is None else max(1, round(job.timeout))),
             "created_at": utcformat(rq_now()),
             "data": zlib.compress(data),
-            "description": f"{job.id} at {rq_instant(at)[:19]}Z",
+            "description": f"{job.id} at {iso(at, 'seconds')}",
         }
         if enqueued_at is not None:
             mapping["enqueued_at"] = rq_instant(enqueued_at)

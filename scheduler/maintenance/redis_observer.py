@@ -6,10 +6,10 @@ outlives the worker that did it (spec: architecture.md, "Who exports what").
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 
 from redis.exceptions import RedisError
 
+from kuber_cron.common import time_format
 from kuber_cron.common.records.parsing import text
 from kuber_cron.common.redis_store.scripts import Store
 
@@ -203,7 +203,5 @@ def _queues(store: Store, names: Sequence[str]) -> dict[str, QueueState]:
 
 
 def _seconds(iso: str) -> float | None:
-    try:
-        return datetime.fromisoformat(iso).timestamp()
-    except ValueError:
-        return None
+    instant = time_format.parse_or_none(iso)
+    return None if instant is None else instant.timestamp()

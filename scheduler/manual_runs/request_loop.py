@@ -17,12 +17,14 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from kuber_cron.common import time_format
 from kuber_cron.common.errors import KuberCronError
 from kuber_cron.common.records.history_limits import LOG_LIMIT
 from kuber_cron.common.records.parsing import text
 from kuber_cron.common.redis_store.keys import Keys
-from kuber_cron.common.redis_store.scripts import Store, Value, rq_instant
+from kuber_cron.common.redis_store.scripts import Store, Value
 from kuber_cron.common.runs.manual_request import MAX_BYTES, ManualRequest, RequestError
+from kuber_cron.common.time_format import rq_instant
 from kuber_cron.scheduler.decisions import run_policy
 from kuber_cron.scheduler.decisions.catalog import Catalog
 from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
@@ -213,6 +215,6 @@ class RequestLoop:
 
 def _detail(heard: ManualRequest) -> str:
     if heard.from_at is not None and heard.to_at is not None:
-        return f"{heard.from_at:%Y-%m-%dT%H:%M:%SZ} {heard.to_at:%Y-%m-%dT%H:%M:%SZ}"
+        return f"{time_format.iso(heard.from_at, 'seconds')} {time_format.iso(heard.to_at, 'seconds')}"
     words = [word for word, is_so in (("force", heard.force), ("chain", heard.chain)) if is_so]
     return " ".join([*words, *sorted(heard.env)])

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from kuber_cron.common.runs import manual_request
+from kuber_cron.common.runs import manual_request, signing
 from kuber_cron.common.runs.manual_request import ManualRequest, RequestError
-from kuber_cron.common.runs.payload import run_id
-from kuber_cron.control.documents import iso
+from kuber_cron.common.runs.run_id import run_id
+from kuber_cron.common.time_format import iso
 from kuber_cron.scheduler.decisions.planner import CatalogEntry
 
 MOST_FOLLOWERS = 100
@@ -63,7 +63,7 @@ def heard(
             f"the request counted until {iso(found.until_at)}, and it is {iso(now)}",
             hint="ask again",
         )
-    if found.env and keys and not manual_request.is_signed(body, signature, keys):
+    if found.env and keys and not signing.is_signed(body, signature, keys, signing.REQUEST):
         raise RequestError(
             "unsigned-variables",
             "variables could run anything on the workers, so the scheduler takes them only signed with its own key",
@@ -130,7 +130,7 @@ def _of_span(asked: ManualRequest, entry: CatalogEntry, now: datetime) -> list[P
             raise RequestError(
                 "too-many",
                 f"{job.id} has more than {asked.most} instants from {iso(asked.from_at)} to {iso(asked.to_at)}",
-                hint=f"ask for a shorter span, or for more with --max (at most {manual_request.MOST_RUNS})",
+                hint=f"ask for a shorter span, or for more with --max (at most {manual_request.MAX_RUNS})",
             )
         found.append(PlannedRun(entry=entry, at=at, run=asked.run_id(job.id, at), instant=run_id(job.id, at)))
     if not found:

@@ -11,7 +11,7 @@ from typing import Any
 from tests.models.snapshot import OWN, UNFINISHED, Entry, Snapshot
 
 from kuber_cron.common.jobs.job import Job
-from kuber_cron.common.runs.payload import is_by_hand
+from kuber_cron.common.runs.run_id import is_manual_run
 from kuber_cron.scheduler.decisions.dependencies import group_of
 
 DECIDED = ("queued", "held", "known")
@@ -121,7 +121,7 @@ def what_is_counted_is_what_is_logged(now: Snapshot, facts: Facts) -> Iterator[s
                 # A run that is removed between two attempts was not missed.
                 entry.decision == "ended"
                 and entry.reason not in {"replaced", "removed", "stopped"}
-                and not is_by_hand(entry.run)
+                and not is_manual_run(entry.run)
             ):
                 name = f"{job}|{entry.reason}"
                 logged[name] = logged.get(name, 0) + entry.count
@@ -276,7 +276,7 @@ def nothing_starts_before_its_predecessors_have_succeeded(now: Snapshot, facts: 
         if (
             fields["status"] in {"deferred", "canceled"}
             or run in facts.requeued | facts.retried
-            or is_by_hand(run)
+            or is_manual_run(run)
         ):
             continue
         for other in facts.jobs[fields["job"]].after:
@@ -298,7 +298,7 @@ def _latest(entries: list[Entry], at: int) -> Entry | None:
 def no_run_is_released_after_its_deadline(now: Snapshot, facts: Facts) -> Iterator[str]:
     for job, entries in now.log.items():
         for entry in entries:
-            wanted = is_by_hand(entry.run) or entry.run in facts.retried
+            wanted = is_manual_run(entry.run) or entry.run in facts.retried
             if entry.decision == "released" and facts.jobs[job].deadline is not None and not wanted:
                 yield f"{entry}: its deadline has long passed"
 

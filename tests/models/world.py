@@ -18,7 +18,8 @@ from kuber_cron.common.jobs.job import Job
 from kuber_cron.common.records.parsing import text
 from kuber_cron.common.redis_store.keys import Keys
 from kuber_cron.common.redis_store.scripts import Store
-from kuber_cron.common.runs import payload, retry_policy
+from kuber_cron.common.runs import retry_policy
+from kuber_cron.common.runs.run_id import job_of_run
 from kuber_cron.scheduler.decisions import planner
 from kuber_cron.scheduler.decisions.catalog import Catalog, compile_entries
 from kuber_cron.scheduler.decisions.decider import Decider
@@ -285,4 +286,4 @@ class World:
 
     def job_of(self, run: str) -> str:
         """The job of a run by the run's name."""
-        return payload.job_of(run)
+        return job_of_run(run)

@@ -8,6 +8,7 @@ import redis
 from tests.support.stepped import KEYS, SteppedLeader
 
 from kuber_cron.common.redis_store.scripts import Store
+from kuber_cron.common.runs import signing
 from kuber_cron.common.runs.manual_request import ManualRequest
 from kuber_cron.control.actions import leader_requests, operator_scripts
 from kuber_cron.control.actions.leader_requests import ANSWER_SECONDS, RequestTerms
@@ -126,10 +127,9 @@ class Asker:
 
     def put(self, asked: ManualRequest, *, key: bytes | None = None) -> None:
         """Ask, and do not wait."""
-        from kuber_cron.common.runs import manual_request
 
         body = asked.to_bytes()
-        signature = manual_request.sign(body, key) if key else ""
+        signature = signing.sign(body, key, signing.REQUEST) if key else ""
         self.acts.request("put", asked.id, body, signature, 60_000)
 
 

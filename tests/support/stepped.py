@@ -18,7 +18,7 @@ import redis
 from kuber_cron.common.jobs.job import Job
 from kuber_cron.common.redis_store.keys import Keys
 from kuber_cron.common.redis_store.scripts import Store
-from kuber_cron.common.runs import payload
+from kuber_cron.common.runs.run_id import run_id
 from kuber_cron.scheduler.decisions import planner
 from kuber_cron.scheduler.decisions.catalog import Catalog, compile_entries
 from kuber_cron.scheduler.decisions.decider import Decider
@@ -206,7 +206,7 @@ class SteppedLeader:
 
     def run(self, number: float, name: str = "job") -> str:
         """The id of the job's run at that minute."""
-        return payload.run_id(name, minute(number))
+        return run_id(name, minute(number))
 
     def status(self, number: float, name: str = "job") -> str:
         return (self.client.hget(self.keys.run(self.run(number, name)), "status") or b"").decode()

@@ -20,9 +20,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from kuber_cron.common.clock import Clock
-from kuber_cron.common.errors import PayloadError
 from kuber_cron.common.observability.job_metrics import JobMetrics
-from kuber_cron.common.runs.payload import Payload
+from kuber_cron.common.runs.payload import Payload, PayloadError
 from kuber_cron.worker.coordination import rq_registration
 from kuber_cron.worker.coordination.queue_rotation import QueueRotation
 from kuber_cron.worker.coordination.run_store import HELD, RunStore, Started

@@ -12,7 +12,7 @@ from kuber_cron.common.jobs.options import OPTIONS
 from kuber_cron.common.notifications import events
 from kuber_cron.common.notifications.events import Ping, RunEnded
 from kuber_cron.common.notifications.sender import NotificationSender
-from kuber_cron.common.runs import payload as runs
+from kuber_cron.common.runs.run_id import job_of_run
 from kuber_cron.worker.coordination.run_store import RunStore
 from kuber_cron.worker.coordination.slots import RunningAttempt
 from kuber_cron.worker.execution.launch import AttemptResult
@@ -82,7 +82,7 @@ class WorkerNotifications:
         if outcome is None:
             return
         notice = RunEnded(
-            job=held.job or runs.job_of(held.run),
+            job=held.job or job_of_run(held.run),
             team=payload.team if payload else None,
             description=payload.description if payload else None,
             run=held.run,

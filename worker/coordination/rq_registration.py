@@ -22,9 +22,9 @@ from rq.suspension import is_suspended
 from rq.worker import WorkerStatus
 from rq.worker.base import BaseWorker
 
-from kuber_cron.common.errors import PayloadError
-from kuber_cron.common.redis_store.scripts import rq_instant
 from kuber_cron.common.runs import payload as runs
+from kuber_cron.common.runs.payload import PayloadError
+from kuber_cron.common.time_format import rq_instant
 from kuber_cron.worker.execution.launch import AttemptResult
 
 _RESULT_TYPES = {
@@ -129,21 +129,6 @@ class WorkerCommand:
         )
 
 
-def arguments(data: bytes) -> object:
-    """The arguments in RQ's ``data`` field; the function's name beside them is not looked at.
-
-    Raises:
-        PayloadError: ``reason`` is ``malformed``: not JSON (a pickle, say), or not of RQ's form.
-    """
-    try:
-        _function, _instance, args, _kwargs = json.loads(zlib.decompress(data))
-    except (zlib.error, ValueError, TypeError) as error:
-        raise PayloadError(
-            "the run's data cannot be read: RQ's JSON serializer did not write it", reason="malformed"
-        ) from error
-    return args
-
-
 def read(data: bytes, keys: Sequence[bytes], run: str) -> runs.Payload:
     """The payload in RQ's ``data`` field of this run, verified.
 
@@ -151,7 +136,7 @@ def read(data: bytes, keys: Sequence[bytes], run: str) -> runs.Payload:
         PayloadError: As ``runs.decode``; ``signature`` also where it was made for another run, whose command whoever
             can write to Redis could otherwise have executed again under a new name.
     """
-    payload = runs.decode(arguments(data), keys)
+    payload = runs.decode(runs.arguments_in(data), keys)
     if payload.run != run:
         raise PayloadError(f"the payload was made for run {payload.run}", reason="signature")
     return payload

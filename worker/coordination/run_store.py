@@ -12,8 +12,9 @@ from typing import Any, Literal
 from redis import Redis
 
 from kuber_cron.common.records.parsing import text
-from kuber_cron.common.redis_store.scripts import Store, rq_instant
+from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs.retry_policy import SpentBudgets
+from kuber_cron.common.time_format import parse_or_none, rq_instant
 
 EndAction = Literal["finish", "fail", "stop", "retry", "requeue", "return", "quarantine"]
 HeartbeatReply = Literal["OK", "GONE", "STOP"]
@@ -132,7 +133,7 @@ class RunStore:
             recovered=bool(recovered),
             data=data,
             spent=SpentBudgets(retries=int(retried), lost=int(lost), interrupted=int(interrupted)),
-            queued_at=_instant(text(queued)),
+            queued_at=parse_or_none(text(queued)),
         )
 
     def end(self, run: str, execution: str, ending: AttemptEnd) -> str:
@@ -182,14 +183,6 @@ class RunStore:
             "heartbeat", self._worker, self._ttl_ms, rq_instant(now), now.timestamp(), *pairs
         )
         return [_pulse(text(word)) for word in reply]
-
-
-def _instant(iso: str) -> datetime | None:
-    try:
-        instant = datetime.fromisoformat(iso)
-    except ValueError:
-        return None
-    return instant if instant.tzinfo is not None else None  # not RQ's form: nobody knows what is meant
 
 
 def _pulse(word: str) -> HeartbeatReply:

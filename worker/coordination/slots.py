@@ -4,8 +4,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kuber_cron.common.errors import PayloadError
-from kuber_cron.common.runs.payload import Payload
+from kuber_cron.common.runs.payload import Payload, PayloadError
 from kuber_cron.worker.coordination.run_store import Started
 
 

@@ -6,9 +6,10 @@ which program runs it and where is decided here (spec: cron.md §2, Variables; r
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
+from kuber_cron.common import time_format
 from kuber_cron.common.jobs.options import OPTIONS
 from kuber_cron.common.records.excerpt import Excerpt
 from kuber_cron.worker.execution.outcome import Cause, Outcome
@@ -176,5 +177,5 @@ def environment(
     env[f"{OWN_PREFIX}ATTEMPT"] = str(attempt)
     env[EXECUTION] = execution_id
     if scheduled_at is not None:
-        env[f"{OWN_PREFIX}SCHEDULED_AT"] = f"{scheduled_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        env[f"{OWN_PREFIX}SCHEDULED_AT"] = time_format.iso(scheduled_at, "seconds")
     return env

@@ -90,7 +90,7 @@ def never_ran(launch: Launch, outcome: Outcome, sentence: str, now: datetime) ->
     )
 
 
-def action(decision: retry_policy.Decision, outcome: Outcome) -> "tuple[EndAction, float]":
+def action(decision: retry_policy.RetryDecision, outcome: Outcome) -> "tuple[EndAction, float]":
     """What the end script is asked to do, and after how many seconds a retry is due."""
     match decision:
         case retry_policy.Retry(delay_seconds=delay):

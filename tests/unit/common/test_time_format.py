@@ -1,3 +1,5 @@
+from datetime import UTC, datetime, timedelta, timezone
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,3 +63,53 @@ def test_a_span_never_grows_as_time_runs_down(one, other):
 
     low, high = sorted((one, other))
     assert seconds(time_format.span(low)) <= seconds(time_format.span(high)) <= high
+
+
+AT = datetime(2026, 3, 29, 1, 0, 0, 250_000, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("precision", "text"),
+    [
+        ("auto", "2026-03-29T01:00:00.250000Z"),
+        ("seconds", "2026-03-29T01:00:00Z"),
+        ("milliseconds", "2026-03-29T01:00:00.250Z"),
+    ],
+)
+def test_an_instant_is_written_in_utc_with_its_precision(precision, text):
+    berlin = AT.astimezone(timezone(timedelta(hours=2)))
+    assert time_format.iso(AT, precision) == time_format.iso(berlin, precision) == text
+
+
+def test_an_instant_of_whole_seconds_has_no_fraction():
+    assert time_format.iso(AT.replace(microsecond=0)) == "2026-03-29T01:00:00Z"
+
+
+def test_rq_instants_always_have_microseconds():
+    assert time_format.rq_instant(AT.replace(microsecond=0)) == "2026-03-29T01:00:00.000000Z"
+
+
+def test_tables_and_names_show_whole_seconds():
+    assert time_format.display(AT) == "2026-03-29 01:00:00Z"
+    assert time_format.stamp(AT) == "20260329T010000Z"
+
+
+NAIVE = AT.replace(tzinfo=None)  # hypothesis wants its bounds so
+
+
+@given(
+    st.datetimes(
+        min_value=NAIVE.replace(year=2), max_value=NAIVE.replace(year=9998), timezones=st.timezones()
+    )
+)
+def test_what_is_written_is_what_is_read(instant):
+    utc = instant.astimezone(UTC)  # because instants in a gap or a fold equal none of another zone
+    assert time_format.parse(time_format.iso(instant)) == utc
+    assert time_format.parse_or_none(time_format.rq_instant(instant)) == utc
+
+
+@pytest.mark.parametrize("text", ["", "soon", "2026-03-29T01:00:00", "0001-01-01T00:00:00+05:00", None, 7])
+def test_what_names_no_instant_is_none(text):
+    assert time_format.parse_or_none(text) is None
+    with pytest.raises(ValueError, match=r"instant|isoformat|years"):
+        time_format.parse(text)

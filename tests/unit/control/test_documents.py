@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Literal
 
+from kuber_cron.common.time_format import iso
 from kuber_cron.control import documents
 
 
@@ -64,7 +65,7 @@ def test_a_record_is_its_attributes_in_their_order_with_instants_in_utc():
 
 def test_a_fraction_of_a_second_is_kept():
     at = datetime(2026, 3, 29, 1, 0, 0, 250000, tzinfo=UTC)
-    assert documents.iso(at) == "2026-03-29T01:00:00.250000Z"
+    assert iso(at) == "2026-03-29T01:00:00.250000Z"
 
 
 def test_the_schema_says_types_nulls_words_and_what_the_docstring_says():

@@ -17,9 +17,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse
 from tests.support.waiting import eventually
 
-from kuber_cron.common.errors import PortInUseError, SettingsError
+from kuber_cron.common.errors import SettingsError
 from kuber_cron.common.observability import http_server
 from kuber_cron.common.observability.health import Health
+from kuber_cron.common.observability.http_server import PortInUseError
 
 
 @pytest.fixture

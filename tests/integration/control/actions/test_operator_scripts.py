@@ -7,7 +7,7 @@ from tests.support.operators import WHO, Asker, Operator, acted, acts
 from tests.support.stepped import KEYS, chain, job, log_of, minute, seen
 
 from kuber_cron.common.redis_store.scripts import Store
-from kuber_cron.common.runs import payload
+from kuber_cron.common.runs.run_id import job_of_run
 from kuber_cron.control.actions.operator_scripts import ScriptReply
 
 
@@ -412,5 +412,5 @@ def test_runs_by_hand_end_like_any_other(make_leader, worker):
     made = seen(make_leader)
     (one,) = Asker(made).trigger()
     assert worker.work() == [one.run]
-    assert payload.job_of(one.run) == "job"
+    assert job_of_run(one.run) == "job"
     assert log_of(made.client)[-1].decision == "triggered"

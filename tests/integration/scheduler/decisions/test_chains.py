@@ -5,7 +5,7 @@ from rq.job import Job as RQJob
 from rq.serializers import JSONSerializer
 from tests.support.stepped import KEYS, T0, chain, job, minute
 
-from kuber_cron.common.runs import payload
+from kuber_cron.common.runs.run_id import manual_run_id
 
 
 def delete(leader, run):
@@ -202,7 +202,7 @@ def test_a_later_manual_success_releases_nothing(make_leader, worker):
     made.minutes(0, 1)
     run = worker.take()
     # By hand and meanwhile: another run of the predecessor, which succeeds.
-    manual = payload.manual_run_id("a", minute(1), "0123456789")
+    manual = manual_run_id("a", minute(1), "0123456789")
     fields = made.client.hgetall(made.keys.run(run))
     made.client.hset(
         made.keys.run(manual), mapping={**fields, "status": "queued", "execution": "", "attempt": 0}

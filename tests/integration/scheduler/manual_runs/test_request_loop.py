@@ -11,8 +11,8 @@ from tests.support.operators import WHO, Asker, acted, acts, verdicts
 from tests.support.stepped import KEYS, T0, chain, job, minute, seen
 
 from kuber_cron.common.errors import FencedError, StateLostError
-from kuber_cron.common.runs import payload as runs
 from kuber_cron.common.runs.manual_request import MAX_BYTES
+from kuber_cron.common.runs.run_id import manual_run_id
 from kuber_cron.control.actions.errors import HalfDecidedError, NotDecidedError, RefusedError
 from kuber_cron.worker.coordination import rq_registration
 
@@ -29,7 +29,7 @@ def test_a_trigger_makes_one_run_by_hand_with_who_asked(make_leader, redis_clien
     asked = asker.request()
     (one,) = asker.ask(asked)
     assert one.verdict == "queued"
-    assert one.run == runs.manual_run_id("job", asked.asked_at, asked.id)
+    assert one.run == manual_run_id("job", asked.asked_at, asked.id)
     assert made.queued() == [one.run]
     told = redis_client.hgetall(KEYS.run(one.run))
     assert (told[b"manual"], told[b"who"], told[b"request"]) == (b"1", WHO.encode(), asked.id.encode())

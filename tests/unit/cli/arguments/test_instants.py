@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kuber_cron.cli.arguments import instants
+from kuber_cron.common import time_format
 from kuber_cron.common.errors import UsageError
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -86,8 +87,8 @@ def _exists(naive, zone):
 
 @given(moments)
 def test_an_instant_survives_its_own_text(moment):
-    assert instants.parse(instants.iso(moment), BERLIN).instants == (moment,)
-    assert instants.iso(moment).endswith("Z")
+    assert instants.parse(time_format.iso(moment), BERLIN).instants == (moment,)
+    assert time_format.iso(moment).endswith("Z")
 
 
 @pytest.mark.parametrize(

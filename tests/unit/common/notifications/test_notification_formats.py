@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from kuber_cron.common.notifications import events
 from kuber_cron.common.notifications.events import Missed, Ping, RunEnded
-from kuber_cron.common.runs import payload
+from kuber_cron.common.runs.run_id import run_id
 
 AT = datetime(2026, 3, 1, 2, 30, tzinfo=UTC)
 FAILED = RunEnded(
     job="backup",
     team="storage",
     description="nightly dump",
-    run=payload.run_id("backup", AT),
+    run=run_id("backup", AT),
     attempt=3,
     outcome="failed",
     exit_code=2,

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.stepped import chain, job
 
-from kuber_cron.common.runs import manual_request, payload
+from kuber_cron.common.runs import signing
 from kuber_cron.common.runs.manual_request import ManualRequest, RequestError
+from kuber_cron.common.runs.run_id import run_id
 from kuber_cron.scheduler.decisions.catalog import compile_entries
 from kuber_cron.scheduler.manual_runs import request_plan
 
@@ -55,7 +56,7 @@ def test_a_span_has_the_instants_from_its_start_on_before_its_end_and_none_of_th
         return
     found = request_plan.wanted(wanted, entries, at)
     assert [each.at for each in found] == expected
-    assert [each.instant for each in found] == [payload.run_id("a", each) for each in expected]
+    assert [each.instant for each in found] == [run_id("a", each) for each in expected]
     assert len({each.run for each in found}) == len(found)
 
 
@@ -114,7 +115,7 @@ def test_a_request_counts_from_when_it_was_asked_until_it_says():
 
 def test_variables_count_only_with_the_signature_of_a_key_that_is_accepted():
     what = replace(TRIGGER, env={"A": "1"})
-    signature = manual_request.sign(what.to_bytes(), b"key")
+    signature = signing.sign(what.to_bytes(), b"key", signing.REQUEST)
     assert heard(what, keys=[b"other", b"key"], signature=signature) == what
     for keys, given_ in (([b"other"], signature), ([b"key"], ""), ([b"key"], "0" * 64)):
         with pytest.raises(RequestError) as error:

@@ -1,6 +1,6 @@
-"""What a shell completes beyond words: names of jobs and runs, from Redis or from the job files on the command line.
+"""Completions beyond words: names of jobs and runs, from Redis or from the job files on the command line.
 
-A completion is a keystroke's answer: it comes within a second or not at all, and whatever goes wrong says nothing.
+A completion answers a keystroke: it comes within a second or not at all, and whatever goes wrong is silent.
 """
 
 import contextlib
@@ -16,32 +16,32 @@ import typer
 if TYPE_CHECKING:
     from kuber_cron.common.redis_store.scripts import Store
 
-_PATIENCE_SECONDS = 0.8
-_MOST = 200  # a shell shows no more, and asks before it does
+_TIMEOUT_SECONDS = 0.8
+_MAX_NAMES = 200  # a shell shows no more, and asks before it does
 
 
 def jobs(context: typer.Context, incomplete: str) -> list[str]:
-    """The names of jobs that Redis knows and that begin so."""
-    from kuber_cron.control.queries import names as finding
+    """Return the names of jobs that Redis knows and that begin so."""
+    from kuber_cron.control.queries import names
 
-    return _soon(context, lambda store: _beginning(finding.jobs(store), incomplete))
+    return _soon(context, lambda store: _beginning(names.jobs(store), incomplete))
 
 
 def runs(context: typer.Context, incomplete: str) -> list[str]:
-    """The ids of runs that begin so, newest first for each job; of no job's before its name has begun."""
-    from kuber_cron.control.queries import names as finding
+    """Return the ids of runs that begin so, newest first for each job; none before a job's name has begun."""
+    from kuber_cron.control.queries import names
 
     def find(store: "Store") -> list[str]:
-        known = finding.jobs(store)
+        known = names.jobs(store)
         meant = [job for job in known if incomplete.startswith(f"{job}-") or incomplete == job]
         meant = meant or _beginning(known, incomplete)
-        return meant if len(meant) > 1 else _beginning(finding.runs_of(store, meant), incomplete)
+        return meant if len(meant) > 1 else _beginning(names.runs_of(store, meant), incomplete)
 
     return _soon(context, find)
 
 
 def jobs_of_files(incomplete: str) -> list[str]:
-    """The names of the jobs in the files on the command line that begin so."""
+    """Return the names of the jobs in the files on the command line that begin so."""
     found: list[str] = []
     with contextlib.suppress(Exception):
         from kuber_cron.common.formats import loader
@@ -51,13 +51,13 @@ def jobs_of_files(incomplete: str) -> list[str]:
 
 
 def _files_on_the_line() -> list[str]:
-    """The words so far that are paths. The parser knows no arguments yet: it stumbles over the option without a value."""
+    """Return the words so far that are paths. The parser knows no arguments yet: it stumbles over the option without a value."""
     line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
     return [word for word in shlex.split(line)[2:] if Path(word).exists()]
 
 
 def _soon(context: typer.Context, find: "Callable[[Store], list[str]]") -> list[str]:
-    """What is found in Redis, nothing where that takes long or fails."""
+    """Return what is found in Redis, nothing where that takes long or fails."""
     found: list[str] = []
 
     def ask() -> None:
@@ -69,9 +69,9 @@ def _soon(context: typer.Context, find: "Callable[[Store], list[str]]") -> list[
 
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
-    asking.join(_PATIENCE_SECONDS)
+    asking.join(_TIMEOUT_SECONDS)
     return list(found)
 
 
-def _beginning(names: list[str], incomplete: str) -> list[str]:
-    return [name for name in names if name.startswith(incomplete)][:_MOST]
+def _beginning(known: list[str], incomplete: str) -> list[str]:
+    return [name for name in known if name.startswith(incomplete)][:_MAX_NAMES]

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from kuber_cron.cli.terminal import output
-from kuber_cron.common.errors import KuberCronError, SettingsError
+from kuber_cron.common.errors import KuberCronError
 
 _MAX_CHARACTERS = 120
 
@@ -28,22 +28,15 @@ def operator() -> str:
 
 
 def signing_key() -> bytes | None:
-    """Return the key of ``KUBER_CRON_SIGNING_KEY_FILE``, its first line; None where the variable is not set.
+    """Return the key that requests are signed with; None where ``KUBER_CRON_SIGNING_KEY_FILE`` is not set.
 
     Raises:
-        SettingsError: it is set, and there is no key.
+        SettingsError: It is set, and there is no key.
     """
-    name = os.environ.get("KUBER_CRON_SIGNING_KEY_FILE", "").strip()
-    if not name:
-        return None
-    try:
-        lines = [line.strip() for line in Path(name).read_bytes().splitlines()]
-    except OSError as error:
-        raise SettingsError(f"cannot read the signing key file {name}: {error.strerror}") from error
-    found = next((line for line in lines if line), None)
-    if found is None:
-        raise SettingsError(f"the signing key file {name} is empty", hint="its first line is the key")
-    return found
+    from kuber_cron.common.config import environment, signing_keys
+
+    path = environment.read(os.environ, signing_keys.FIELD)
+    return signing_keys.read(Path(path))[0] if path else None
 
 
 def confirm(question: str, *, yes: bool) -> None:

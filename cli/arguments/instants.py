@@ -1,7 +1,7 @@
 """Instants as people write them: ISO 8601, with an offset or as a local time of a zone. Pure.
 
 A local time can be ambiguous (both passes of a repeated hour are meant) or not exist (the clock jumps over it).
-Neither is an error: the reading says what the text may mean, and a sentence for the person.
+Neither is an error: the reading has all that the text may mean, and a note for people.
 """
 
 import re
@@ -18,12 +18,12 @@ _HINT = "write 2026-03-29T01:00:00Z, or a local time of the job's zone: 2026-03-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstantReading:
-    """What an instant's text means in a zone.
+    """The meaning of an instant's text in a zone.
 
     Attributes:
         instants: Aware UTC, ascending; two where the local time happens twice. For a time that does not exist
             the last whole second before the jump, so that what follows it includes what the jump moves.
-        note: What a person should know, or None where the text has one plain meaning.
+        note: What people should know of it, or None where the text has one plain meaning.
     """
 
     instants: tuple[datetime, ...]

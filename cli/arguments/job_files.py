@@ -1,4 +1,4 @@
-"""Job files for the commands that look at them: read, complained about, one job picked out by name."""
+"""Job files named on the command line: read, their errors shown, one job found by its name."""
 
 import os
 import sys
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kuber_cron.cli.terminal import errors as failures
 from kuber_cron.cli.terminal import output
 from kuber_cron.common import suggestions
+from kuber_cron.common.config import environment
 from kuber_cron.common.errors import KuberCronError, UnknownJobError, UsageError
 from kuber_cron.common.jobs.job import Job
 
@@ -28,7 +29,7 @@ class NotOnStdinError(UsageError):
 
 
 class NoJobsError(KuberCronError):
-    """No file holds a job that could be loaded."""
+    """No file holds a job that can be loaded."""
 
     code = "no-jobs"
 
@@ -37,9 +38,9 @@ def default_timezone(given: str | None) -> str:
     """Return the zone of jobs that name none: the flag's, else ``KUBER_CRON_TIMEZONE``, else UTC.
 
     Raises:
-        UsageError: there is no such zone.
+        UsageError: There is no such zone.
     """
-    name = given or os.environ.get("KUBER_CRON_TIMEZONE") or "UTC"
+    name = given or environment.read(os.environ, "timezone") or "UTC"
     from kuber_cron.common.schedule import ScheduleError, timezones
 
     try:
@@ -53,18 +54,18 @@ def load(files: Sequence[str], *, system: bool, timezone: str | None) -> "Loaded
     """Return what `files` hold: paths of files and directories, or ``-`` for what standard input holds.
 
     Raises:
-        UsageError: an unknown zone, or ``-`` beside other files.
-        KuberCronError: a file is missing or cannot be read.
+        UsageError: An unknown zone, or ``-`` beside other files.
+        KuberCronError: A file is missing or cannot be read.
     """
     from kuber_cron.common.formats import loader
 
     zone = default_timezone(timezone)
-    by_users = system or os.environ.get("KUBER_CRON_JOBS_FORMAT", "").lower() == "system"
+    is_system = system or environment.read(os.environ, "jobs_format").lower() == "system"
     if STDIN not in files:
-        return loader.load(files, system=by_users, timezone=zone)
+        return loader.load(files, system=is_system, timezone=zone)
     if len(files) > 1:
         raise UsageError("- (standard input) cannot stand beside other files", hint="check them one by one")
-    return _standard_input(system=by_users, timezone=zone)
+    return _standard_input(system=is_system, timezone=zone)
 
 
 def _standard_input(*, system: bool, timezone: str) -> "Loaded":
@@ -74,9 +75,9 @@ def _standard_input(*, system: bool, timezone: str) -> "Loaded":
 
 
 def complain(loaded: "Loaded") -> int:
-    """Stderr holds the errors in what was loaded; return the exit status that they deserve.
+    """Write the errors in what was loaded to standard error; return the exit status that they deserve.
 
-    For commands that go on with the good jobs: one bad line never hides another, and never passes unsaid.
+    For commands that go on with the good jobs: one bad line never hides another, and is never passed over in silence.
     """
     from kuber_cron.common.diagnostics import render
 
@@ -94,7 +95,7 @@ def job_named(jobs: Sequence[Job], name: str) -> Job:
     """Return the job of that name.
 
     Raises:
-        UnknownJobError: there is none; the hint names the most similar ones.
+        UnknownJobError: There is none; the hint names the most similar ones.
     """
     for job in jobs:
         if job.id == name:

@@ -12,10 +12,10 @@ class UnwritableError(KuberCronError):
 
 
 def write(text: str, out: Path | None) -> None:
-    """The file `out` holds `text`; nothing happens without one.
+    """Write `text` to the file `out`; do nothing without one.
 
     Raises:
-        UnwritableError: it cannot be written.
+        UnwritableError: The file cannot be written.
     """
     if out is None:
         return

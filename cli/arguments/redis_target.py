@@ -1,17 +1,18 @@
-"""The way to Redis for commands that look and act: no job files, no signing key, no lease.
+"""The Redis that a command reads or acts on: found without job files, signing key or lease.
 
-Only the variables that say where Redis is are looked at, so a setting that is wrong elsewhere hinders nobody at three in
-the morning; and none of it loads pydantic, for each of these commands is to answer at once.
+Only the variables that say where Redis is are read, so a setting that is wrong elsewhere hinders nobody at three in the
+morning, and each of these commands answers at once (:mod:`kuber_cron.common.config.environment`).
 """
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kuber_cron.common.config import environment
 from kuber_cron.common.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -19,16 +20,24 @@ if TYPE_CHECKING:
     from kuber_cron.common.redis_store.scripts import Store
 
 SOCKET = Path(".kuber-cron/redis/redis.sock")
-"""Where `kuber-cron run` on this machine has its own Redis listen, from the directory that it was started in."""
+"""The socket of the Redis that `kuber-cron run` starts, from the directory that it was started in."""
 
 _LOGS = Path("/var/log/kuber-cron")
 _LOCAL_LOGS = Path(".kuber-cron/logs")
-_INSTANCE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisTarget:
-    """Where an installation's Redis and log files are. ``is_local``: that of ``kuber-cron run`` here."""
+    """Where an installation's Redis and log files are.
+
+    Attributes:
+        url: Redis' address.
+        password_file: A file with its password, or None.
+        ca_file: The certificates that a ``rediss://`` server's is checked against, or None for the system's.
+        instance: The installation's name, which gives the key prefix.
+        log_dir: Where its workers keep their runs' output.
+        is_local: Whether it is that of ``kuber-cron run`` in this directory.
+    """
 
     url: str
     password_file: Path | None = None
@@ -39,23 +48,19 @@ class RedisTarget:
 
 
 def place(redis_url: str | None = None, environ: Mapping[str, str] | None = None) -> RedisTarget:
-    """Where to look: the flag, else ``KUBER_CRON_REDIS_URL``, else the Redis of ``kuber-cron run`` in this directory.
+    """Return the target: the flag, else ``KUBER_CRON_REDIS_URL``, else the Redis of ``kuber-cron run`` in this directory.
 
     Raises:
-        SettingsError: none of the three is there, or a variable is bad.
+        SettingsError: None of the three is there, or a variable is bad.
     """
-    environ = os.environ if environ is None else environ
-
-    def given(name: str) -> str:
-        return environ.get(f"KUBER_CRON_{name}", "").strip()
-
-    instance = given("INSTANCE") or "kuber-cron"
-    if not _INSTANCE.fullmatch(instance) or instance == "rq":
+    given = partial(environment.read, os.environ if environ is None else environ)
+    instance = given("instance") or "kuber-cron"
+    if not environment.is_instance(instance):
         raise SettingsError(
             f'KUBER_CRON_INSTANCE="{instance}": allowed is lower-case letters, digits and -, at most 63; not rq',
             hint="docs/settings.md has all of them",
         )
-    url = redis_url or given("REDIS_URL")
+    url = redis_url or given("redis_url")
     is_local = not url and SOCKET.is_socket()
     if is_local:
         url = f"unix://{SOCKET.absolute()}?db=0"
@@ -64,9 +69,9 @@ def place(redis_url: str | None = None, environ: Mapping[str, str] | None = None
             "KUBER_CRON_REDIS_URL is not set, and no kuber-cron run has its Redis in this directory",
             hint="give a URL by --redis-url or KUBER_CRON_REDIS_URL, for example redis://localhost:6379/0",
         )
-    log_dir = given("LOG_DIR")
-    password_file = given("REDIS_PASSWORD_FILE")
-    ca_file = given("REDIS_CA_FILE")
+    log_dir = given("log_dir")
+    password_file = given("redis_password_file")
+    ca_file = given("redis_ca_file")
     return RedisTarget(
         url=url,
         password_file=Path(password_file) if password_file and not is_local else None,
@@ -79,7 +84,7 @@ def place(redis_url: str | None = None, environ: Mapping[str, str] | None = None
 
 @contextmanager
 def store(where: RedisTarget, purpose: "Purpose" = "looking") -> "Iterator[Store]":
-    """The installation's keys on a connection of our own; what Redis refuses leaves the block as one of our errors.
+    """Yield the installation's store on a connection of its own; what Redis refuses leaves the block as one of our errors.
 
     Raises:
         RedisUnreachableError, RedisRefusedError: with the server's address and a remedy.
@@ -98,7 +103,7 @@ def store(where: RedisTarget, purpose: "Purpose" = "looking") -> "Iterator[Store
 
 @contextmanager
 def connected(redis_url: str | None) -> "Iterator[Store]":
-    """Yield the keys of the installation that the flag, the variables or this directory name.
+    """Yield the store of the installation that the flag, the variables or this directory name.
 
     Raises:
         KuberCronError: As :func:`place` and :func:`store`.

@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from kuber_cron.common.config.settings import Settings, allowed, variable
+from kuber_cron.common.config.environment import variable
+from kuber_cron.common.config.settings import Settings, allowed
 
 # Defaults that are found out at start, in words.
 _FOUND_OUT = {

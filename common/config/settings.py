@@ -19,13 +19,19 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from kuber_cron.common.config import environment
+from kuber_cron.common.config.environment import (
+    DNS_LABEL,
+    PREFIX,
+    RESERVED_INSTANCE,
+    is_service_link,
+    variable,
+)
 from kuber_cron.common.config.host import Host
 from kuber_cron.common.config.lease_timing import LeaseTiming
 from kuber_cron.common.errors import SettingsError
 from kuber_cron.common.jobs import number_types
 from kuber_cron.common.observability.redaction import HIDDEN, redacted_url
-
-PREFIX = "KUBER_CRON_"
 
 ElectionMode = Literal["kubernetes", "redis"]
 JobsFormat = Literal["user", "system"]
@@ -37,16 +43,6 @@ UserRule = Literal["prefer", "require"]
 
 # Set for commands, so that a command which calls kuber-cron again is not warned about them.
 _FOR_COMMANDS = frozenset({"JOB", "RUN_ID", "SCHEDULED_AT", "ATTEMPT", "EXECUTION"})
-
-_SERVICE_LINK = re.compile(
-    r"_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$"
-)
-_SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
-
-
-def is_service_link(name: str, value: str) -> bool:
-    """Whether Kubernetes made this variable of a service (kubernetes.io: accessing services by environment)."""
-    return bool(_SERVICE_LINK.search(name) or (name.endswith("_PORT") and _SERVICE_ADDRESS.match(value)))
 
 
 def _zone(name: str) -> str:
@@ -70,7 +66,7 @@ def _http_scheme(url: str) -> str:
 
 
 def _not_rq(instance: str) -> str:
-    if instance == "rq":
+    if instance == RESERVED_INSTANCE:
         raise ValueError("rq is the key prefix of the default instance")
     return instance
 
@@ -97,7 +93,6 @@ _LOWER = BeforeValidator(lambda value: value.lower() if isinstance(value, str) e
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _QueueName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
 _NamePattern = Annotated[str, Field(pattern=r"^[A-Za-z0-9_*?]+$")]
-_DnsName = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 
 
 def _allowed(text: str) -> dict[str, Any]:
@@ -141,7 +136,9 @@ class Settings(BaseSettings):
     """`system` for crontabs with a user's name before the command, as `/etc/crontab` has."""
 
     instance: Annotated[str, AfterValidator(_not_rq)] = Field(
-        "kuber-cron", pattern=_DnsName, **_allowed("lower-case letters, digits and `-`, at most 63; not `rq`")
+        "kuber-cron",
+        pattern=DNS_LABEL,
+        **_allowed("lower-case letters, digits and `-`, at most 63; not `rq`"),
     )
     """The name of this installation. Two installations on one Redis need two names: the default one uses RQ's
     own key prefix `rq`, any other its name."""
@@ -155,10 +152,10 @@ class Settings(BaseSettings):
     """How the leader is found: by a Lease object, or by a key in Redis. The default is `kubernetes` in a pod
     that has a service account token, else `redis`."""
 
-    lease_name: str = Field("", pattern=rf"{_DnsName}|^$", **_allowed("a DNS label"))
+    lease_name: str = Field("", pattern=rf"{DNS_LABEL}|^$", **_allowed("a DNS label"))
     """The Lease object's name. The default is the instance."""
 
-    namespace: str = Field("", pattern=rf"{_DnsName}|^$", **_allowed("a DNS label"))
+    namespace: str = Field("", pattern=rf"{DNS_LABEL}|^$", **_allowed("a DNS label"))
     """The Lease object's namespace. The default is the pod's own, outside a pod `default`."""
 
     lease_seconds: _Seconds = Field(
@@ -335,18 +332,8 @@ class Settings(BaseSettings):
         return (init_settings,)
 
 
-def variable(field: str) -> str:
-    """``KUBER_CRON_REDIS_URL`` for ``redis_url``."""
-    return PREFIX + field.upper()
-
-
 def _given(environ: Mapping[str, str], fields: Mapping[str, Any]) -> dict[str, Any]:
-    values = {field: environ.get(variable(field), "") for field in fields}
-    return {
-        field: value.strip()
-        for field, value in values.items()
-        if value.strip() and not is_service_link(variable(field), value)
-    }
+    return {field: text for field in fields if (text := environment.read(environ, field))}
 
 
 def _machine_defaults(machine: Host, given: Mapping[str, Any]) -> dict[str, Any]:

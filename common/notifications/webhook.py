@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kuber_cron.common.config.settings import Settings, variable
+from kuber_cron.common.config.environment import variable
+from kuber_cron.common.config.settings import Settings
 from kuber_cron.common.errors import SettingsError
 from kuber_cron.common.notifications import events
 from kuber_cron.common.notifications.events import Notice

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kuber_cron.cli.reference import settings_page
+from kuber_cron.common.config.environment import PREFIX, is_service_link, variable
 from kuber_cron.common.config.host import Host
-from kuber_cron.common.config.settings import PREFIX, LeaseTiming, Settings, is_service_link, variable
+from kuber_cron.common.config.settings import LeaseTiming, Settings
 from kuber_cron.common.errors import SettingsError
 
 LAPTOP = Host(cpus=2.0)

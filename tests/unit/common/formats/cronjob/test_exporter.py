@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kuber_cron.common.config.settings import PREFIX, Settings, variable
+from kuber_cron.common.config.environment import PREFIX, variable
+from kuber_cron.common.config.settings import Settings
 from kuber_cron.common.formats import crontab
 
 K8S = Path(__file__).parents[5] / "k8s"

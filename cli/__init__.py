@@ -1,1 +1,1 @@
-"""The ``kuber-cron`` command: arguments and environment become settings, settings become wiring."""
+"""The ``kuber-cron`` command: arguments, tables, confirmation and exit statuses over :mod:`kuber_cron.control`."""

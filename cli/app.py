@@ -141,7 +141,7 @@ def _status(value: object) -> int:
 
 
 def _reader_gone() -> int:
-    """Nobody reads any more: let the interpreter's last flush go nowhere, quietly."""
+    """Let the interpreter's last flush go nowhere, because the reader of standard output is gone."""
     with contextlib.suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -158,5 +158,5 @@ def main() -> None:
 
 def _execute_once() -> int:
     status = execute(sys.argv[1:])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more Ctrl-C must not change an answer that is given
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more Ctrl-C must not change a status that is decided
     return status

@@ -1,4 +1,4 @@
-"""``kuber-cron check``: what is wrong with job files."""
+"""``kuber-cron check``: report what is wrong with job files."""
 
 import functools
 import sys
@@ -10,8 +10,7 @@ import typer
 from kuber_cron.cli import options
 from kuber_cron.cli.arguments import job_files
 from kuber_cron.cli.command import Command
-from kuber_cron.cli.terminal import errors as failures
-from kuber_cron.cli.terminal import output
+from kuber_cron.cli.terminal import errors, output
 from kuber_cron.common.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -40,12 +39,12 @@ def check(
     found = _in_order(
         [*loaded.diagnostics, *lint.transitions(loaded.jobs, SystemClock().now(), _line_of)], loaded.files
     )
-    errors = sum(each.severity == "error" for each in found)
+    error_count = sum(each.severity == "error" for each in found)
     if format_ is output.Format.JSON:
-        output.write_json(_document(loaded, found, errors))
+        output.write_json(_document(loaded, found, error_count))
     else:
-        _show(loaded, found, errors)
-    return failures.PROBLEM if errors or (strict and found) else failures.OK
+        _show(loaded, found, error_count)
+    return errors.PROBLEM if error_count or (strict and found) else errors.OK
 
 
 def _line_of(job: "Job") -> str:
@@ -64,23 +63,23 @@ def _lines(source: str) -> list[bytes]:
 
 def _in_order(found: "Sequence[Diagnostic]", files: "Sequence[str]") -> "list[Diagnostic]":
     """Return them by file as the files were read, then by line and column."""
-    places = {name: place for place, name in enumerate(files)}
-    return sorted(found, key=lambda each: (places.get(each.source, len(places)), each.line, each.col))
+    positions = {name: position for position, name in enumerate(files)}
+    return sorted(found, key=lambda each: (positions.get(each.source, len(positions)), each.line, each.col))
 
 
-def _document(loaded: "Loaded", found: "Sequence[Diagnostic]", errors: int) -> dict[str, Any]:
+def _document(loaded: "Loaded", found: "Sequence[Diagnostic]", error_count: int) -> dict[str, Any]:
     """Return the answer as interface.md spells it."""
     return {
         "version": 1,
         "files": list(loaded.files),
         "jobs": len(loaded.jobs),
-        "errors": errors,
-        "warnings": len(found) - errors,
+        "errors": error_count,
+        "warnings": len(found) - error_count,
         "diagnostics": [each.to_dict() for each in found],
     }
 
 
-def _show(loaded: "Loaded", found: "Sequence[Diagnostic]", errors: int) -> None:
+def _show(loaded: "Loaded", found: "Sequence[Diagnostic]", error_count: int) -> None:
     from kuber_cron.common.diagnostics import render
 
     for each in found:
@@ -88,8 +87,8 @@ def _show(loaded: "Loaded", found: "Sequence[Diagnostic]", errors: int) -> None:
     parts = [
         output.counted(len(loaded.files), "file"),
         output.counted(len(loaded.jobs), "job"),
-        output.counted(errors, "error"),
-        output.counted(len(found) - errors, "warning"),
+        output.counted(error_count, "error"),
+        output.counted(len(found) - error_count, "warning"),
     ]
     sys.stdout.write(", ".join(parts) + "\n")
 

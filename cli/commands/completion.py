@@ -1,4 +1,4 @@
-"""``kuber-cron completion``: the script by which a shell completes commands, options, jobs and runs."""
+"""``kuber-cron completion``: print the script by which a shell completes commands, options, jobs and runs."""
 
 import os
 import sys
@@ -12,11 +12,11 @@ from kuber_cron.cli.terminal import errors
 
 PROGRAM = "kuber-cron"
 VARIABLE = "_KUBER_CRON_COMPLETE"
-"""What the script asks by: the parser answers it before any command is run."""
+"""The variable that the script asks by: the parser answers it before any command is run."""
 
 
 class Shell(StrEnum):
-    """The shells that there is a script for."""
+    """The shells that have a script."""
 
     BASH = "bash"
     ZSH = "zsh"
@@ -25,7 +25,7 @@ class Shell(StrEnum):
 
 def completion(shell: Annotated[Shell, typer.Argument(help="The shell that is to complete.")]) -> int:
     """Print a shell's completion script; the shell reads it at its start."""
-    from typer.completion import get_completion_script  # type: ignore[attr-defined] # there is no other way to it
+    from typer.completion import get_completion_script  # type: ignore[attr-defined] # not exported, and there is no other way
 
     script = get_completion_script(prog_name=PROGRAM, complete_var=VARIABLE, shell=shell.value)
     sys.stdout.write(script.rstrip() + "\n")
@@ -33,9 +33,9 @@ def completion(shell: Annotated[Shell, typer.Argument(help="The shell that is to
 
 
 def answer() -> None:
-    """The parser answers a shell that asks by VARIABLE; nothing happens for anybody else."""
+    """Let the parser answer a shell that asks by `VARIABLE`; do nothing without it."""
     if VARIABLE in os.environ:
-        from typer.completion import completion_init  # type: ignore[attr-defined] # nor to this
+        from typer.completion import completion_init  # type: ignore[attr-defined] # the same
 
         completion_init()
 

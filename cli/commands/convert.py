@@ -1,4 +1,4 @@
-"""``kuber-cron convert``: the same jobs in another form."""
+"""``kuber-cron convert``: write jobs in another form."""
 
 import sys
 from enum import StrEnum

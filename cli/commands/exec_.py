@@ -1,4 +1,4 @@
-"""``kuber-cron exec``: one run of a job in the foreground, as a worker would do it, without Redis.
+"""``kuber-cron exec``: run one job in the foreground, as a worker would, without Redis.
 
 The same supervisor, environment, limits and outcome as in a worker. What differs: its output goes to the terminal
 and to no log file, nothing is retried (the last line says what would have been), and Ctrl-C sends TERM at once.
@@ -89,7 +89,7 @@ def _choose(jobs: Sequence[Job], name: str | None) -> Job:
 
 
 def launch_of(job: Job, extra: dict[str, str], base: Mapping[str, str], now: datetime) -> "Launch":
-    """Return what a worker would start for a manual run of `job` at `now`, with `extra` over its variables."""
+    """Return the launch of a manual run of `job` at `now`, as a worker would make it, with `extra` over its variables."""
     from kuber_cron.common.runs import payload as runs
     from kuber_cron.common.runs.run_id import manual_run_id
     from kuber_cron.worker.execution import launching
@@ -118,7 +118,7 @@ class ForegroundTerminal:
         self._on_reader_gone = on_reader_gone
 
     def write(self, stream: "Stream", data: bytes) -> None:
-        """The piece is on its way; a reader that is gone is told to the main thread, once."""
+        """Pass a piece on; tell the main thread of a reader that is gone, once."""
         view = memoryview(data)
         try:
             while view:
@@ -128,11 +128,11 @@ class ForegroundTerminal:
             raise
 
     def close(self) -> None:
-        """Nothing: the descriptors are the process's own."""
+        """Do nothing: the descriptors are the process's own."""
 
 
 def _run(launch: "Launch", descriptors: "dict[Stream, int]") -> "tuple[AttemptResult, signal.Signals | None]":
-    """Run it to its end; return that, and the signal that asked for it (SIGPIPE for a broken pipe), if any."""
+    """Run it to its end; return its result, and the signal that asked for it (SIGPIPE for a broken pipe), if any."""
     from kuber_cron.common.observability import logging_setup
     from kuber_cron.worker.execution.launch import AttemptResult
     from kuber_cron.worker.execution.supervisor import Supervisor
@@ -170,15 +170,15 @@ def _in_a_thread(supervisor: "Supervisor") -> Iterator[None]:
 
 
 def _ignore(_launch: "Launch", _pid: int) -> None:
-    """Its output says that it runs."""
+    """Do nothing: the output shows that it runs."""
 
 
-def exit_status(ended: "AttemptResult", asked: signal.Signals | None = None) -> int:
+def exit_status(result: "AttemptResult", asked: signal.Signals | None = None) -> int:
     """Return what a shell would say: the command's code, 128 and the signal, 124 after its time limit.
 
     Where a signal to us (or a reader that went away) was what ended it, that signal's number counts.
     """
-    outcome = ended.outcome
+    outcome = result.outcome
     if asked is not None:
         return errors.SIGNALLED + asked
     if outcome.kind == "timed_out":
@@ -188,17 +188,17 @@ def exit_status(ended: "AttemptResult", asked: signal.Signals | None = None) -> 
     return errors.PROBLEM if outcome.exit_code is None else outcome.exit_code
 
 
-def verdict(job: Job, ended: "AttemptResult") -> str:
+def verdict(job: Job, result: "AttemptResult") -> str:
     """Return a sentence on how the run ended, and on what a worker would have done next."""
     from kuber_cron.common.runs import retry_policy
 
-    outcome = ended.outcome
+    outcome = result.outcome
     policy = dataclasses.replace(job, retry_jitter=0.0)
     rng = random.Random(0)  # noqa: S311 -- without jitter it decides nothing
     decision = retry_policy.decide(
         policy, outcome.kind, exit_code=outcome.exit_code, spent=retry_policy.SpentBudgets(), rng=rng
     )
-    how = f"{job.id}: {outcome} after {time_format.duration(ended.elapsed_seconds)}"
+    how = f"{job.id}: {outcome} after {time_format.duration(result.elapsed_seconds)}"
     if isinstance(decision, retry_policy.Retry):
         wait = time_format.duration(decision.delay_seconds)
         return f"{how}; a worker would try it again in about {wait} (retry 1 of {job.retries})"
@@ -207,21 +207,21 @@ def verdict(job: Job, ended: "AttemptResult") -> str:
     return how if outcome.is_success else f"{how}; a worker would not try it again"
 
 
-def _document(ended: "AttemptResult", sentence: str, status: int) -> dict[str, Any]:
-    outcome = ended.outcome
+def _document(result: "AttemptResult", sentence: str, status: int) -> dict[str, Any]:
+    outcome = result.outcome
     return {
         "version": 1,
-        "job": ended.launch.job,
-        "run": ended.launch.run_id,
+        "job": result.launch.job,
+        "run": result.launch.run_id,
         "outcome": outcome.kind,
         "exit_code": outcome.exit_code,
         "signal": outcome.signal,
         "exit_status": status,
-        "duration_seconds": round(ended.elapsed_seconds, 3),
-        "cpu_seconds": round(ended.cpu_seconds, 3),
-        "max_rss_bytes": ended.max_rss_bytes,
-        "output": ended.captured.text,
-        "warnings": list(ended.warnings),
+        "duration_seconds": round(result.elapsed_seconds, 3),
+        "cpu_seconds": round(result.cpu_seconds, 3),
+        "max_rss_bytes": result.max_rss_bytes,
+        "output": result.captured.text,
+        "warnings": list(result.warnings),
         "verdict": sentence,
     }
 

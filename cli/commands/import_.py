@@ -1,4 +1,4 @@
-"""``kuber-cron import``: CronJob manifests become a job file, and what differs is said line by line."""
+"""``kuber-cron import``: write the jobs that CronJob manifests become, and report what differs line by line."""
 
 import shlex
 import sys
@@ -13,8 +13,7 @@ import typer
 from kuber_cron.cli import options
 from kuber_cron.cli.arguments import output_files
 from kuber_cron.cli.command import Command
-from kuber_cron.cli.terminal import errors as failures
-from kuber_cron.cli.terminal import output
+from kuber_cron.cli.terminal import errors, output
 from kuber_cron.common.errors import KuberCronError, UsageError
 from kuber_cron.common.formats.registry import FORMATS, JOB_FILES
 
@@ -30,7 +29,7 @@ _STDIN = "-"
 
 
 class QueueByOption(StrEnum):
-    """What gives a job its queue."""
+    """The sources of a job's queue."""
 
     NONE = "none"
     IMAGE = "image"
@@ -38,7 +37,7 @@ class QueueByOption(StrEnum):
 
 
 class NoCronJobsError(KuberCronError):
-    """There is nothing to take over."""
+    """There is no CronJob to import."""
 
     code = "no-cronjobs"
 
@@ -95,7 +94,7 @@ def import_(
     """Write the jobs that Kubernetes CronJobs become, and say on standard error what differs, line by line."""
     from kuber_cron.common.formats.cronjob import importer, pod_reader
 
-    wishes = importer.ImportOptions(
+    chosen = importer.ImportOptions(
         form=to,
         timezone=_zone(timezone),
         queue_by=queue_by.value,
@@ -105,7 +104,7 @@ def import_(
         ),
     )
     named = list(_contents(manifests, recursive=recursive))
-    report = importer.take_over(named, wishes)
+    report = importer.take_over(named, chosen)
     if report.cronjobs == 0 and format_ is output.Format.TABLE:
         _show_diagnostics(report)
     if report.cronjobs == 0:
@@ -122,7 +121,7 @@ def import_(
             sys.stdout.write(report.text)
             sys.stdout.flush()  # the report follows, on a terminal too
         _show(report)
-    return failures.PROBLEM if _errors(report) else failures.OK
+    return errors.PROBLEM if _error_count(report) else errors.OK
 
 
 def _zone(name: str) -> str:
@@ -157,21 +156,21 @@ def _contents(manifests: Sequence[str], *, recursive: bool) -> Iterator[tuple[st
             yield from loader.contents([each], suffixes=FORMATS["kubernetes"].suffixes, recursive=recursive)
 
 
-def _errors(report: "ImportResult") -> int:
+def _error_count(report: "ImportResult") -> int:
     return sum(each.severity == "error" for each in report.diagnostics)
 
 
 def _document(report: "ImportResult", names: Sequence[str], to: str, out: Path | None) -> dict[str, Any]:
     """Return what was done as JSON shows it; the text itself only where it went to no file."""
-    errors = _errors(report)
+    error_count = _error_count(report)
     return {
         "version": 1,
         "files": list(dict.fromkeys(names)),
         "to": str(to),
         "cronjobs": report.cronjobs,
         "jobs": len(report.jobs),
-        "errors": errors,
-        "warnings": len(report.diagnostics) - errors,
+        "errors": error_count,
+        "warnings": len(report.diagnostics) - error_count,
         "file": str(out) if out is not None and report.jobs else None,
         "text": report.text if out is None else None,
         "needs": [
@@ -190,7 +189,7 @@ def _show(report: "ImportResult") -> None:
     counts = Counter(each.code for each in report.diagnostics)
     if counts:
         rows = [[code, str(count), DIFFERENCES[code].title] for code, count in sorted(counts.items())]
-        failures.complain("")
+        errors.complain("")
         output.write_table(["CODE", "TIMES", "ABOUT"], rows, stream=sys.stderr)
     rows = [
         [queue, need.kind, need.name, need.source, str(len(jobs))]
@@ -198,27 +197,27 @@ def _show(report: "ImportResult") -> None:
         for need, jobs in needs.items()
     ]
     if rows:
-        failures.complain("", "what the workers of each queue must have:")
+        errors.complain("", "what the workers of each queue must have:")
         headers = ["QUEUE", "WHAT", "NAME", "FROM", "JOBS"]
         output.write_table(headers, sorted(rows), stream=sys.stderr)
-    errors = _errors(report)
-    failures.complain(
+    error_count = _error_count(report)
+    errors.complain(
         "",
         f"{len(report.jobs)} of {output.counted(report.cronjobs, 'CronJob')} taken over, "
-        f"{output.counted(errors, 'error')}, {output.counted(len(report.diagnostics) - errors, 'warning')}",
+        f"{output.counted(error_count, 'error')}, {output.counted(len(report.diagnostics) - error_count, 'warning')}",
     )
 
 
 def _show_diagnostics(report: "ImportResult") -> None:
-    """Stderr holds each: an error with its line and what to do, a warning on one line."""
+    """Write each to standard error: an error with its line and what to do, a warning on one line."""
     from kuber_cron.common.diagnostics import render
 
     for each in report.diagnostics:
         if each.severity == "error":
-            failures.complain(*render(each).splitlines())
+            errors.complain(*render(each).splitlines())
         else:
             hint = f" ({each.hint})" if each.hint else ""
-            failures.complain(output.printable(f"{each}{hint}"))
+            errors.complain(output.printable(f"{each}{hint}"))
 
 
 COMMAND = Command(

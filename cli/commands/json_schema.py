@@ -1,4 +1,4 @@
-"""``kuber-cron json-schema``: the JSON Schema of YAML job files, for editors."""
+"""``kuber-cron json-schema``: print the JSON Schema of YAML job files, for editors."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``kuber-cron run``: everything in one process on one machine."""
+"""``kuber-cron run``: run job files in one process on one machine."""
 
 import contextlib
 import os
@@ -59,7 +59,7 @@ def run(
 
     composition.configure_logs(settings, sys.stderr)
     with (
-        composition.everything(settings, data_dir) as service,
+        composition.all_in_one(settings, data_dir) as service,
         _log_stream(service.snapshot, is_live=not no_live) as stream,
     ):
         composition.configure_logs(settings, stream)
@@ -67,7 +67,7 @@ def run(
 
 
 def _settings(data_dir: Path, **flags: Any) -> "Settings":
-    """Return the settings; what one machine needs otherwise than a cluster is the default here."""
+    """Return the settings; the defaults that one machine needs differ from a cluster's."""
     from kuber_cron.common.config.settings import Settings
 
     local: dict[str, Any] = {
@@ -75,7 +75,7 @@ def _settings(data_dir: Path, **flags: Any) -> "Settings":
         "metrics_host": "127.0.0.1",
         "worker_output": "off",
         "election": "redis",
-        "insecure": True,  # the spec's word for one machine; the log says it out loud
+        "insecure": True,  # allowed on one machine (spec: interface.md); a log line warns of it
     }
     unset = {name: value for name, value in local.items() if not os.environ.get(f"KUBER_CRON_{name.upper()}")}
     return Settings.load(os.environ, **unset, **flags)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 import structlog
 
 from kuber_cron.common.clock import SystemClock
+from kuber_cron.common.config import signing_keys
 from kuber_cron.common.config.settings import Settings
-from kuber_cron.common.errors import SettingsError
 
 if TYPE_CHECKING:
-    from kuber_cron.cli.process.services import Everything, SchedulerAlone, WorkerAlone
+    from kuber_cron.cli.process.services import AllInOneService, SchedulerService, WorkerService
     from kuber_cron.common.observability.health import Health
     from kuber_cron.scheduler.decisions.catalog import CatalogWatcher
     from kuber_cron.scheduler.election.election import Election, ElectionContext
@@ -44,7 +44,7 @@ def configure_logs(settings: Settings, stream: TextIO) -> None:
 
 
 @contextmanager
-def everything(settings: Settings, data_dir: Path) -> "Iterator[Everything]":
+def all_in_one(settings: Settings, data_dir: Path) -> "Iterator[AllInOneService]":
     """Redis (unless a URL names one), scheduler and worker as one service; all of it has ended after the block.
 
     Raises:
@@ -63,9 +63,9 @@ def everything(settings: Settings, data_dir: Path) -> "Iterator[Everything]":
         tier = _Tier(settings, stack)
         watcher, scheduler = tier.scheduler(boot_token=_boot_token(), alone=False)
         worker = tier.worker(alone=False)
-        from kuber_cron.cli.process.services import Everything
+        from kuber_cron.cli.process.services import AllInOneService
 
-        service = Everything(
+        service = AllInOneService(
             scheduler,
             worker,
             watcher,
@@ -79,28 +79,28 @@ def everything(settings: Settings, data_dir: Path) -> "Iterator[Everything]":
 
 
 @contextmanager
-def scheduler(settings: Settings) -> "Iterator[SchedulerAlone]":
+def scheduler(settings: Settings) -> "Iterator[SchedulerService]":
     """One replica of the scheduler as a service; it has ended after the block."""
     with ExitStack() as stack:
         tier = _Tier(settings, stack)
         _, made = tier.scheduler(boot_token="installation", alone=True)  # noqa: S106 -- names a boot, opens nothing
-        from kuber_cron.cli.process.services import SchedulerAlone
+        from kuber_cron.cli.process.services import SchedulerService
 
-        service = SchedulerAlone(made)
+        service = SchedulerService(made)
         stack.callback(service.close)
         tier.serve_telemetry("scheduler", scheduler=made)
         yield service
 
 
 @contextmanager
-def worker(settings: Settings) -> "Iterator[WorkerAlone]":
+def worker(settings: Settings) -> "Iterator[WorkerService]":
     """One worker as a service; it and its commands have ended after the block."""
     with ExitStack() as stack:
         tier = _Tier(settings, stack)
         made = tier.worker(alone=True)
-        from kuber_cron.cli.process.services import WorkerAlone
+        from kuber_cron.cli.process.services import WorkerService
 
-        service = WorkerAlone(made, settings.grace_seconds)
+        service = WorkerService(made, settings.grace_seconds)
         stack.callback(service.close)
         tier.serve_telemetry("worker", worker=made)
         yield service
@@ -127,7 +127,11 @@ class _Tier:
             server_check.check_access(Store(client, self.keys))
         for warning in server_check.warnings(facts):
             log.warning(warning)
-        self.signing_keys = signing_keys(settings)
+        self.signing_keys = signing_keys.required(settings.signing_key_file, insecure=settings.insecure)
+        if not self.signing_keys:
+            log.warning(
+                "runs are not signed: whoever can write to Redis can run commands here", setting="insecure"
+            )
         self.registry = http_server.make_registry()
         self.measures = JobMetrics(self.registry, max_jobs=settings.metrics_max_jobs)
         self.messenger = NotificationSender(Webhook.of(settings), clock=self.clock, registry=self.registry)
@@ -329,35 +333,6 @@ def _settle_memory() -> None:
     """
     gc.collect()
     gc.freeze()
-
-
-def signing_keys(settings: Settings) -> list[bytes]:
-    """Return the keys of the key file, the signing one first; none where the settings say ``insecure``.
-
-    Raises:
-        SettingsError: there is no key file and no word that this is meant, or it cannot be read or is empty.
-    """
-    path = settings.signing_key_file
-    if path is None:
-        if not settings.insecure:
-            raise SettingsError(
-                "KUBER_CRON_SIGNING_KEY_FILE is not set: whoever can write to Redis could run commands on the workers",
-                hint="name a file with a key, or accept that with KUBER_CRON_INSECURE=1",
-            )
-        log.warning(
-            "runs are not signed: whoever can write to Redis can run commands here", setting="insecure"
-        )
-        return []
-    try:
-        keys = [line.strip() for line in path.read_bytes().splitlines() if line.strip()]
-    except OSError as error:
-        raise SettingsError(
-            f"cannot read the signing key file {path}: {error.strerror}",
-            hint="mount the Secret that holds it",
-        ) from error
-    if not keys:
-        raise SettingsError(f"the signing key file {path} is empty", hint="its first line is the key")
-    return keys
 
 
 def _boot_token() -> str:

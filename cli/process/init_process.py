@@ -1,9 +1,9 @@
-"""The first process of a container: it hands signals on, and buries whatever dies without a parent.
+"""The first process of a container: it hands signals on, and reaps whatever dies without a parent.
 
 A command that leaves a process behind (``nohup job &``) leaves it to process 1, and process 1 has to wait for it
 when it ends: otherwise it stays a zombie for as long as the container lives. The worker waits for its own
-commands by their numbers and must not wait for just anybody, so as process 1 it is two processes: this one,
-which does nothing else, and the worker below it. So an image of anybody's own needs no tini.
+commands by their numbers and must not wait for any other process, so as process 1 it is two processes: this one,
+which does nothing else, and the worker below it. So an image that somebody builds needs no tini.
 """
 
 import os
@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from kuber_cron.cli.terminal import errors
 
 FIRST = 1
-# The kernel sends these two to everybody at the terminal, so to the worker too; handed on they would count twice.
+# The kernel sends these two to every process at the terminal, so to the worker too; handed on they would count twice.
 _FROM_TERMINAL = {signal.SIGINT, signal.SIGQUIT}
-# What a fault of our own brings, and what nobody can wait for.
+# What a fault of this process brings, and what no process can wait for.
 _NOT_WAITED_FOR = {
     signal.SIGKILL,
     signal.SIGSTOP,
@@ -27,9 +27,9 @@ _NOT_WAITED_FOR = {
 
 
 def run_below(work: Callable[[], int]) -> int:
-    """Do ``work`` in a process below this one; return its exit status, 128 + n after a signal n.
+    """Run ``work`` in a process below this one; return its exit status, 128 + n after a signal n.
 
-    Everything that becomes a child of this process meanwhile is waited for. To be called before there are threads.
+    Whatever becomes a child of this process meanwhile is reaped. To be called before there are threads.
     """
     waited_for = signal.valid_signals() - _NOT_WAITED_FOR
     before = signal.pthread_sigmask(signal.SIG_BLOCK, waited_for)
@@ -39,19 +39,19 @@ def run_below(work: Callable[[], int]) -> int:
         return work()
     is_at_terminal = os.isatty(0)
     while True:
-        told = signal.sigwait(waited_for)
-        if told != signal.SIGCHLD:
-            if not (is_at_terminal and told in _FROM_TERMINAL):
-                os.kill(child, told)
+        number = signal.sigwait(waited_for)
+        if number != signal.SIGCHLD:
+            if not (is_at_terminal and number in _FROM_TERMINAL):
+                os.kill(child, number)
             continue
-        for pid, status in _ended():
+        for pid, status in _reaped():
             if pid == child:
                 code = os.waitstatus_to_exitcode(status)
                 return code if code >= 0 else errors.SIGNALLED - code
 
 
-def _ended() -> Iterator[tuple[int, int]]:
-    """Every child that has ended, waited for: number and status."""
+def _reaped() -> Iterator[tuple[int, int]]:
+    """Yield the number and the status of every child that has ended, reaped."""
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)

@@ -1,7 +1,7 @@
 """A service's life on the command line: started, drained by a signal, ended at once by a second Ctrl-C.
 
 The first SIGTERM or SIGINT drains: nothing new starts, commands may finish within the grace. A Ctrl-C while it
-drains ends every command now. A second SIGTERM changes nothing: process managers repeat themselves. So do
+drains ends every command now. A second SIGTERM changes nothing, because process managers repeat themselves. So do
 ``timeout`` and ``make`` with a Ctrl-C, within microseconds; what follows that fast is the same one.
 """
 
@@ -18,36 +18,42 @@ _LAST_WAIT_SECONDS = 10.0  # after an abort: KILL is sent, so what takes longer 
 
 
 class Service(Protocol):
-    """What a service does for `serve`. All but `wait` return at once, and may be called from the main thread."""
+    """A service as `serve` runs it. All methods but `wait` return at once, and may be called from the main thread."""
 
     def start(self) -> None:
-        """It works from now on. What hinders it is raised as a ``KuberCronError``."""
+        """Begin to work.
+
+        Raises:
+            KuberCronError: Something hinders it.
+        """
 
     def drain(self) -> None:
-        """It starts nothing new, lets commands finish within the grace, then ends by itself."""
+        """Start nothing new, let commands finish within the grace, then end."""
 
     def abort(self) -> None:
-        """It ends every command now, and then itself."""
+        """End every command now, and then end."""
 
     def wait(self, timeout_seconds: float | None = None) -> bool:
-        """Whether it has ended, by drain or abort; raises what else ended it. Called from a thread of its own."""
+        """Return whether it has ended, by drain or abort. Called from a thread of its own.
+
+        Raises:
+            Exception: What else ended it.
+        """
 
 
-Ending = BaseException | Literal["ended"]
+ServiceEnd = BaseException | Literal["ended"]
 
 
 def serve(service: Service) -> int:
     """Run `service` to its end in the main thread; return the exit status: 0, or 130 after a second Ctrl-C.
 
     Raises:
-        Exception: what ended the service other than a signal.
+        Exception: What ended the service other than a signal.
     """
     clock = SystemClock()
-    with Events[Ending]() as events:
+    with Events[ServiceEnd]() as events:
         service.start()
-        threading.Thread(
-            target=_tell_the_end, args=(service, events), name="service-end", daemon=True
-        ).start()
+        threading.Thread(target=_put_end, args=(service, events), name="service-end", daemon=True).start()
         drained_at: float | None = None
         while (event := events.get()) != "ended":
             if isinstance(event, BaseException):
@@ -61,14 +67,14 @@ def serve(service: Service) -> int:
     return errors.OK
 
 
-def _abort(service: Service, events: Events[Ending]) -> int:
+def _abort(service: Service, events: Events[ServiceEnd]) -> int:
     service.abort()
     while isinstance(events.get(_LAST_WAIT_SECONDS), signal.Signals):
         pass
     return errors.INTERRUPTED
 
 
-def _tell_the_end(service: Service, events: Events[Ending]) -> None:
+def _put_end(service: Service, events: Events[ServiceEnd]) -> None:
     try:
         service.wait()
     except Exception as error:  # noqa: BLE001 -- handed to the main thread, which raises it

@@ -1,7 +1,7 @@
-"""The tiers as the command line runs them: started, observed, drained, aborted, and ended together.
+"""The tiers as services: started, observed, drained, aborted, and ended together.
 
 Each is closed by its ``with`` block whatever happens in it: no command, server or port outlives the process's
-last line.
+last line. The methods are those of :class:`.lifecycle.Service`.
 """
 
 import shlex
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from kuber_cron.scheduler.service import Scheduler
     from kuber_cron.worker.service import Worker
 
-_LOOK_SECONDS = 0.5  # how soon the death of our own Redis is noticed
+_POLL_SECONDS = 0.5  # within which the death of the embedded Redis is noticed
 _SHOWN = 60  # rows that no terminal exceeds
 
 
-class SchedulerAlone:
+class SchedulerService:
     """A scheduler as a service. It has no commands, so a drain and an abort are the same."""
 
     def __init__(self, scheduler: "Scheduler") -> None:
@@ -39,22 +39,22 @@ class SchedulerAlone:
         threading.Thread(target=self.close, name="scheduler-stop", daemon=True).start()
 
     def abort(self) -> None:
-        """The same: it takes a moment anyway."""
+        """End as by a drain: it takes a moment anyway."""
         self.drain()
 
     def wait(self, timeout_seconds: float | None = None) -> bool:
-        """Whether it has ended."""
+        """Return whether it has ended."""
         return self._ended.wait(timeout_seconds)
 
     def close(self) -> None:
-        """It has ended. Idempotent."""
+        """End. Idempotent."""
         with self._stopping:
             if not self._ended.is_set():
                 self._scheduler.stop()
                 self._ended.set()
 
 
-class WorkerAlone:
+class WorkerService:
     """A worker as a service; `grace_seconds` is what its commands get on a drain."""
 
     def __init__(self, worker: "Worker", grace_seconds: float) -> None:
@@ -76,18 +76,18 @@ class WorkerAlone:
         self._worker.abort()
 
     def wait(self, timeout_seconds: float | None = None) -> bool:
-        """Whether it has ended; also when RQ's ``shutdown`` command was what ended it."""
+        """Return whether it has ended; also when RQ's ``shutdown`` command was what ended it."""
         return self._worker.wait(timeout_seconds)
 
     def close(self) -> None:
-        """It has ended, and so has every command of it. Idempotent."""
+        """End, and every command of it. Idempotent."""
         if self._is_started and not self._worker.wait(0):
             self._worker.abort()
             self._worker.wait(10)
 
 
-class Everything:
-    """Scheduler and worker in one process, on a Redis of our own or another."""
+class AllInOneService:
+    """A scheduler and a worker in one process, on the embedded Redis or another."""
 
     def __init__(
         self,
@@ -99,55 +99,57 @@ class Everything:
         grace_seconds: float,
         redis: "EmbeddedRedis | None",
     ) -> None:
-        self._scheduler = SchedulerAlone(scheduler)
-        self._worker = WorkerAlone(worker, grace_seconds)
-        self._scheduling, self._working, self._watcher = scheduler, worker, watcher
+        self._scheduler_service = SchedulerService(scheduler)
+        self._worker_service = WorkerService(worker, grace_seconds)
+        self._scheduler, self._worker, self._watcher = scheduler, worker, watcher
         self._slots = slots
         self._redis = redis
 
     def start(self) -> None:
-        """The worker first, so that the first decision finds somebody to carry it out."""
-        self._worker.start()
-        self._scheduler.start()
+        """Start both, the worker first, so that the first decision finds a worker to carry it out."""
+        self._worker_service.start()
+        self._scheduler_service.start()
 
     def drain(self) -> None:
-        """Nothing new is decided or started; both end, the worker after its commands."""
-        self._scheduler.drain()
-        self._worker.drain()
+        """Decide and start nothing new; both end, the worker after its commands."""
+        self._scheduler_service.drain()
+        self._worker_service.drain()
 
     def abort(self) -> None:
-        """Every command is killed, and both end."""
-        self._worker.abort()
+        """Kill every command; both end."""
+        self._worker_service.abort()
 
     def wait(self, timeout_seconds: float | None = None) -> bool:
-        """Whether both have ended.
+        """Return whether both have ended.
 
         Raises:
-            EmbeddedRedisError: our Redis has ended before them.
+            EmbeddedRedisError: The embedded Redis has ended before them.
         """
         if timeout_seconds is not None:
-            return self._worker.wait(timeout_seconds) and self._scheduler.wait(timeout_seconds)
-        while not self._worker.wait(_LOOK_SECONDS):
+            return self._worker_service.wait(timeout_seconds) and self._scheduler_service.wait(
+                timeout_seconds
+            )
+        while not self._worker_service.wait(_POLL_SECONDS):
             if self._redis is not None and self._redis.poll() is not None:
                 raise EmbeddedRedisError(
                     f"the Redis server in {self._redis.directory} has ended by itself\n{self._redis.last_words()}",
                     hint="its data are kept: start again; its log says more",
                 )
-        self._scheduler.close()
+        self._scheduler_service.close()
         return True
 
     def close(self) -> None:
-        """Both have ended, and so has every command. Idempotent."""
-        self._scheduler.close()
-        self._worker.close()
+        """End both, and every command. Idempotent."""
+        self._scheduler_service.close()
+        self._worker_service.close()
 
     def snapshot(self) -> Snapshot:
-        """The state of both for the live view; reads memory only."""
+        """Return the state of both for the live view; reads memory only."""
         entries = self._watcher.current.entries
-        term = self._scheduling.term()
-        coming = sorted(self._scheduling.upcoming().items(), key=lambda item: item[1])[:_SHOWN]
+        term = self._scheduler.term()
+        coming = sorted(self._scheduler.upcoming().items(), key=lambda item: item[1])[:_SHOWN]
         notes = {job: "suspended" for job, entry in entries.items() if entry.job.suspend}
-        is_draining = self._working.is_draining
+        is_draining = self._worker.is_draining
         return Snapshot(
             next=[
                 UpcomingRow(job=job, due_at=at, note=notes.get(job, ""))
@@ -161,7 +163,7 @@ class Everything:
                     attempt=each.launch.attempt,
                     command=command_text(each.launch.argv),
                 )
-                for each in self._working.running()
+                for each in self._worker.running()
             ],
             recent=[
                 RecentRow(
@@ -172,11 +174,11 @@ class Everything:
                     duration_seconds=each.seconds,
                     attempt=each.attempt,
                 )
-                for each in self._working.recent()[:_SHOWN]
+                for each in self._worker.recent()[:_SHOWN]
             ],
             leader=term is not None,
             epoch=None if term is None else term.epoch,
-            redis=self._working.checks()["redis"](),
+            redis=self._worker.checks()["redis"](),
             jobs=len(entries),
             slots=self._slots,
             is_draining=is_draining,

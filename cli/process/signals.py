@@ -1,7 +1,7 @@
-"""What the main thread of a service waits for: signals, and what its other threads tell it.
+"""The events that the main thread of a service waits for: signals, and what its other threads put.
 
 A pipe and not a queue: the kernel may hand a signal to any thread, and a main thread that sleeps on a lock would
-then not hear of it until the next one. Python writes each signal's number to the pipe from whichever thread.
+then not wake for it before the next one. Python writes each signal's number to the pipe from whichever thread.
 """
 
 import os
@@ -14,15 +14,15 @@ from typing import Generic, Self, TypeVar
 
 T = TypeVar("T")
 
-_TOLD = 0  # the byte beside the signals' numbers
-_LISTENED_TO = (signal.SIGINT, signal.SIGTERM)
+_PUT = 0  # the byte of an event that was put, beside the signals' numbers
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Events(Generic[T]):
     """While entered, SIGINT and SIGTERM are events and do nothing else. To be entered in the main thread."""
 
     def __init__(self) -> None:
-        self._told: queue.SimpleQueue[T] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[T] = queue.SimpleQueue()
         self._pending: deque[T | signal.Signals] = deque()
 
     def __enter__(self) -> Self:
@@ -32,7 +32,7 @@ class Events(Generic[T]):
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._read, selectors.EVENT_READ)
         self._fd_before = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        self._before = {number: signal.signal(number, _noted) for number in _LISTENED_TO}
+        self._before = {number: signal.signal(number, _ignore) for number in _SIGNALS}
         return self
 
     def __exit__(
@@ -47,10 +47,10 @@ class Events(Generic[T]):
         os.close(write)
 
     def put(self, event: T) -> None:
-        """The main thread gets `event` in its turn. From any thread; after the block has ended it is dropped."""
-        self._told.put(event)
+        """Put an event for the main thread, in its turn. From any thread; after the block has ended it is dropped."""
+        self._queue.put(event)
         if self._write >= 0:
-            os.write(self._write, bytes([_TOLD]))
+            os.write(self._write, bytes([_PUT]))
 
     def get(self, timeout_seconds: float | None = None) -> T | signal.Signals | None:
         """Return the next event, or None when there is none for `timeout_seconds`."""
@@ -62,11 +62,11 @@ class Events(Generic[T]):
 
     def _take(self) -> None:
         for byte in os.read(self._read, 4096):
-            if byte == _TOLD:
-                self._pending.append(self._told.get_nowait())
-            elif byte in _LISTENED_TO:
+            if byte == _PUT:
+                self._pending.append(self._queue.get_nowait())
+            elif byte in _SIGNALS:
                 self._pending.append(signal.Signals(byte))
 
 
-def _noted(_number: int, _frame: FrameType | None) -> None:
+def _ignore(_number: int, _frame: FrameType | None) -> None:
     """Do nothing: its number is in the pipe by now."""

@@ -70,7 +70,7 @@ class Electorate:
     @property
     def takeover_seconds(self) -> float:
         """How long after a leader's death another leads, at most, with something to spare for a busy machine."""
-        return (FAST.lease + 1.2 * FAST.retry if self.kubeconfig else TTL_SECONDS + 1.0) + 4.0
+        return (FAST.lease + 1.2 * FAST.retry if self.kubeconfig else TTL_SECONDS + 1.0) + 15.0
 
     def contender(self, name: str, **options: Any) -> Contender:
         """One that contests nothing yet."""

@@ -6,13 +6,13 @@ import queue
 import threading
 from typing import Any, Self
 
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 from kuber_cron.worker.execution.launch import AttemptResult, Launch, argv, environment
 from kuber_cron.worker.execution.supervisor import Supervisor
 
 _numbers = itertools.count()
-DEADLINE = 20.0
+DEADLINE = PATIENCE_SECONDS
 
 
 class Supervised:

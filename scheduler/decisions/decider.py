@@ -1,4 +1,4 @@
-"""The decider: decides what a leader has to decide at this moment, and tells when it has to be called again.
+"""The decider: decides what is due at this moment, and returns when it has to be called again.
 
 Cursors are read from Redis at the start of each term and after every doubt, and believed in between; the script
 in Redis has the last word. A decision that was not applied is tried again soon, and its job's dependents wait meanwhile
@@ -21,7 +21,13 @@ from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs.cursor import is_readable
 from kuber_cron.scheduler.decisions import planner
 from kuber_cron.scheduler.decisions.catalog import Catalog
-from kuber_cron.scheduler.decisions.dispatcher import BatchItem, BatchReply, DecisionResult, Dispatcher
+from kuber_cron.scheduler.decisions.dispatcher import (
+    BatchItem,
+    BatchReply,
+    DecisionResult,
+    Dispatcher,
+    ResultWord,
+)
 from kuber_cron.scheduler.decisions.known_cursors import KnownCursors
 from kuber_cron.scheduler.decisions.pending_jobs import PendingJobs
 from kuber_cron.scheduler.decisions.planner import Boot, CatalogEntry, Decision, Plan
@@ -310,18 +316,18 @@ class Decider:
         self._pending.not_applied(job)
         if job in catalog.entries:
             self._pending.due.put(job, self._clock.now() + timedelta(seconds=SOON_SECONDS))
-        elif result.word == "MOVED" and not result.detail:
+        elif result.word == ResultWord.MOVED and not result.detail:
             self._cursors.drop(job)  # another leader has dropped it
             return
         else:
             self._removals.retry(job)
-        if result.word == "MOVED":
+        if result.word == ResultWord.MOVED:
             self._cursors.correct(decision, result.detail)
-        elif result.word == "ERROR":
+        elif result.word == ResultWord.ERROR:
             self._failures.log(decision, result.detail, self._clock.now())
             # The cursor may stand before or behind it: what Redis holds is read before the next try.
             self._cursors.read_again(job)
-        elif result.word == "WAITS" and not self._pending.is_unapplied(result.detail):
+        elif result.word == ResultWord.WAITS and not self._pending.is_unapplied(result.detail):
             # Nothing that we know of is wrong with the predecessor: another leader must have moved it.
             self._cursors.read_again(result.detail)
             self._pending.due.put(result.detail, self._clock.now())

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -26,7 +27,38 @@ from kuber_cron.scheduler.election.term import Term
 
 # At most so many that Redis is never held for more than ~15 ms (spec: reliability.md §4).
 BATCH = 200
-APPLIED = frozenset({"QUEUED", "HELD", "SKIPPED", "MOVE", "DROPPED", "KNOWN"})
+
+
+class ResultWord(StrEnum):
+    """The deciding script's words for the result of a decision; ``detail`` is what comes with each.
+
+    As decided, and the cursor is now the decision's: ``QUEUED``, ``HELD``, ``SKIPPED`` (the reason), ``MOVE``, ``DROPPED``,
+    ``KNOWN`` (the run existed: its id). Not applied: ``MOVED`` (the cursor was not as believed: what it is), ``WAITS`` (for
+    a predecessor that has to be decided first: its id), ``EARLY`` (ahead of Redis' clock, send again), ``ERROR`` (why).
+    """
+
+    QUEUED = "QUEUED"
+    HELD = "HELD"
+    SKIPPED = "SKIPPED"
+    MOVE = "MOVE"
+    DROPPED = "DROPPED"
+    KNOWN = "KNOWN"
+    MOVED = "MOVED"
+    WAITS = "WAITS"
+    EARLY = "EARLY"
+    ERROR = "ERROR"
+
+
+APPLIED: frozenset[str] = frozenset(
+    {
+        ResultWord.QUEUED,
+        ResultWord.HELD,
+        ResultWord.SKIPPED,
+        ResultWord.MOVE,
+        ResultWord.DROPPED,
+        ResultWord.KNOWN,
+    }
+)
 """The results after which the cursor is the decision's."""
 
 
@@ -35,9 +67,8 @@ class DecisionResult:
     """The script's answer to a decision.
 
     Attributes:
-        word: QUEUED, HELD, SKIPPED, MOVE, DROPPED, KNOWN as decided; MOVED (the cursor was not what we believed;
-            ``detail`` is what it is), WAITS (the predecessor ``detail`` has to be decided first), EARLY (ahead of
-            Redis' clock, send again), ERROR (``detail`` says why).
+        word: A ``ResultWord``, as the script has sent it.
+        detail: What comes with the word.
         answered_at: When it was applied, by Redis' time: that of its batch's reply.
     """
 
@@ -203,7 +234,7 @@ class Dispatcher:
             TermOverError: ``leads`` returned False; nothing of the batch was sent.
             FencedError: A larger epoch leads; nothing of the batch was applied.
             StateLostError: Redis has lost writes; nothing of the batch was applied.
-            RedisUnreachableError: No reply; whether the batch was applied is known from the cursors.
+            RedisUnreachableError: No reply; the cursors show if the batch was applied.
         """
         has_chains = any(item.has_predecessors for item in items)
         believed = dict(cursors) if has_chains else None

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Literal
 
 from kuber_cron.common.jobs.job import Job, delay_of
+from kuber_cron.common.records.skip_reason import SkipReason
 from kuber_cron.common.runs.cursor import Cursor
 from kuber_cron.common.runs.run_id import run_id
 from kuber_cron.common.schedule import Schedule, ScheduleError, occurrences
@@ -29,7 +30,7 @@ DecisionKind = Literal["queue", "skip", "move", "drop"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """One entry of the decision log, to be applied if the cursor is still what we believe.
+    """One entry of the decision log, to be applied if the cursor is still as believed.
 
     Attributes:
         kind: ``queue`` makes a run, ``skip`` records first..last as not queued, ``move`` only sets the cursor,
@@ -39,7 +40,7 @@ class Decision:
         first: The instant, or the first of several.
         last: The last of them; equal to ``first`` for a run.
         count: How many instants; a lower bound where a gap was closed in one step.
-        reason: Why nothing was queued, one of interface.md's reasons; or why the cursor moved.
+        reason: Why nothing is queued, a ``SkipReason``; or why the cursor moves.
         run: The run's id, for ``queue``.
         due_at: When the instant was due, jitter included; lateness counts from here.
     """
@@ -58,7 +59,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to decide now, in order, and when to ask again (None: never, until the job changes)."""
+    """The decisions of now, in order, and when to plan again (None: never, until the job changes)."""
 
     decisions: tuple[Decision, ...]
     wake_at: datetime | None
@@ -82,7 +83,7 @@ class CatalogEntry:
 
     @property
     def cursor_schedule(self) -> tuple[str, str]:
-        """Zone and text that a cursor of this job is made with."""
+        """Return the zone and text that a cursor of this job is made with."""
         return self.schedule.timezone, self.schedule.text
 
     def occurrences_after(self, at: datetime) -> Iterator[datetime]:
@@ -92,14 +93,14 @@ class CatalogEntry:
 
 
 def entry(job: Job, schedule: Schedule, relations: Dependencies | None = None) -> CatalogEntry:
-    """The job ready for planning; without ``relations``, as if it were alone."""
+    """Return the job ready for planning; without ``relations``, as if it were alone."""
     if relations is None:
         return CatalogEntry(job, schedule, delay_of(job))
     return CatalogEntry(job, schedule, relations.delay, relations)
 
 
 def plan(entry: CatalogEntry, stored: str, now: datetime) -> Plan:
-    """What is to be decided for one job at ``now``, given its cursor's text (``""``: never seen).
+    """Return what is to be decided for one job at ``now``, given its cursor's text (``""``: never seen).
 
     A job seen for the first time starts at now. After an edit, what the stored schedule named up to now is
     decided by it, and the new one counts from now on. A cursor ahead of now (the clock stepped back) decides
@@ -127,7 +128,7 @@ def plan(entry: CatalogEntry, stored: str, now: datetime) -> Plan:
 
 
 def plan_repair(entry: CatalogEntry, stored: str, known: str, now: datetime) -> tuple[Decision, ...]:
-    """What has to be decided first of a job whose decisions Redis has lost (spec: reliability.md §8).
+    """Return what has to be decided first of a job whose decisions Redis has lost (spec: reliability.md §8).
 
     Args:
         entry: The job.
@@ -139,7 +140,7 @@ def plan_repair(entry: CatalogEntry, stored: str, known: str, now: datetime) -> 
         Under ``on_state_loss=skip`` (and for a job that runs at most once) one skip of the instants that may have
         been run: up to the known cursor, or to now where nobody knows. Under ``replay`` nothing, for they are
         planned like any missed ones. A cursor that is gone altogether is set to the known one in either case: what
-        came before it cannot be told from what ran.
+        came before it is not distinguishable from what ran.
     """
     skips = entry.job.on_state_loss == "skip" or entry.job.execution == "at_most_once"
     if not stored:
@@ -151,15 +152,17 @@ def plan_repair(entry: CatalogEntry, stored: str, known: str, now: datetime) -> 
     schedule = _parsed(cursor, entry.job.id)
     if not skips or until <= cursor.at or schedule is None:
         return ()
-    lost = _span(CatalogEntry(entry.job, schedule, timedelta(0)), cursor, stored, until, "state_lost")
+    lost = _span(
+        CatalogEntry(entry.job, schedule, timedelta(0)), cursor, stored, until, SkipReason.STATE_LOST
+    )
     return () if lost is None else (lost,)
 
 
 def plan_removal(job: str, stored: str, removed_at: datetime, now: datetime) -> tuple[Decision, ...]:
-    """What becomes of the cursor of a job that left the files at ``removed_at`` (spec: reliability.md §5).
+    """Return what becomes of the cursor of a job that left the files at ``removed_at`` (spec: reliability.md §5).
 
-    Its instants up to then that nobody has decided are recorded as ``removed``; then the cursor is dropped, which says
-    from when to when nothing was decided of it.
+    Its instants up to then that nobody has decided are recorded as ``removed``; then the cursor is dropped, with the
+    span in which nothing was decided of it.
     """
     whole_now = now.replace(microsecond=0)
     drop = Decision(
@@ -169,7 +172,7 @@ def plan_removal(job: str, stored: str, removed_at: datetime, now: datetime) -> 
         cursor="",
         first=min(removed_at.replace(microsecond=0), whole_now),
         last=whole_now,
-        reason="removed",
+        reason=SkipReason.REMOVED,
         due_at=whole_now,
     )
     try:
@@ -180,12 +183,12 @@ def plan_removal(job: str, stored: str, removed_at: datetime, now: datetime) -> 
     if schedule is None:
         return (drop,)
     gone = CatalogEntry(Job(id=job, schedule=cursor.schedule, command=""), schedule, timedelta(0))
-    open_ones = _span(gone, cursor, stored, removed_at, "removed")
+    open_ones = _span(gone, cursor, stored, removed_at, SkipReason.REMOVED)
     return (drop,) if open_ones is None else (open_ones, replace(drop, believed=open_ones.cursor))
 
 
 def _span(entry: CatalogEntry, cursor: Cursor, stored: str, until: datetime, reason: str) -> Decision | None:
-    """One skip over all instants in (cursor, until], counted up to the walk's limit; None where there are none."""
+    """Return one skip over all instants in (cursor, until], counted up to the walk's limit; None where there are none."""
     found: list[datetime] = []
     for at in islice(entry.occurrences_after(cursor.at), MAX_WALK):
         if at > until:
@@ -202,7 +205,7 @@ def _span(entry: CatalogEntry, cursor: Cursor, stored: str, until: datetime, rea
 
 
 def _parsed(cursor: Cursor, job_id: str) -> Schedule | None:
-    """The schedule that the cursor was made with; None where it has no instants or its zone is gone."""
+    """Return the schedule that the cursor was made with; None where it has no instants or its zone is gone."""
     if cursor.schedule == REBOOT:
         return None
     try:
@@ -213,11 +216,11 @@ def _parsed(cursor: Cursor, job_id: str) -> Schedule | None:
 
 @dataclass(frozen=True, slots=True)
 class Boot:
-    """What ``@reboot`` counts as a boot (spec: cron.md §1.9).
+    """The boot that ``@reboot`` counts by (spec: cron.md §1.9).
 
     Attributes:
         token: Names the boot: constant for an installation, the machine's own boot under ``run``.
-        is_new: Whether no leader has completed this boot yet.
+        is_new: No leader has completed this boot yet.
     """
 
     token: str
@@ -225,13 +228,13 @@ class Boot:
 
 
 def plan_reboot(entry: CatalogEntry, stored: str, now: datetime, boot: Boot) -> Plan:
-    """What becomes of an ``@reboot`` job: one run per boot, and none for a job that came later."""
+    """Return what becomes of an ``@reboot`` job: one run per boot, and none for a job that came later."""
     cursor = Cursor(now.replace(microsecond=0), boot.token, REBOOT)
     if stored and Cursor.from_text(stored).timezone == boot.token:
         return Plan((), None)
     if not boot.is_new:
         return Plan((_move(entry, stored, cursor, "first seen"),), None)
-    reason = "suspended" if entry.job.suspend else ""
+    reason = SkipReason.SUSPENDED if entry.job.suspend else ""
     return Plan((_decision(entry, cursor, stored, ([cursor.at], reason)),), None)
 
 
@@ -276,7 +279,7 @@ def _decide(entry: CatalogEntry, cursor: Cursor, stored: str, now: datetime) -> 
 def _close_gap(
     entry: CatalogEntry, cursor: Cursor, stored: str, walked: Sequence[datetime], horizon: datetime
 ) -> tuple[list[Decision], list[datetime]]:
-    """One skip over all but the newest instants, and those newest, to be judged one by one."""
+    """Return one skip over all but the newest instants, and those newest, to be judged one by one."""
     keep = min(max(entry.job.max_catchup, 1) + int(LATE_SECONDS), MAX_WALK - 1)
     span = timedelta(hours=1)
     tail: list[datetime] = []
@@ -289,7 +292,10 @@ def _close_gap(
             tail.append(at)
         span *= 2
     last, newest = tail[-keep - 1], tail[-keep:]
-    reason = "suspended" if entry.job.suspend else "catchup" if entry.job.catchup != "all" else "limit"
+    if entry.job.suspend:
+        reason = SkipReason.SUSPENDED
+    else:
+        reason = SkipReason.LIMIT if entry.job.catchup == "all" else SkipReason.CATCHUP
     closed = _decision(entry, cursor, stored, ([walked[0], last], reason))
     count = len(walked)
     if entry.schedule.kind == "every":
@@ -298,21 +304,23 @@ def _close_gap(
 
 
 def _reasons(entry: CatalogEntry, due: Sequence[datetime], now: datetime) -> list[str]:
-    """For each instant why it is not queued, ``""`` for those that are."""
+    """Return for each instant why it is not queued, ``""`` for those that are."""
     job = entry.job
     if job.suspend:
-        return ["suspended"] * len(due)
+        return [SkipReason.SUSPENDED] * len(due)
     late = [(now - at - entry.delay).total_seconds() for at in due]
-    reasons = ["deadline" if job.deadline is not None and seconds > job.deadline else "" for seconds in late]
+    reasons = [
+        SkipReason.DEADLINE if job.deadline is not None and seconds > job.deadline else "" for seconds in late
+    ]
     overdue = [i for i, seconds in enumerate(late) if seconds > LATE_SECONDS and not reasons[i]]
     allowed = {"none": 0, "last": 1, "all": job.max_catchup}[job.catchup]
     for i in overdue[: max(0, len(overdue) - allowed)]:
-        reasons[i] = "limit" if job.catchup == "all" else "catchup"
+        reasons[i] = SkipReason.LIMIT if job.catchup == "all" else SkipReason.CATCHUP
     return reasons
 
 
 def _grouped(reasons: Sequence[tuple[datetime, str]]) -> Iterator[tuple[list[datetime], str]]:
-    """Consecutive skips of one reason together; every instant that is queued by itself."""
+    """Yield consecutive skips of one reason together; every instant that is queued by itself."""
     group: list[datetime] = []
     current = ""
     for at, reason in reasons:

@@ -17,19 +17,19 @@ from kuber_cron.scheduler.decisions.catalog import Catalog
 from kuber_cron.scheduler.maintenance.redis_observer import Observation
 
 ACTIONS = ("trigger", "backfill", "stop", "retry", "pause", "resume", "release", "drop")
-"""What people do by hand (common/redis_store/lua/lib/operator_log.lua)."""
+"""The actions of operators (common/redis_store/lua/lib/operator_log.lua)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchedulerState:
-    """What the scheduler knows of itself, replaced as a whole.
+    """The state of a scheduler, replaced as a whole.
 
     Attributes:
         epoch: Of the current term; None for a standby.
         next_runs: Each job's next instant, seconds since the epoch.
         gaps: Each job's longest distance between two runs, in seconds.
         expected: By when each job's next success is expected, seconds since the epoch.
-        observation: The newest look at Redis; told only in the term that it was made in.
+        observation: The newest one of Redis; exported only in the term that it was made in.
         ahead_seconds: How far the farthest cursor is ahead of Redis' clock, after that has stepped back.
     """
 
@@ -49,10 +49,11 @@ class SchedulerState:
 class SchedulerMetrics(Collector):
     """Exports the newest ``SchedulerState`` and counts what happens once."""
 
-    def __init__(self, registry: CollectorRegistry, measures: JobMetrics) -> None:
+    def __init__(self, registry: CollectorRegistry, jobs: JobMetrics) -> None:
+        """``jobs``: the metrics by job that scheduler and worker have in common."""
         self._state = SchedulerState()
         self._lock = threading.Lock()
-        self._measures = measures
+        self.jobs = jobs
         self._refresh: Callable[[SchedulerState], SchedulerState] = lambda state: state
         self.fenced = Counter("cron_fenced", "Batches refused for a larger epoch", registry=registry)
         self.state_lost = Counter(
@@ -72,10 +73,10 @@ class SchedulerMetrics(Collector):
     def update(self, **changes: object) -> None:
         """Replace parts of the state."""
         with self._lock:
-            self._state = replace(self._state, **changes)  # type: ignore[arg-type] # names and types are State's
+            self._state = replace(self._state, **changes)  # type: ignore[arg-type] # names and types are SchedulerState's
 
     def collect(self) -> Iterator[Metric]:
-        """The metric families, as prometheus_client asks for them."""
+        """Yield the metric families, as prometheus_client asks for them."""
         state = self._refresh(self._state)
         leads = state.epoch is not None
         yield _gauge("cron_leader", "1 where this scheduler leads", int(leads))
@@ -109,12 +110,12 @@ class SchedulerMetrics(Collector):
         )
         info = GaugeMetricFamily("cron_job_info", "The job's queue and team", labels=["job", "queue", "team"])
         for job, entry in entries.items():
-            label = self._measures.labels.label(job)
+            label = self.jobs.labels.label(job)
             if label != OTHER:
                 info.add_metric([label, entry.job.queue, entry.job.team or ""], 1)
         yield info
         if state.observation.epoch == state.epoch:
-            # Before its first look, a new leader would tell of no workers, and of counts from its last term.
+            # Before its first observation, a new leader would export no workers, and counts from its last term.
             yield from self._jobs_as_observed(state)
             yield from _redis_as_observed(state)
 
@@ -126,7 +127,7 @@ class SchedulerMetrics(Collector):
         yield self._per_job(
             "cron_job_last_success_timestamp_seconds", "When the last successful run ended", succeeded
         )
-        # These two also tell of the jobs above the limit, together: none may fail unseen.
+        # These two also cover the jobs above the limit, together: none may fail unseen.
         failing = {job: float(run.is_failing) for job, run in seen.jobs.items()}
         yield self._per_job(
             "cron_job_failing", "1 while a run has failed for good since the last success", failing, sum
@@ -140,13 +141,13 @@ class SchedulerMetrics(Collector):
         missed = CounterMetricFamily(
             "cron_job_missed", "Instants that were not queued", labels=["job", "reason"]
         )
-        for (job, reason), count in _collapsed(seen.missed, self._measures).items():
+        for (job, reason), count in _collapsed(seen.missed, self.jobs).items():
             missed.add_metric([job, reason], count)
         yield missed
         runs = CounterMetricFamily(
             "cron_job_runs", "Runs that have ended for good, counted in Redis", labels=["job", "outcome"]
         )
-        for (job, outcome), count in _collapsed(seen.ended, self._measures).items():
+        for (job, outcome), count in _collapsed(seen.ended, self.jobs).items():
             runs.add_metric([job, outcome], count)
         yield runs
         acts = CounterMetricFamily("cron_manual_actions", "What people have done by hand", labels=["action"])
@@ -165,7 +166,7 @@ class SchedulerMetrics(Collector):
         family = GaugeMetricFamily(name, text, labels=["job"])
         others = []
         for job, value in values.items():
-            label = self._measures.labels.label(job)
+            label = self.jobs.labels.label(job)
             if label != OTHER:
                 family.add_metric([label], value)
             else:
@@ -214,7 +215,7 @@ def _gauge(name: str, text: str, value: float) -> Metric:
 
 
 def _collapsed(counts: Mapping[tuple[str, str], int], measures: JobMetrics) -> dict[tuple[str, str], int]:
-    """The counts by job and word, those of jobs above the limit together."""
+    """Return the counts by job and word, those of jobs above the limit together."""
     out: dict[tuple[str, str], int] = {}
     for (job, reason), count in counts.items():
         key = (measures.labels.label(job), reason)

@@ -178,7 +178,7 @@ class _Tier:
                 worker_ttl_seconds=settings.worker_ttl_seconds,
                 signing_key=self.signing_keys[0] if self.signing_keys else None,
                 accepted_keys=self.signing_keys,
-                bounds=HistoryLimits(
+                limits=HistoryLimits(
                     runs=settings.history_runs,
                     seconds=max(1, int(settings.history_days * DAY_SECONDS)),
                     size=settings.history_bytes,
@@ -190,7 +190,6 @@ class _Tier:
             watcher=watcher,
             clock=self.clock,
             metrics=SchedulerMetrics(self.registry, self.measures),
-            measures=self.measures,
             messenger=self.messenger,
         )
         watcher.load()

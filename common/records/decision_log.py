@@ -42,9 +42,14 @@ class LogEntry:
     who: str | None = None
 
     @property
+    def is_manual(self) -> bool:
+        """The entry is about a manual run, which is no instant of the schedule."""
+        return is_manual_run(self.run)
+
+    @property
     def is_occurrence(self) -> bool:
         """Whether it decides instants of the schedule; what a person asked for is none."""
-        return self.decision in OCCURRENCES and not is_manual_run(self.run)
+        return self.decision in OCCURRENCES and not self.is_manual
 
     def covers(self, at: datetime) -> bool:
         """Whether the instant lies within it."""

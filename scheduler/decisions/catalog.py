@@ -3,7 +3,7 @@
 A broken file never replaces the last good jobs: where anything in the sources is in error, the jobs as last
 loaded stay, whole, and the errors are logged with file and line. Only at the first load, when there is
 nothing to keep, the good jobs of a broken file run (one bad line never hides another, spec: cron.md §2).
-What this module does *not* know: whether this replica leads. Standbys keep the jobs parsed as well.
+What this module does *not* know: if this replica leads. Standbys keep the jobs parsed as well.
 """
 
 import gc
@@ -42,7 +42,7 @@ class Catalog:
         version: Counts the loads that took effect; 0 is "nothing loaded yet".
         valid: False while the files as they are now hold an error.
         loaded_at: When these jobs were loaded, aware UTC.
-        diagnostics: Everything found at the newest look, also where it did not take effect.
+        diagnostics: Everything found at the newest load, also where it did not take effect.
     """
 
     entries: dict[str, CatalogEntry]
@@ -55,7 +55,7 @@ class Catalog:
 def compile_entries(
     jobs: Sequence[Job], before: Mapping[str, CatalogEntry] | None = None
 ) -> dict[str, CatalogEntry]:
-    """Jobs ready for planning. ``@after`` takes the schedule of its first predecessor, followed to its start.
+    """Return the jobs ready for planning. ``@after`` takes the schedule of its first predecessor, followed to its start.
 
     The jobs are as the parsers give them: schedules are valid and predecessors exist, without a cycle. An entry of
     ``before`` is taken over, the same object, where the job is the same object and all else is as it was.
@@ -77,7 +77,7 @@ def compile_entries(
 
 
 def _related(jobs: Mapping[str, Job]) -> dict[str, Dependencies]:
-    """The relations of those jobs that have any."""
+    """Return the relations of those jobs that have any."""
     chained = {name for job in jobs.values() if job.after for name in (job.id, *job.after)}
     grouped = {job.id for job in jobs.values() if job.group is not None}
     those = {name: jobs[name] for name in chained | grouped if name in jobs}
@@ -85,7 +85,7 @@ def _related(jobs: Mapping[str, Job]) -> dict[str, Dependencies]:
 
 
 def _is_unchanged(known: CatalogEntry, relations_now: Dependencies | None) -> bool:
-    """Whether a job that is the same has the same place, and a schedule of its own in a zone that is the same."""
+    """Return True if a job that is the same has the same relations, and a schedule of its own in the same zone."""
     if not known.schedule.is_current or known.job.schedule == "@after":
         return False
     return known.relations.is_alone if relations_now is None else known.relations == relations_now
@@ -93,7 +93,7 @@ def _is_unchanged(known: CatalogEntry, relations_now: Dependencies | None) -> bo
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Python looks for no garbage meanwhile: among 100,000 jobs that come to stay it would look again and again."""
+    """Pause Python's garbage collection: among 100,000 jobs that come to stay it would run again and again."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -104,7 +104,7 @@ def _no_collection() -> Iterator[None]:
 
 
 class CatalogWatcher:
-    """Keeps ``current`` equal to the files, looking once a second; calls ``on_change`` after each new load."""
+    """Keeps ``current`` equal to the files, polled once a second; calls ``on_change`` after each new load."""
 
     def __init__(
         self,
@@ -128,11 +128,11 @@ class CatalogWatcher:
         self.current = Catalog({}, 0, True, clock.now(), ())
 
     def settled_seconds(self) -> float:
-        """How long the files have been as they are now; 0 while they hold an error."""
+        """Return how long the files have been as they are now; 0 while they hold an error."""
         return self._clock.elapsed() - self._changed_at if self.current.valid else 0.0
 
     def load(self) -> Catalog:
-        """Look at the files now; the catalog in force afterwards.
+        """Load the files now; return the catalog in force afterwards.
 
         Raises:
             KuberCronError: A path does not exist, at the first load; later that is an error in the files.
@@ -153,8 +153,8 @@ class CatalogWatcher:
                 log.error("configuration not taken over: the last good jobs stay", problem=str(error))
             return self.current
         for diagnostic in loaded.diagnostics:
-            say = log.error if diagnostic.severity == "error" else log.warning
-            say("problem in the configuration", problem=str(diagnostic), hint=diagnostic.hint)
+            write = log.error if diagnostic.severity == "error" else log.warning
+            write("problem in the configuration", problem=str(diagnostic), hint=diagnostic.hint)
         self.current = Catalog(
             compile_entries(loaded.jobs, before.entries),
             before.version + 1,
@@ -178,9 +178,9 @@ class CatalogWatcher:
 
     def _watch(self) -> None:
         while not self._stop.wait(POLL_SECONDS):
-            self.look()
+            self.reload_if_changed()
 
-    def look(self) -> None:
+    def reload_if_changed(self) -> None:
         """Load what has changed, and again what could not be loaded a minute ago."""
         version = self.current.version
         try:
@@ -191,6 +191,6 @@ class CatalogWatcher:
         except Exception:
             # The watch must outlive whatever a file system does; the last good jobs stay in force.
             self.current = replace(self.current, valid=False)
-            log.exception("the configuration could not be read: the last good jobs stay")
+            log.exception("reading the configuration failed: the last good jobs stay")
         if self.current.version != version:
             self._on_change()

@@ -17,9 +17,9 @@ class Dependencies:
 
     Attributes:
         rank: 0 without predecessors, else one more than the largest of theirs.
-        watched: Whether another job comes after this one.
+        watched: Another job comes after this one.
         delay: The job's own delay, or the longest of its predecessors' where that is longer.
-        group: Its group's name and how many of it may run at once: the smallest of what its jobs say.
+        group: Its group's name and how many of it may run at once: the smallest that its jobs give.
     """
 
     rank: int = 0
@@ -29,12 +29,12 @@ class Dependencies:
 
     @property
     def is_alone(self) -> bool:
-        """Whether no other job has anything to do with it."""
+        """No other job has anything to do with it."""
         return self.rank == 0 and not self.watched and self.group is None
 
 
 def of(jobs: Mapping[str, Job], delays: Mapping[str, timedelta]) -> dict[str, Dependencies]:
-    """Every job's relations. The jobs are as the parsers give them: predecessors exist, and form no circle."""
+    """Return every job's relations. The jobs are as the parsers give them: predecessors exist, and form no circle."""
     watched = {name for job in jobs.values() for name in job.after}
     limits: dict[str, int] = {}
     for job in jobs.values():
@@ -59,13 +59,13 @@ def of(jobs: Mapping[str, Job], delays: Mapping[str, timedelta]) -> dict[str, De
 
 
 def group_of(text: str) -> tuple[str, int]:
-    """``name`` and ``name:N`` as name and limit; without a number, 1."""
+    """Return ``name`` or ``name:N`` as name and limit; without a number, 1."""
     name, _, limit = text.partition(":")
     return name, int(limit or 1)
 
 
 def _in_order(jobs: Mapping[str, Job]) -> list[str]:
-    """The jobs' names, each after its predecessors. With a stack of its own: chains may be 10,000 jobs long."""
+    """Return the jobs' names, each after its predecessors. With a stack of its own: chains may be 10,000 jobs long."""
     ordered: list[str] = []
     begun: set[str] = set()
     for root in jobs:

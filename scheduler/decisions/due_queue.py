@@ -1,18 +1,18 @@
-"""The agenda: which job is to be planned when.
+"""The due queue: which job is to be planned when. Pure.
 
 A heap of instants, each with its jobs: thousands that are due at one instant cost one step of the heap. Only the newest
-appointment of each job counts; the others are passed over when their instant comes.
+entry of each job counts; the others are passed over when their instant comes.
 """
 
 import heapq
 from datetime import datetime
 
-# So many replaced appointments are kept in any case.
+# At least so many replaced entries are kept.
 _SPARE = 100
 
 
 class DueQueue:
-    """Appointments by job. Not safe for several threads; the deciding loop owns it."""
+    """When each job is due. Not safe for several threads; the deciding loop owns it."""
 
     def __init__(self) -> None:
         self._instants: list[datetime] = []
@@ -21,14 +21,14 @@ class DueQueue:
         self._at: dict[str, datetime] = {}
 
     def put(self, job: str, at: datetime | None) -> None:
-        """Replace the job's appointment; None removes it."""
+        """Make the job due at ``at`` instead of whenever it was; None removes it."""
         if at is None:
             self._at.pop(job, None)
             return
         self._at[job] = at
         self._enter(job, at)
         if self._kept > 2 * len(self._at) + _SPARE:
-            # Appointments that were replaced before they came: a job that is put off again and again leaves many.
+            # Entries that were replaced before their instant: a job that is put off again and again leaves many.
             self._instants, self._jobs, self._kept = [], {}, 0
             for name, then in self._at.items():
                 self._enter(name, then)
@@ -43,14 +43,14 @@ class DueQueue:
             jobs.append(job)
 
     def clear(self) -> None:
-        """Forget all appointments."""
+        """Forget all jobs."""
         self._instants.clear()
         self._jobs.clear()
         self._kept = 0
         self._at.clear()
 
     def next_at(self) -> datetime | None:
-        """The earliest appointment, None when there is none."""
+        """Return when the first job is due, None when there is none."""
         while self._instants:
             at = self._instants[0]
             jobs = self._jobs[at]
@@ -63,7 +63,7 @@ class DueQueue:
         return None
 
     def due(self, now: datetime, limit: int | None = None) -> list[str]:
-        """Take out the jobs whose appointment is not later than ``now``, earliest first; so many at most."""
+        """Take out the jobs that are due at ``now``, earliest first; at most ``limit`` of them."""
         found: list[str] = []
         while (at := self.next_at()) is not None and at <= now and (limit is None or len(found) < limit):
             jobs = self._jobs[at]
@@ -77,9 +77,9 @@ class DueQueue:
         return found
 
     def at(self, job: str) -> datetime | None:
-        """The job's appointment."""
+        """Return when the job is due, None for never."""
         return self._at.get(job)
 
     def upcoming(self) -> dict[str, datetime]:
-        """Every job's appointment, a copy."""
+        """Return when each job is due, a copy."""
         return dict(self._at)

@@ -1,8 +1,8 @@
-"""Ahead: decisions of the coming seconds, made ready before their instant (spec: reliability.md §4).
+"""Prepared decisions: those of the coming seconds, made before their instant (spec: reliability.md §4).
 
 At the instant only bytes are sent; 10,000 due at once take seconds otherwise.
 
-An optimisation, and only that: what was made ready is used if the job's cursor is still the one that it was made
+An optimisation, and only that: what was prepared is used if the job's cursor is still the one that it was made
 from and nothing else is due; otherwise the job is planned as if it had never been here.
 """
 
@@ -11,18 +11,18 @@ from datetime import datetime, timedelta
 from kuber_cron.scheduler.decisions.dispatcher import BatchItem
 from kuber_cron.scheduler.decisions.due_queue import DueQueue
 
-# So long before an appointment its decision is made ready, which takes about 0.1 ms; and no more than so many are kept
+# So long before its instant a decision is prepared, which takes about 0.1 ms; and at most so many are kept
 # (about 2 KB each, for as long).
 LOOKAHEAD = timedelta(seconds=30)
 LIMIT = 100_000
-# Made ready in one go, about 2 ms, so that the loop is never late for an instant because of a later one.
+# Prepared in one go, about 2 ms, so that the loop is never late for an instant because of a later one.
 SLICE = 20
 # A decision later than this is planned anew: policies about lateness are the planner's.
 _ON_TIME = timedelta(seconds=1)
 
 
 class PreparedDecisions:
-    """What is ready, by job. Not safe for several threads; the deciding loop owns it."""
+    """The prepared decisions by job. Not safe for several threads; the deciding loop owns it."""
 
     def __init__(self) -> None:
         self._coming = DueQueue()
@@ -34,24 +34,24 @@ class PreparedDecisions:
         self._ready.clear()
 
     def expect(self, job: str, at: datetime | None) -> None:
-        """The job has its next appointment then; None for never."""
+        """Prepare the job's decision in time for ``at``; None for never."""
         self._ready.pop(job, None)
         self._coming.put(job, None if at is None else at - LOOKAHEAD)
 
     def next_at(self) -> datetime | None:
-        """When there is something to make ready; None while there is nothing, or no room."""
+        """Return when there is something to prepare; None while there is nothing, or no room."""
         return self._coming.next_at() if len(self._ready) < LIMIT else None
 
     def to_prepare(self, now: datetime) -> list[str]:
-        """A few jobs whose decision is worth making ready now, soonest first."""
+        """Take out a few jobs whose decision is to be prepared now, soonest first."""
         return self._coming.due(now, SLICE)
 
     def keep(self, job: str, item: BatchItem, wake_at: datetime | None) -> None:
-        """This is what the job's next appointment will come to, and when the one after it is."""
+        """Keep the job's next decision, ready to be sent, and when the job is due after it."""
         self._ready[job] = (item, wake_at)
 
     def take(self, job: str, stored: str, now: datetime) -> tuple[BatchItem, datetime | None] | None:
-        """What is ready for the job, if it is still right: its cursor is ``stored``, and nothing else is due."""
+        """Take out what was prepared for the job, if it is still right: its cursor is ``stored``, and nothing else is due."""
         found = self._ready.pop(job, None)
         if found is None:
             return None

@@ -84,7 +84,7 @@ class StateLoss:
             has_lost: The answer of ``has_lost_decisions``.
 
         Returns:
-            If Redis has lost writes. May be called again, should Redis not answer what is asked of it next.
+            True if Redis has lost writes. May be called again, should a later call of Redis fail.
         """
         remembered = self._remembered.within(term)
         known = {job: cursor for job, cursor in remembered.cursors.items() if is_readable(cursor)}

@@ -1,9 +1,9 @@
-"""Housekeeping: what the leader puts in order once a second (spec: reliability.md §4, §6).
+"""Housekeeping: the repairs that the leader makes once a second (spec: reliability.md §4, §6).
 
-Due retries are queued, runs of dead workers are given to others, what they had claimed goes back to its
+Due retries are queued, runs of dead workers are queued again, and what they had claimed goes back to its
 queue. Every step is a script with the deciding script's own epoch check, so two leaders cannot both do it.
 
-Reaping rests for ttl + 2 s after Redis was away or restarted: meanwhile every execution's key expires, and
+Reaping pauses for ttl + 2 s after Redis was away or restarted: meanwhile every execution's key expires, and
 a whole fleet that is alive would be run twice.
 """
 
@@ -28,18 +28,18 @@ log = structlog.get_logger(__name__)
 ROUND_SECONDS = 1.0
 # Runs moved in one call, so that Redis is not held long by a herd of retries.
 _MOVES = 500
-# Open runs are looked at this many in one call, about 2 ms, and all of them within so many rounds, so that a run
+# Open runs are checked this many in one call, about 2 ms, and all of them within so many rounds, so that a run
 # that somebody deleted is noticed within 10 s.
-_SWEPT = 1000
-_SWEEP_ROUNDS = 8
-# RQ's lists of workers are tidied every few seconds: they have no expiry of their own.
-_BURY_ROUNDS = 5
+_CHECKED = 1000
+_CHECK_ROUNDS = 8
+# RQ's lists of workers have no expiry of their own: dead ones are removed every few rounds.
+_DEAD_WORKER_ROUNDS = 5
 _RQ_FAILED = "2"  # rq.results.Result.Type.FAILED
 
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceEvent:
-    """One thing put in order, and its run.
+    """One repair, and its run.
 
     ``what`` is ``retried``, ``lost_again``, ``lost_failed``, ``returned``, ``removed``, ``opened`` or ``served``.
     """
@@ -50,56 +50,56 @@ class MaintenanceEvent:
 
 
 class Housekeeper:
-    """Does one round when asked. The caller holds the term and handles Redis' errors."""
+    """Makes one round at a time. The caller has the term and handles Redis' errors."""
 
     def __init__(
-        self, store: Store, clock: RedisClock, worker_ttl_seconds: float, bounds: HistoryLimits | None = None
+        self, store: Store, clock: RedisClock, worker_ttl_seconds: float, limits: HistoryLimits | None = None
     ) -> None:
         self._store = store
-        self._bounds = bounds or HistoryLimits()
-        self._bounded_in = 0  # the epoch in which the scripts were last told of them
+        self._limits = limits or HistoryLimits()
+        self._limited_in = 0  # the epoch in which they were last sent
         self._clock = clock
-        self._rest_seconds = worker_ttl_seconds + 2.0
-        self._reap_from = clock.elapsed() + self._rest_seconds
+        self._pause_seconds = worker_ttl_seconds + 2.0
+        self._reap_from = clock.elapsed() + self._pause_seconds
         self._run_id = ""
-        self._sweep_at = self._rounds = 0
+        self._scan_at = self._rounds = 0
 
     def redis_was_away(self) -> None:
         """Reap nothing until the workers had time to come back."""
-        self._reap_from = self._clock.elapsed() + self._rest_seconds
+        self._reap_from = self._clock.elapsed() + self._pause_seconds
 
     def round(self, term: Term) -> Iterator[MaintenanceEvent]:
-        """Put everything in order once.
+        """Make one round of repairs.
 
         Raises:
             FencedError, StateLostError: The term is over.
             redis.RedisError: Redis did not answer; call ``redis_was_away`` and try again.
         """
         self._notice_restart()
-        if term.epoch != self._bounded_in:
-            self._tell_bounds(term)
+        if term.epoch != self._limited_in:
+            self._set_history_limits(term)
         reap = self._clock.elapsed() >= self._reap_from
         for origin in self._queues():
             try:
-                yield from self._round(term, origin, reap=reap)
+                yield from self._queue_round(term, origin, reap=reap)
             except ResponseError as error:
                 if not str(error).startswith(("WRONGKIND", "WRONGTYPE")):
                     raise
-                # One queue whose keys are not ours must not keep the others from being put in order.
-                log.error("a queue cannot be put in order", queue=origin, error=str(error))  # noqa: TRY400 - says it all
+                # One queue whose keys are not ours must not keep the others from their repairs.
+                log.error("housekeeping of a queue failed", queue=origin, error=str(error))  # noqa: TRY400 - no traceback needed
         if reap:
             yield from self._return_claims(term)
-        yield from self._sweep(term)
+        yield from self._repair_runs(term)
         self._rounds += 1
-        if self._rounds % _BURY_ROUNDS == 0:
-            self._bury(term)
+        if self._rounds % _DEAD_WORKER_ROUNDS == 0:
+            self._remove_dead_workers(term)
 
-    def _bury(self, term: Term) -> None:
-        """Take dead workers off RQ's lists."""
+    def _remove_dead_workers(self, term: Term) -> None:
+        """Remove dead workers from RQ's lists."""
         if not accepted(self._store.call("find_dead_workers", term.epoch, term.lease), term):
             return
         # It was on a list of each queue that it took from, used or not. Its record named them and has expired, so
-        # the lists are looked for among all keys.
+        # the lists are found among all keys.
         lists = sorted(
             text(key)
             for key in self._store.client.scan_iter(
@@ -107,7 +107,7 @@ class Housekeeper:
             )
         )
         for worker in accepted(self._store.call("remove_dead_workers", term.epoch, term.lease, *lists), term):
-            log.info("a dead worker is off RQ's lists", worker=worker)
+            log.info("dead worker removed from RQ's lists", worker=worker)
 
     def _notice_restart(self) -> None:
         run_id = text(self._store.client.info("server").get("run_id"))
@@ -116,19 +116,19 @@ class Housekeeper:
             self.redis_was_away()
         self._run_id = run_id
 
-    def _tell_bounds(self, term: Term) -> None:
-        bounds = self._bounds
-        told = self._store.call(
-            "set_history_limits", term.epoch, term.lease, bounds.runs, bounds.seconds, bounds.size
+    def _set_history_limits(self, term: Term) -> None:
+        limits = self._limits
+        reply = self._store.call(
+            "set_history_limits", term.epoch, term.lease, limits.runs, limits.seconds, limits.size
         )
-        accepted(told, term)
-        self._bounded_in = term.epoch
+        accepted(reply, term)
+        self._limited_in = term.epoch
 
     def _queues(self) -> list[str]:
         keys = self._store.keys
         return sorted(keys.queue_name(key) for key in self._store.client.smembers(keys.queues))
 
-    def _round(self, term: Term, origin: str, *, reap: bool) -> Iterator[MaintenanceEvent]:
+    def _queue_round(self, term: Term, origin: str, *, reap: bool) -> Iterator[MaintenanceEvent]:
         now = self._clock.now()
         sentence = "the worker was lost: no heartbeat within its ttl"
         result = ["type", _RQ_FAILED, "exc_string", b64encode(zlib.compress(sentence.encode())).decode()]
@@ -137,27 +137,27 @@ class Housekeeper:
         if reap:
             yield from _events(accepted(self._store.call("reap_lost_attempts", *arguments, *result), term))
 
-    def _sweep(self, term: Term) -> Iterator[MaintenanceEvent]:
-        """Look at a part of the open runs: all of them within ``_SWEEP_ROUNDS`` rounds, held ones in each."""
+    def _repair_runs(self, term: Term) -> Iterator[MaintenanceEvent]:
+        """Check a part of the open runs: all of them within ``_CHECK_ROUNDS`` rounds, held ones in each."""
         client, keys = self._store.client, self._store.keys
-        size = max(_SWEPT, -(-client.hlen(keys.open_runs) // _SWEEP_ROUNDS))
-        self._sweep_at, part = client.hscan(keys.open_runs, self._sweep_at, count=size)
+        size = max(_CHECKED, -(-client.hlen(keys.open_runs) // _CHECK_ROUNDS))
+        self._scan_at, part = client.hscan(keys.open_runs, self._scan_at, count=size)
         held = client.zrange(keys.held, 0, _MOVES - 1)
         found = [text(run) for run in {*part, *held}]
         now = self._clock.now()
-        for start in range(0, len(found), _SWEPT):
+        for start in range(0, len(found), _CHECKED):
             reply = self._store.call(
                 "repair_runs",
                 term.epoch,
                 term.lease,
                 rq_instant(now),
                 now.timestamp(),
-                *sorted(found[start : start + _SWEPT]),
+                *sorted(found[start : start + _CHECKED]),
             )
             rest = accepted(reply, term)
             for what, run, job in zip(rest[0::3], rest[1::3], rest[2::3], strict=True):
                 if what == "stuck":
-                    log.error("a run cannot be put in order", run=run, error=job)
+                    log.error("repairing a run failed", run=run, error=job)
                 else:
                     yield MaintenanceEvent(what, run, job)
 

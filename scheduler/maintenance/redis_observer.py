@@ -1,6 +1,6 @@
-"""What the leader reads from Redis for its metrics, every few seconds and never while deciding.
+"""The observer: reads from Redis, every few seconds, what the leader exports as metrics; never while deciding.
 
-A scrape is served from the last observation, so it cannot hold up the deciding loop, and what it tells
+A scrape is served from the last observation, so it cannot hold up the deciding loop, and what it exports
 outlives the worker that did it (spec: architecture.md, "Who exports what").
 """
 
@@ -14,13 +14,13 @@ from kuber_cron.common.records.parsing import text
 from kuber_cron.common.redis_store.scripts import Store
 
 OBSERVE_SECONDS = 5.0
-# The most jobs that have changed, or were never looked at, of one look: about 0.1 s of Python.
+# At most so many jobs that have changed, or were never read, at a time: about 0.1 s of Python.
 _MOST = 10_000
-# So many others are looked at each time: 10,000 jobs within a quarter of an hour or so.
+# At most so many others are read each time: 10,000 jobs within a quarter of an hour or so.
 _IN_TURN = 50
 # The counts are read when a job has changed, and every minute in any case.
 _COUNTS_EVERY = 12
-# How long replicas get to acknowledge what was written before the look (WAIT); a metric, and no batch waits for it.
+# How long replicas get to acknowledge what was written before (WAIT); a metric, and no batch waits for it.
 _SYNC_MILLISECONDS = 100
 # In the order of LastRun.
 _STATS = ("last_run_at", "last_success_at", "last_outcome", "last_duration", "failing", "expected_from")
@@ -28,11 +28,11 @@ _STATS = ("last_run_at", "last_success_at", "last_outcome", "last_duration", "fa
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """How a job's newest ended run went. Instants are seconds since the epoch, None for never.
+    """A job's newest ended run. Instants are seconds since the epoch, None for never.
 
     Attributes:
         duration_seconds: How long its last attempt took; 0 where nobody knows.
-        is_failing: Whether a run has failed for good since the last success.
+        is_failing: A run has failed for good since the last success.
         expected_from: The job was new, edited or suspended at this instant: no success is asked for up to it.
     """
 
@@ -55,10 +55,10 @@ class QueueState:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One look at Redis. ``None`` where it was not asked or did not answer.
+    """What was read of Redis at one time. ``None`` where it was not asked or did not answer.
 
     Attributes:
-        epoch: Of the term that it was made in: what an earlier term saw is not told in a later one.
+        epoch: Of the term that it was made in: what an earlier term observed is not exported in a later one.
         at: When it was made, seconds since the epoch.
     """
 
@@ -78,10 +78,10 @@ class Observation:
 
 
 class RedisObserver:
-    """What one replica sees in one term: after a first look at every job, only at those that have changed.
+    """Observes for one replica in one term: every job at first, then only those that have changed.
 
-    The scripts leave the names of the jobs whose numbers they change. Beside them each look takes a few jobs in turn, for
-    what nobody has told of: an older release's worker, a name that another leader took and did not live to tell.
+    The scripts leave the names of the jobs whose numbers they change. Each observation reads a few other jobs in turn as
+    well, because a name may be missing: of an older release's worker, or taken by another leader that then died.
     """
 
     def __init__(self, store: Store) -> None:
@@ -89,20 +89,20 @@ class RedisObserver:
         self.forget()
 
     def forget(self) -> None:
-        """The next looks are first looks again."""
+        """Read every job again next time."""
         self._entries: Mapping[str, object] | None = None
         self._known: dict[str, LastRun] = {}
         self._turn: list[str] = []
         self._unseen: list[str] = []
         self._missed: Mapping[tuple[str, str], int] = {}
         self._ended: Mapping[tuple[str, str], int] = {}
-        self._looks = 0
+        self._count = 0
 
-    def look(self, entries: Mapping[str, object]) -> Observation:
-        """Look now, at the cost of what has changed and not of how many jobs there are.
+    def observe(self, entries: Mapping[str, object]) -> Observation:
+        """Observe now, at the cost of what has changed and not of how many jobs there are.
 
         Raises:
-            redis.RedisError: Redis did not answer; the next look is a first one.
+            redis.RedisError: Redis did not answer; every job is read again next time.
         """
         if entries is not self._entries:
             self._known = {job: run for job, run in self._known.items() if job in entries}
@@ -113,24 +113,24 @@ class RedisObserver:
             changed = {text(job) for job in told} if isinstance(told, set | list) else set[str]()
             self._turn = self._turn or list(entries)
             jobs = [*(changed & entries.keys()), *self._unseen[-_MOST:], *self._turn[-_IN_TURN:]]
-            has_counts = bool(changed) or self._looks % _COUNTS_EVERY == 0
-            seen = observe(self._store, jobs, has_counts=has_counts)
+            has_counts = bool(changed) or self._count % _COUNTS_EVERY == 0
+            seen = read(self._store, jobs, has_counts=has_counts)
         except RedisError:
             self.forget()
             raise
         del self._unseen[-_MOST:]
         del self._turn[-_IN_TURN:]
         if any(self._known.get(job) != run for job, run in seen.jobs.items()):
-            # Replaced as a whole: a scrape may be reading what was told before.
+            # Replaced as a whole: a scrape may be reading what was returned before.
             self._known = {**self._known, **seen.jobs}
         if has_counts:
             self._missed, self._ended = seen.missed, seen.ended
-        self._looks += 1
+        self._count += 1
         return replace(seen, jobs=self._known, missed=self._missed, ended=self._ended)
 
 
-def observe(store: Store, jobs: Sequence[str], *, has_counts: bool = True) -> Observation:
-    """Look at Redis now, in two round trips whatever the number of jobs.
+def read(store: Store, jobs: Sequence[str], *, has_counts: bool = True) -> Observation:
+    """Read an observation, in two round trips whatever the number of jobs.
 
     Raises:
         redis.RedisError: Redis did not answer.

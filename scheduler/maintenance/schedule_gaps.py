@@ -1,7 +1,7 @@
 """Each job's longest gap between two runs, worked out a few jobs at a time.
 
-One gap looks eight years ahead and costs about 0.7 ms: 10,000 jobs at once would hold up whoever asks for 7 s,
-so the deciding loop never asks, and housekeeping takes a slice a round. The dead man's switch that reads
+One gap covers eight years and costs about 0.7 ms: 10,000 jobs at once would hold up whoever asks for 7 s,
+so the deciding loop never asks, and the maintenance loop takes some a round. The dead man's switch that reads
 ``cron_job_interval_seconds`` can wait for that.
 """
 
@@ -23,10 +23,10 @@ class ScheduleGaps:
         self._left: list[str] = []
         self._known: dict[str, tuple[tuple[str, str], float | None]] = {}
         self._shared: dict[tuple[str, str, str], float | None] = {}
-        self._told: dict[str, float] = {}
+        self._published: dict[str, float] = {}
 
-    def after_a_slice(self, entries: Mapping[str, CatalogEntry], now: datetime) -> Mapping[str, float]:
-        """The gaps known so far of these jobs, in seconds, some more than before; without those that have none."""
+    def update_some(self, entries: Mapping[str, CatalogEntry], now: datetime) -> Mapping[str, float]:
+        """Work out some more gaps; return those known so far, in seconds, without the jobs that have none."""
         if entries is not self._entries:
             self._known = {
                 job: known
@@ -38,7 +38,7 @@ class ScheduleGaps:
                 [job for job in reversed(list(entries)) if job not in self._known],
             )
             self._shared = {}
-            self._tell()
+            self._publish()
         if self._left:
             budget = _SLICE
             for _ in range(min(len(self._left), _MOST)):
@@ -49,11 +49,11 @@ class ScheduleGaps:
                 self._known[self._left.pop()] = key, gap
                 if not budget:
                     break
-            self._tell()
-        return self._told
+            self._publish()
+        return self._published
 
     def _gap(self, entry: CatalogEntry, now: datetime) -> tuple[float | None, bool]:
-        """The schedule's gap, and whether it had to be worked out: jobs of one schedule share it."""
+        """Return the schedule's gap, and True if it had to be worked out: jobs of one schedule share it."""
         text, zone = entry.schedule.text, entry.schedule.timezone
         # Only these two signs look at the job's name.
         key = (text, zone, entry.job.id if "H" in text or "~" in text else "")
@@ -62,6 +62,6 @@ class ScheduleGaps:
         self._shared[key] = gap = entry.schedule.longest_gap_seconds(now)
         return gap, True
 
-    def _tell(self) -> None:
-        # Replaced as a whole: a scrape may be reading what was told before.
-        self._told = {job: seconds for job, (_, seconds) in self._known.items() if seconds is not None}
+    def _publish(self) -> None:
+        # Replaced as a whole: a scrape may be reading what was published before.
+        self._published = {job: seconds for job, (_, seconds) in self._known.items() if seconds is not None}

@@ -1,4 +1,6 @@
-"""By when each job's next success is expected: the dead man's switch, worked out a few jobs at a time.
+"""Success deadlines: by when each job's next success is expected, worked out a few jobs at a time.
+
+They are the dead man's switch of monitoring.
 
 A success is expected of the first instant after the last one, or after the job was added, edited or last suspended,
 whichever came later; so a job that is new, resumed or was never meant to run yet is never overdue. From that instant
@@ -6,7 +8,7 @@ on the job has an allowance: ten minutes, a tenth of the time to its following i
 long as its last run took, and all the waits that its retries may make. A job that has never succeeded has not shown
 how long it takes: it has until its following instant instead, a day at most.
 
-What it does *not* know: whether a run is under way. One that takes much longer than the last one did is overdue too.
+What it does *not* know: if a run is under way. One that takes much longer than the last one did is overdue too.
 """
 
 from collections.abc import Mapping
@@ -21,14 +23,14 @@ from kuber_cron.scheduler.maintenance.redis_observer import LastRun
 LEAST_SECONDS = 600.0
 _SHARE_OF_GAP = 0.1
 _MOST_OF_GAP_SECONDS = 3600.0
-# The default `timeout`: no run of a job that says nothing of its own takes longer.
+# The default `timeout`: no run of a job that sets none of its own takes longer.
 _DAY_SECONDS = 86400.0
 # Two instants are worked out for each job that has changed: about 10 ms a round.
 _SLICE = 500
 
 
 def expected_by(entry: CatalogEntry, run: LastRun) -> float | None:
-    """By when a success of the job is expected, seconds since the epoch; None where none is."""
+    """Return by when a success of the job is expected, seconds since the epoch; None where none is."""
     start = max((at for at in (run.success_at, run.expected_from) if at is not None), default=None)
     if start is None:
         return None
@@ -50,21 +52,21 @@ def _is_same(before: CatalogEntry | None, now: CatalogEntry | None) -> bool:
 
 
 class SuccessDeadlines:
-    """What has been worked out in one term, each job looked at anew when it has changed."""
+    """The deadlines of one term, each job's worked out anew when it has changed."""
 
     def __init__(self) -> None:
         self._entries: Mapping[str, CatalogEntry] | None = None
         self._runs: Mapping[str, LastRun] | None = None
         self._left: list[str] = []
         self._known: dict[str, tuple[LastRun, float | None]] = {}
-        self._told: dict[str, float] = {}
+        self._published: dict[str, float] = {}
 
-    def after_a_slice(
+    def update_some(
         self, entries: Mapping[str, CatalogEntry], runs: Mapping[str, LastRun]
     ) -> Mapping[str, float]:
-        """The expectations known so far of these jobs, the next five hundred jobs' brought up to date."""
+        """Bring the next five hundred jobs up to date; return the deadlines known so far, seconds since the epoch."""
         if entries is not self._entries:
-            # Of a job that is not as it was all is worked out again, whatever has changed: policies have a part in it.
+            # Of a job that is not as it was all is worked out again, because any policy may have a part in it.
             before = self._entries or {}
             self._known = {
                 job: known
@@ -72,22 +74,22 @@ class SuccessDeadlines:
                 if _is_same(before.get(job), entries.get(job))
             }
             self._entries, self._runs = entries, None
-            self._tell()
+            self._publish()
         if runs is not self._runs:
             self._runs = runs
-            self._left = [job for job, run in runs.items() if job in entries and self._is_news(job, run)]
+            self._left = [job for job, run in runs.items() if job in entries and self._has_changed(job, run)]
             self._left.reverse()
         if self._left:
             for job in self._left[-_SLICE:]:
                 self._known[job] = runs[job], expected_by(entries[job], runs[job])
             del self._left[-_SLICE:]
-            self._tell()
-        return self._told
+            self._publish()
+        return self._published
 
-    def _tell(self) -> None:
-        # Replaced as a whole: a scrape may be reading what was told before.
-        self._told = {job: at for job, (_, at) in self._known.items() if at is not None}
+    def _publish(self) -> None:
+        # Replaced as a whole: a scrape may be reading what was published before.
+        self._published = {job: at for job, (_, at) in self._known.items() if at is not None}
 
-    def _is_news(self, job: str, run: LastRun) -> bool:
+    def _has_changed(self, job: str, run: LastRun) -> bool:
         known = self._known.get(job)
         return known is None or (known[0] is not run and known[0] != run)

@@ -1,11 +1,11 @@
-"""The inbox: what people have asked for, decided by whoever leads, in a thread and on connections of its own.
+"""The request loop: whoever leads answers requests for manual runs, in a thread and on connections of its own.
 
-A request is looked at and stays where it is until the script that makes its runs, or says why not, takes it away in the
-same step (common/redis_store/lua/manual_request.lua, create_manual_runs.lua). So a leader that dies in between loses nothing, and the next one
-makes nothing twice: the runs' ids come from the request's. Who asks publishes a word, on which the leader looks at once;
-one that is missed costs a second. The deciding loop has no part in this, so that no request can make an instant late.
+A request is read and stays where it is until the script that creates its runs, or refuses it, removes it in the same step
+(common/redis_store/lua/). So a leader that dies in between loses nothing, and the next one creates nothing twice: the runs'
+ids come from the request's. Whoever asks publishes a message, on which the leader polls at once; one that is missed costs a
+second. The deciding loop has no part in this, so that no request can make an instant late.
 
-What this does *not* guarantee: an answer. Nobody may lead; whoever asks waits for so long, and withdraws the request.
+What this does *not* guarantee: an answer. Nobody may lead; whoever asks waits for some time, and withdraws the request.
 """
 
 import json
@@ -36,23 +36,23 @@ from kuber_cron.scheduler.manual_runs.request_plan import PlannedRun
 
 log = structlog.get_logger(__name__)
 
-# Looked at without a word this often, for one may have been missed; a standby looks so often whether it leads.
-_LOOK_SECONDS = 1.0
+# Polled without a message this often, because one may have been missed; a standby checks as often if it leads.
+_POLL_SECONDS = 1.0
 _LISTEN_SECONDS = 0.25  # how soon the thread notices that it is to end
 _AFTER_ERROR_SECONDS = 1.0
-# Of a flood of requests so many are dealt with before the thread looks whether it is to end.
-_MOST_A_LOOK = 100
-# Runs made in one call, so that Redis is not held for more than ~5 ms.
+# Of a flood of requests at most so many are answered before the thread checks if it is to end.
+_MOST_A_POLL = 100
+# Runs created in one call, so that Redis is not held for more than ~5 ms.
 BATCH = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestKeys:
-    """With whose authority runs are made.
+    """The keys of manual runs.
 
     Attributes:
-        signing_key: What they are signed with, if anything.
-        accepted_keys: What may have signed a request.
+        signing_key: Signs the runs that are created, if anything does.
+        accepted_keys: Those that may have signed a request.
     """
 
     signing_key: bytes | None = None
@@ -60,45 +60,45 @@ class RequestKeys:
 
 
 class RequestLoop:
-    """One replica's. ``run`` it in a thread; ``drain`` is one look."""
+    """One replica's. ``run`` it in a thread; ``drain`` is one poll."""
 
     def __init__(
         self,
         connect: Callable[[], "Redis"],
         keys: Keys,
-        rights: RequestKeys,
+        signing: RequestKeys,
         *,
         clock: RedisClock,
-        token: Callable[[], Term | None],
+        term: Callable[[], Term | None],
         catalog: Callable[[], Catalog],
         failed: Callable[[], None] = lambda: None,
     ) -> None:
-        """``connect`` gives clients without retries; ``token`` and ``catalog`` are asked for each request.
+        """``connect`` gives clients without retries; ``term`` and ``catalog`` are called for each request.
 
-        ``failed`` is told of each look that failed unexpectedly.
+        ``failed`` is called after each poll that failed unexpectedly.
         """
         self._client = connect()
         self._store = Store(self._client, keys)
-        self._builder = RunHashBuilder(self._client, rights.signing_key)
-        self._accepted_keys = rights.accepted_keys
+        self._builder = RunHashBuilder(self._client, signing.signing_key)
+        self._accepted_keys = signing.accepted_keys
         self._clock = clock
-        self._token = token
+        self._term = term
         self._catalog = catalog
         self._failed = failed
 
     def run(self, done: threading.Event) -> None:
-        """Decide what is asked for, until ``done``."""
+        """Answer requests until ``done`` is set."""
         while not done.is_set():
             try:
                 self._listen(done)
             except RedisError as error:
-                log.warning("requests are not heard: redis does not answer, or refuses", error=str(error))
+                log.warning("reading requests failed: redis does not answer, or refuses", error=str(error))
                 done.wait(_AFTER_ERROR_SECONDS)
             except KuberCronError as error:
                 log.info("requests are left to the next term", reason=error.message)
                 done.wait(_AFTER_ERROR_SECONDS)
             except Exception:
-                # One request that cannot be dealt with must not end the hearing of others: it expires.
+                # One request that cannot be answered must not keep the others from it: it expires.
                 log.exception("a request failed")
                 self._failed()
                 done.wait(_AFTER_ERROR_SECONDS)
@@ -106,25 +106,25 @@ class RequestLoop:
     def _listen(self, done: threading.Event) -> None:
         with self._client.pubsub(ignore_subscribe_messages=True) as pubsub:  # type: ignore[no-untyped-call] # redis-py types it not
             pubsub.subscribe(self._store.keys.requested)
-            look_at = 0.0
+            poll_at = 0.0
             while not done.is_set():
-                if self._clock.elapsed() >= look_at:
-                    is_flooded = self.drain() >= _MOST_A_LOOK
-                    look_at = self._clock.elapsed() + (0.0 if is_flooded else _LOOK_SECONDS)
+                if self._clock.elapsed() >= poll_at:
+                    is_flooded = self.drain() >= _MOST_A_POLL
+                    poll_at = self._clock.elapsed() + (0.0 if is_flooded else _POLL_SECONDS)
                 if pubsub.get_message(timeout=_LISTEN_SECONDS) is not None:
-                    look_at = 0.0
+                    poll_at = 0.0
 
-    # --- one look --------------------------------------------------------------------------------
+    # --- one poll --------------------------------------------------------------------------------
 
     def drain(self) -> int:
-        """What is asked for is answered, oldest first, where this replica leads; how many requests that were.
+        """Answer the requests, oldest first, where this replica leads; return how many there were.
 
         Raises:
             FencedError, StateLostError: The term is over; what is left is the next leader's.
-            redis.RedisError: Redis did not answer, or refused; what is left is looked at again.
+            redis.RedisError: Redis did not answer, or refused; what is left is read again.
         """
         count = 0
-        while count < _MOST_A_LOOK and (term := self._token()) is not None:
+        while count < _MOST_A_POLL and (term := self._term()) is not None:
             word, *rest = self._next(term)
             if word == "OK" and not rest[0]:
                 break
@@ -144,27 +144,32 @@ class RequestLoop:
     def _answer(self, term: Term, request_id: str, state: str, body: str, signature: str) -> None:
         now = self._clock.now()
         try:
-            heard = request_plan.heard(
+            request = request_plan.verified(
                 request_id, body.encode(), signature, self._accepted_keys, now, is_begun=state == "deciding"
             )
-            runs = request_plan.wanted(heard, self._catalog().entries, now)
+            runs = request_plan.plan(request, self._catalog().entries, now)
         except RequestError as error:
             self._refuse(term, request_id, error)
             return
         log.info(
-            "asked for", action=heard.action, job=heard.job, who=heard.who, runs=len(runs), dry=heard.dry
+            "manual runs requested",
+            action=request.action,
+            job=request.job,
+            who=request.who,
+            runs=len(runs),
+            dry=request.dry,
         )
         try:
             for start in range(0, len(runs), BATCH):
                 part = runs[start : start + BATCH]
-                if not self._make(term, heard, part, is_last=start + BATCH >= len(runs)):
+                if not self._create(term, request, part, is_last=start + BATCH >= len(runs)):
                     return
         except ResponseError as error:
             # Nothing that Redis refuses for this one may keep the others waiting behind it.
             self._refuse(term, request_id, RequestError("redis-refused", f"Redis refused: {error}"))
 
     def _refuse(self, term: Term, request_id: str, error: RequestError) -> None:
-        log.warning("a request is refused", request=request_id, code=error.code, reason=error.message)
+        log.warning("request refused", request=request_id, code=error.code, reason=error.message)
         args = (request_id, error.code, error.message, error.hint or "")
         refuse(
             [
@@ -174,9 +179,11 @@ class RequestLoop:
             term,
         )
 
-    def _make(self, term: Term, heard: ManualRequest, part: Sequence[PlannedRun], *, is_last: bool) -> bool:
-        """This part of the request's runs is made; whether the request is still there."""
-        items = [value for one in part for value in self._item(heard, one)]
+    def _create(
+        self, term: Term, request: ManualRequest, part: Sequence[PlannedRun], *, is_last: bool
+    ) -> bool:
+        """Create this part of the request's runs; return False if the request has been withdrawn."""
+        items = [value for planned in part for value in self._item(request, planned)]
         reply = self._store.call(
             "create_manual_runs",
             term.epoch,
@@ -184,13 +191,13 @@ class RequestLoop:
             term.holder,
             rq_instant(self._clock.now()),
             LOG_LIMIT,
-            heard.id,
-            heard.action,
-            heard.who,
-            int(heard.force),
-            int(heard.dry),
+            request.id,
+            request.action,
+            request.who,
+            int(request.force),
+            int(request.dry),
             int(is_last),
-            _detail(heard),
+            _detail(request),
             len(part),
             *items,
         )
@@ -198,23 +205,23 @@ class RequestLoop:
         refuse(words, term)
         return words[0] == "OK"
 
-    def _item(self, heard: ManualRequest, one: PlannedRun) -> Iterator[Value]:
-        job = one.entry.job
-        if heard.env and job.id == heard.job:
-            job = replace(job, env=job.env | heard.env)
-        record = self._builder.build(job, one.at, run=one.run)
-        policy = run_policy.of_manual_run(one.entry)
-        if one.after:
-            policy["after"] = one.after
-        if one.instant:
-            policy["instant"] = one.instant
-            policy.pop("front", None)  # what is due today goes before what is made up for
-        yield from (job.id, int(one.at.timestamp()), record.run, record.origin, json.dumps(policy))
+    def _item(self, request: ManualRequest, planned: PlannedRun) -> Iterator[Value]:
+        job = planned.entry.job
+        if request.env and job.id == request.job:
+            job = replace(job, env=job.env | request.env)
+        record = self._builder.build(job, planned.at, run=planned.run)
+        policy = run_policy.of_manual_run(planned.entry)
+        if planned.after:
+            policy["after"] = planned.after
+        if planned.instant:
+            policy["instant"] = planned.instant
+            policy.pop("front", None)  # what is due today goes before what is backfilled
+        yield from (job.id, int(planned.at.timestamp()), record.run, record.origin, json.dumps(policy))
         yield from (len(record.fields), *record.fields)
 
 
-def _detail(heard: ManualRequest) -> str:
-    if heard.from_at is not None and heard.to_at is not None:
-        return f"{time_format.iso(heard.from_at, 'seconds')} {time_format.iso(heard.to_at, 'seconds')}"
-    words = [word for word, is_so in (("force", heard.force), ("chain", heard.chain)) if is_so]
-    return " ".join([*words, *sorted(heard.env)])
+def _detail(request: ManualRequest) -> str:
+    if request.from_at is not None and request.to_at is not None:
+        return f"{time_format.iso(request.from_at, 'seconds')} {time_format.iso(request.to_at, 'seconds')}"
+    words = [word for word, is_so in (("force", request.force), ("chain", request.chain)) if is_so]
+    return " ".join([*words, *sorted(request.env)])

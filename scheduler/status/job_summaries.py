@@ -1,7 +1,7 @@
-"""The register: the jobs' cards in Redis, kept as the files have them by the leader's housekeeping, a slice a round.
+"""Job summaries in Redis: kept as the files have the jobs by the leader's maintenance loop, some a round.
 
-It is told anew in each term, and of what has changed after each change of the files. A job that has left the files keeps its card until its
-cursor is dropped, for until then it can come back, and people ask about it.
+All are published anew in each term, and what has changed after each change of the files. A job that has left the files
+keeps its summary until its cursor is dropped, because until then it can come back, and people ask about it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,32 +16,34 @@ from kuber_cron.scheduler.decisions.planner import CatalogEntry
 from kuber_cron.scheduler.decisions.script_replies import accepted
 from kuber_cron.scheduler.election.term import Term
 
-_SLICE = 1000  # cards in one round, about 2 ms of Redis, so that ten thousand are there within ten seconds
-_AGAIN_ROUNDS = 30  # jobs that have left the files but not yet their cursors are looked at again so often
+_SLICE = (
+    1000  # summaries in one round, about 2 ms of Redis, so that ten thousand are there within ten seconds
+)
+_AGAIN_ROUNDS = 30  # jobs that have left the files but not yet their cursors are tried again so often
 
 
 class JobSummaries:
-    """What this replica has told of the jobs in this term. Owned by the housekeeping's thread."""
+    """What this replica has published of the jobs in this term. Owned by the maintenance loop."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._epoch = 0
         self._entries: Mapping[str, CatalogEntry] = {}
-        self._left: list[str] = []  # jobs of ``_entries`` whose cards are still to be laid
+        self._left: list[str] = []  # jobs of ``_entries`` whose summaries are still to be published
         self._gone: list[str] = []
         self._rounds = 0
 
-    def after_a_slice(self, term: Term, catalog: Catalog) -> bool:
-        """Whether all cards are as the catalog has its jobs; the next thousand are laid first.
+    def publish_some(self, term: Term, catalog: Catalog) -> bool:
+        """Publish the next thousand summaries; return True once all are as the catalog has its jobs.
 
         Raises:
             FencedError, StateLostError: The term is over.
-            redis.RedisError: Redis did not answer, or refused; the same slice is next.
+            redis.RedisError: Redis did not answer, or refused; the same ones are next.
         """
         if term.epoch != self._epoch or catalog.entries is not self._entries:
             self._compare(term, catalog)
         if self._left:
-            self._send(term, list(cards_of(catalog, self._left[-_SLICE:])), ())
+            self._send(term, list(summaries_of(catalog, self._left[-_SLICE:])), ())
             del self._left[-_SLICE:]
             return False
         if self._gone and self._rounds % _AGAIN_ROUNDS == 0:
@@ -50,7 +52,7 @@ class JobSummaries:
         return True
 
     def _compare(self, term: Term, catalog: Catalog) -> None:
-        """Which cards have to be laid or taken away: all in a new term, else those of jobs that are not as they were."""
+        """Find the summaries to publish and to delete: all in a new term, else those of jobs that are not as they were."""
         if term.epoch != self._epoch:
             known = self._store.client.hkeys(self._store.keys.job_summaries)
             self._entries, self._left = {}, []
@@ -67,15 +69,19 @@ class JobSummaries:
         self._gone, self._rounds = sorted(gone), 0
         self._epoch, self._entries = term.epoch, catalog.entries
 
-    def _send(self, term: Term, cards: Sequence[tuple[str, JobSummary]], gone: Sequence[str]) -> list[str]:
-        """Lay these cards and take those away; which of the latter have to stay for now."""
-        told = [part for job, card in cards for part in (job, card.to_text())]
-        reply = self._store.call("publish_job_summaries", term.epoch, term.lease, len(cards), *told, *gone)
+    def _send(
+        self, term: Term, summaries: Sequence[tuple[str, JobSummary]], gone: Sequence[str]
+    ) -> list[str]:
+        """Publish these summaries and delete those of ``gone``; return which of the latter have to stay for now."""
+        values = [part for job, summary in summaries for part in (job, summary.to_text())]
+        reply = self._store.call(
+            "publish_job_summaries", term.epoch, term.lease, len(summaries), *values, *gone
+        )
         return accepted(reply, term)
 
 
-def cards_of(catalog: Catalog, names: Iterable[str]) -> Iterator[tuple[str, JobSummary]]:
-    """The cards of these jobs."""
+def summaries_of(catalog: Catalog, names: Iterable[str]) -> Iterator[tuple[str, JobSummary]]:
+    """Yield the summaries of these jobs, each with its name."""
 
     def named(name: str) -> Job | None:
         entry = catalog.entries.get(name)

@@ -1,6 +1,6 @@
-"""Presence: one replica's own entry among the schedulers in Redis, standbys included.
+"""The scheduler entry: what a replica publishes of itself in Redis, standbys included.
 
-Told every few seconds by housekeeping's thread, for ``kuber-cron status``. What it does *not* say: who may decide.
+Published every few seconds by the maintenance loop, for ``kuber-cron status``. It does *not* show who may decide.
 """
 
 from datetime import datetime, timedelta
@@ -11,26 +11,26 @@ from kuber_cron.common.records import processes
 from kuber_cron.common.records.parsing import text
 from kuber_cron.common.redis_store.scripts import Store
 
-TELL_SECONDS = 5.0
+PUBLISH_SECONDS = 5.0
 _FORGOTTEN = timedelta(hours=1)  # a replica that was killed stays on the list for as long
-_TTL_SECONDS = 86400  # of the list, where nobody tells any more
+_TTL_SECONDS = 86400  # of the list, where nobody publishes any more
 
 
 class Lateness:
-    """The largest lateness of the last one to two minutes. One thread notes, any may ask."""
+    """The largest lateness of the last one to two minutes. One thread notes, any may read."""
 
     def __init__(self) -> None:
         self._minutes: tuple[tuple[int, float], ...] = ()
 
     def note(self, at: datetime, seconds: float) -> None:
-        """A decision was so late."""
+        """Note how late a decision was."""
         minute = int(at.timestamp()) // 60
         before = dict(self._minutes)
         before[minute] = max(seconds, before.get(minute, 0.0))
         self._minutes = tuple(sorted(before.items()))[-2:]
 
     def largest(self, now: datetime) -> float | None:
-        """In this minute and the one before; None where nothing was decided."""
+        """Return the largest of this minute and the one before; None where nothing was decided."""
         since = int(now.timestamp()) // 60 - 1
         return max((seconds for minute, seconds in self._minutes if minute >= since), default=None)
 
@@ -43,8 +43,8 @@ class SchedulerEntry:
         self._key = store.keys.schedulers
         self._holder = holder
 
-    def tell(self, entry: processes.SchedulerInfo) -> None:
-        """Others read this of us; entries of replicas that are long gone are taken away.
+    def publish(self, entry: processes.SchedulerInfo) -> None:
+        """Replace our entry, and delete those of replicas that are long gone.
 
         Raises:
             redis.RedisError: Redis did not answer, or refused.
@@ -54,18 +54,18 @@ class SchedulerEntry:
             pipe.expire(self._key, _TTL_SECONDS)
             pipe.hgetall(self._key)
             *_, found = pipe.execute()
-        gone = [holder for holder, told in found.items() if _is_gone(text(told), entry.seen_at)]
+        gone = [holder for holder, other in found.items() if _is_gone(text(other), entry.seen_at)]
         if gone:
             self._store.client.hdel(self._key, *gone)
 
-    def leave(self) -> None:
-        """Nobody reads of us any more, if Redis takes it."""
+    def withdraw(self) -> None:
+        """Delete our entry, if Redis takes it."""
         try:
             self._store.client.hdel(self._key, self._holder)
         except RedisError:
-            return  # the entry ages, and is taken away by others
+            return  # the entry ages, and is deleted by others
 
 
-def _is_gone(told: str, now: datetime) -> bool:
-    entry = processes.SchedulerInfo.from_text(told)
+def _is_gone(entry_text: str, now: datetime) -> bool:
+    entry = processes.SchedulerInfo.from_text(entry_text)
     return entry is None or now - entry.seen_at > _FORGOTTEN

@@ -55,7 +55,7 @@ class People:
             KEYS,
             RequestKeys(),
             clock=_RedisClock(self.acts),  # type: ignore[arg-type] # what it asks of one
-            token=lambda: replica.term,
+            term=lambda: replica.term,
             catalog=lambda: self.world.catalog,
         )
         made._store = self.paper

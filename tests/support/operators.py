@@ -107,7 +107,7 @@ class Asker:
             leader.keys,
             RequestKeys(signing_key=key, accepted_keys=accepted),
             clock=RedisClock(leader.client),  # type: ignore[arg-type] # what it asks of one
-            token=lambda: leader.term if leader.leads() else None,
+            term=lambda: leader.term if leader.leads() else None,
             catalog=lambda: leader.catalog,
         )
 

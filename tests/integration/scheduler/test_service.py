@@ -79,7 +79,6 @@ def service(redis_client, redis_url, tmp_path):
         watcher=watcher,
         clock=clock,
         metrics=SchedulerMetrics(registry, measures),
-        measures=measures,
     )
     made.registry = registry
     made.start()
@@ -96,7 +95,7 @@ def test_the_service_counts_a_loss_once_and_goes_on(service, redis_client):
     before = decided()
     eventually(lambda: decided() > before)
     assert service.registry.get_sample_value("cron_state_lost_total") == 1
-    assert len(service._lease.given_up) == 1
+    assert len(service._election.given_up) == 1
 
 
 def test_a_redis_that_refuses_to_be_observed_keeps_nobodys_run_from_being_reaped(service, monkeypatch):
@@ -107,40 +106,40 @@ def test_a_redis_that_refuses_to_be_observed_keeps_nobodys_run_from_being_reaped
         raise redis.ResponseError("unknown command 'WAIT'")
 
     monkeypatch.setattr(redis_observer, "OBSERVE_SECONDS", 0.0)
-    monkeypatch.setattr(redis_observer, "observe", refuse)
-    reaps_from = service._housekeeper._reap_from
+    monkeypatch.setattr(redis_observer, "read", refuse)
+    reaps_from = service._maintenance._housekeeper._reap_from
     eventually(lambda: len(asked) >= 2)
-    assert service._housekeeper._reap_from == reaps_from
+    assert service._maintenance._housekeeper._reap_from == reaps_from
 
 
 def test_redis_is_up_while_it_answers_the_election_and_takes_decisions(service, redis_client, monkeypatch):
     up = lambda: service.registry.get_sample_value("cron_redis_up")  # noqa: E731 - for eventually
     eventually(lambda: redis_client.hlen(KEYS.cursors))
     assert up() == 1
-    service._lease.redis = "redis has not answered for 11 s"
+    service._election.redis = "redis has not answered for 11 s"
     assert up() == 0
-    service._lease.redis = "ok"
+    service._election.redis = "ok"
     assert up() == 1
 
     def refuse(*_, **__):
         raise redis.ResponseError("OOM command not allowed when used memory > 'maxmemory'.")
 
     with monkeypatch.context() as broken:
-        broken.setattr(service._decider, "turn", refuse)
+        broken.setattr(service._deciding._decider, "turn", refuse)
         eventually(lambda: up() == 0)
     eventually(lambda: up() == 1)
 
 
 def test_a_standby_says_that_redis_is_away_too(service):
-    service._lease._term = None
-    service._lease.redis = "redis has not answered for 11 s"
+    service._election._term = None
+    service._election.redis = "redis has not answered for 11 s"
     assert service.registry.get_sample_value("cron_redis_up") == 0
 
 
 def test_who_led_before_a_clock_was_set_back_does_not_tell_of_it_for_ever(service):
     eventually(service.upcoming)
-    service._decider._cursors._farthest = datetime.now(UTC) + timedelta(seconds=90)
-    service._lease._term = None
+    service._deciding._decider._cursors._farthest = datetime.now(UTC) + timedelta(seconds=90)
+    service._election._term = None
     assert service.registry.get_sample_value("cron_clock_stepped_back_seconds") == 0
 
 

@@ -29,7 +29,7 @@ from kuber_cron.common.notifications.events import Missed, Ping, RunEnded
 from kuber_cron.common.notifications.sender import NotificationSender
 from kuber_cron.common.notifications.webhook import Webhook
 from kuber_cron.common.observability import logging_setup
-from kuber_cron.scheduler.maintenance.redis_observer import observe
+from kuber_cron.scheduler.maintenance.redis_observer import read
 from kuber_cron.scheduler.notifications import SchedulerNotifications
 
 DOCS = Path(__file__).parents[4] / "docs" / "notifications.md"
@@ -422,7 +422,7 @@ def test_a_receiver_that_hangs_costs_no_run_anything(
 def told_by(leader, made, *, seen=None):
     """What the leader tells when it looks now."""
     teller = seen or SchedulerNotifications(made, leader.store)
-    teller.observed(observe(leader.store, []).missed, leader.term, leader.catalog.entries)
+    teller.notify_missed(read(leader.store, []).missed, leader.term, leader.catalog.entries)
     return teller
 
 
@@ -517,7 +517,7 @@ def test_a_run_lost_for_good_is_told_by_the_leader(receiving, messengers, redis_
     run = worker.take()
     worker.die()
     (tidied,) = (one for one in leader.tidy() if one.what == "lost_failed")
-    SchedulerNotifications(made, leader.store).lost(tidied.run, lost, leader.term, AT)
+    SchedulerNotifications(made, leader.store).notify_lost(tidied.run, lost, leader.term, AT)
     eventually(lambda: len(receiving.received) == 2)
     hook, ping = receiving.received
     told = hook.json

@@ -22,7 +22,7 @@ def sizes(client, name="job"):
 def bounded(make_leader, **bounds):
     """A leader that has told the scripts of its bounds."""
     made = seen(make_leader)
-    made.housekeeper._bounds = HistoryLimits(**bounds)
+    made.housekeeper._limits = HistoryLimits(**bounds)
     made.tidy()
     return made
 
@@ -103,8 +103,8 @@ def test_a_lower_bound_is_reached_a_few_runs_at_each_end(make_leader, worker, re
     made = bounded(make_leader)
     made.minutes(1, 30)
     worker.work()
-    made.housekeeper._bounds = HistoryLimits(runs=5)
-    made.housekeeper._bounded_in = 0
+    made.housekeeper._limits = HistoryLimits(runs=5)
+    made.housekeeper._limited_in = 0
     made.tidy()
     for number, left in ((31, 21), (32, 12), (33, 5)):
         made.decide(minute(number))
@@ -116,7 +116,7 @@ def test_every_leader_tells_of_its_own_bounds(make_leader, redis_client):
     made = bounded(make_leader, runs=3)
     other = make_leader(job(), holder="other")
     other.lead(2)
-    other.housekeeper._bounds = HistoryLimits(runs=7)
+    other.housekeeper._limits = HistoryLimits(runs=7)
     other.tidy()
     assert redis_client.hget(KEYS.history_limits, "runs") == b"7"
     made.term = other.term

@@ -112,7 +112,7 @@ def test_an_edit_a_removal_and_a_return_are_told(make_leader, ask):
 def test_a_chain_is_told_by_what_each_run_waits_for(make_leader, worker, ask, redis_client):
     leader = make_leader(job("extract"), job("report", "@after", after=["extract"]))
     register = JobSummaries(Store(redis_client, KEYS))
-    while not register.after_a_slice(leader.term, leader.catalog):
+    while not register.publish_some(leader.term, leader.catalog):
         pass
     leader.minutes(0, 1)
     found = ask(1, "report")

@@ -90,12 +90,12 @@ def test_a_load_that_failed_is_tried_again_though_the_files_are_as_they_were(tmp
     path.write_text(GOOD + "@daily true\n")
     with monkeypatch.context() as patch:
         patch.setattr(loader, "load", lambda *_, **__: 1 / 0)
-        watcher.look()
+        watcher.reload_if_changed()
     assert (len(watcher.current.entries), watcher.current.valid) == (1, False)
-    watcher.look()
+    watcher.reload_if_changed()
     assert not watcher.current.valid
     clock.ahead = 61.0
-    watcher.look()
+    watcher.reload_if_changed()
     assert (len(watcher.current.entries), watcher.current.valid) == (2, True)
     assert changes == [1]
 

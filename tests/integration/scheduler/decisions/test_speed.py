@@ -58,10 +58,10 @@ def test_a_look_at_redis_costs_what_has_changed(redis_client):
         leader = SteppedLeader(redis_client, *[job(f"job-{number}", "0 0 1 1 *") for number in range(jobs)])
         leader.decide(minute(0))
         observer = RedisObserver(leader.store)
-        observer.look(leader.catalog.entries)
+        observer.observe(leader.catalog.entries)
         redis_client.sadd(KEYS.changed, "job-1", "job-2")
         commands(redis_client)
-        observer.look(leader.catalog.entries)
+        observer.observe(leader.catalog.entries)
         return sum(commands(redis_client).values())
 
     assert cost(1000) == cost(100)

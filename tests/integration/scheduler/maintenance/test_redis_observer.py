@@ -4,7 +4,7 @@ import pytest
 import redis
 from tests.support.stepped import KEYS, SteppedLeader, SteppedWorker, job, minute
 
-from kuber_cron.scheduler.maintenance.redis_observer import LastRun, RedisObserver, observe
+from kuber_cron.scheduler.maintenance.redis_observer import LastRun, RedisObserver, read
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def worker(redis_client):
 
 
 def last_run(leader: SteppedLeader, name: str = "job") -> LastRun:
-    return observe(leader.store, [name]).jobs[name]
+    return read(leader.store, [name]).jobs[name]
 
 
 def test_a_new_job_is_expected_to_succeed_from_its_first_sight_on(redis_client):
@@ -86,7 +86,7 @@ def test_each_queue_is_told_with_the_workers_that_serve_it(redis_client):
     leader = SteppedLeader(redis_client, job("a"), job("b", queue="batch"))
     leader.minutes(0, 1)
     redis_client.sadd(f"{KEYS.prefix}:workers:batch", "one", "two")
-    queues = observe(leader.store, []).queues
+    queues = read(leader.store, []).queues
     assert {name: (queue.depth, queue.workers) for name, queue in queues.items()} == {
         "batch": (1, 2),
         "default": (1, 0),
@@ -100,15 +100,15 @@ def test_after_the_first_look_only_what_has_changed_is_read_and_it_is_told_with_
     leader = SteppedLeader(redis_client, job("a"), job("b"))
     observer = RedisObserver(leader.store)
     leader.minutes(0, 1)
-    first = observer.look(leader.catalog.entries)
+    first = observer.observe(leader.catalog.entries)
     assert first.jobs == {name: LastRun(expected_from=minute(0).timestamp()) for name in ("a", "b")}
     run = worker.take()
     worker.end(run, at=minute(1))
-    second = observer.look(leader.catalog.entries)
+    second = observer.observe(leader.catalog.entries)
     ended = run.rpartition("-")[0]
     assert second.jobs[ended].success_at == minute(1).timestamp()
     assert second.ended == {(ended, "success"): 1}
-    third = observer.look(leader.catalog.entries)
+    third = observer.observe(leader.catalog.entries)
     assert (third.jobs, third.ended) == (second.jobs, second.ended)
     assert not redis_client.exists(KEYS.changed)
 
@@ -116,24 +116,24 @@ def test_after_the_first_look_only_what_has_changed_is_read_and_it_is_told_with_
 def test_what_nobody_told_of_is_seen_in_its_turn_and_a_job_that_is_gone_is_told_no_more(redis_client):
     leader = SteppedLeader(redis_client, job("a"), job("b"))
     observer = RedisObserver(leader.store)
-    observer.look(leader.catalog.entries)
+    observer.observe(leader.catalog.entries)
     redis_client.hset(KEYS.stats("b"), mapping={"failing": "a run"})
     redis_client.hincrby(KEYS.ended, "b|failed", 1)
-    assert observer.look(leader.catalog.entries).jobs["b"].is_failing
+    assert observer.observe(leader.catalog.entries).jobs["b"].is_failing
     for _ in range(12):
-        seen = observer.look(leader.catalog.entries)
+        seen = observer.observe(leader.catalog.entries)
     assert seen.ended == {("b", "failed"): 1}
     leader.edit(job("a"))
-    assert list(observer.look(leader.catalog.entries).jobs) == ["a"]
+    assert list(observer.observe(leader.catalog.entries).jobs) == ["a"]
 
 
 def test_after_an_error_every_job_is_looked_at_again(redis_client):
     leader = SteppedLeader(redis_client, job("a"))
     observer = RedisObserver(leader.store)
-    observer.look(leader.catalog.entries)
+    observer.observe(leader.catalog.entries)
     leader.minutes(0, 0)
     redis_client.set(KEYS.acted, "no hash")
     with pytest.raises(redis.ResponseError):
-        observer.look(leader.catalog.entries)
+        observer.observe(leader.catalog.entries)
     redis_client.delete(KEYS.acted)
-    assert observer.look(leader.catalog.entries).jobs["a"].expected_from == minute(0).timestamp()
+    assert observer.observe(leader.catalog.entries).jobs["a"].expected_from == minute(0).timestamp()

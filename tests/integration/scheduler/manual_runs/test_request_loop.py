@@ -313,13 +313,13 @@ def test_a_leader_that_is_fenced_between_reading_and_making_makes_nothing(
     made = seen(make_leader)
     asker = Asker(made)
     asker.put(asker.request())
-    make = asker.inbox._make
+    make = asker.inbox._create
 
     def late(*args, **kwargs):
         redis_client.hset(KEYS.fence, "epoch", 2)
         return make(*args, **kwargs)
 
-    monkeypatch.setattr(asker.inbox, "_make", late)
+    monkeypatch.setattr(asker.inbox, "_create", late)
     with pytest.raises(FencedError):
         asker.inbox.drain()
     assert made.queued() == []

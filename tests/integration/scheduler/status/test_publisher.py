@@ -31,7 +31,7 @@ def entries(client):
 
 
 def lay_all(made, leader):
-    while not made.after_a_slice(leader.term, leader.catalog):
+    while not made.publish_some(leader.term, leader.catalog):
         pass
 
 
@@ -63,7 +63,7 @@ def test_a_job_that_left_the_files_keeps_its_card_until_its_cursor_is_dropped(ma
     leader.edit(job("stays"), settled_seconds=999.0)
     leader.decide(minute(2))
     for _ in range(job_summaries._AGAIN_ROUNDS + 2):
-        made.after_a_slice(leader.term, leader.catalog)
+        made.publish_some(leader.term, leader.catalog)
     assert cards(redis_client).keys() == {"stays"}
 
 
@@ -72,7 +72,7 @@ def test_ten_thousand_cards_come_in_slices_and_an_edit_lays_them_anew(make_leade
     leader = make_leader(*(job(f"job-{number}") for number in range(5)))
     made = JobSummaries(Store(redis_client, KEYS))
     laid = []
-    while not made.after_a_slice(leader.term, leader.catalog):
+    while not made.publish_some(leader.term, leader.catalog):
         laid.append(redis_client.hlen(CARDS))
     assert laid == [2, 4, 5]
     leader.edit(*(job(f"job-{number}", description="edited") for number in range(5)))
@@ -102,7 +102,7 @@ def test_an_edit_lays_the_cards_of_what_it_changed_and_of_what_was_still_to_be_l
     sent.clear()
     jobs[:4] = [job(f"job-{number}", description="edited") for number in range(4)]
     leader.edit(*jobs)
-    made.after_a_slice(leader.term, leader.catalog)
+    made.publish_some(leader.term, leader.catalog)
     leader.edit(*jobs[:5])
     lay_all(made, leader)
     assert sorted(sent) == ["job-0", "job-1", "job-2", "job-3"]
@@ -117,12 +117,12 @@ def test_a_leader_that_was_fenced_lays_no_card(make_leader, redis_client):
     leader = make_leader(job())
     redis_client.hincrby(KEYS.fence, "epoch", 1)
     with pytest.raises(FencedError):
-        JobSummaries(Store(redis_client, KEYS)).after_a_slice(leader.term, leader.catalog)
+        JobSummaries(Store(redis_client, KEYS)).publish_some(leader.term, leader.catalog)
     assert cards(redis_client) == {}
 
 
 @pytest.fixture
-def bulletin(redis_client):
+def publisher(redis_client):
     clock = SteppedClock(datetime(2026, 3, 1, tzinfo=UTC))
 
     def make(holder):
@@ -133,55 +133,55 @@ def bulletin(redis_client):
     return make
 
 
-def test_leader_and_standby_tell_of_themselves_and_leave(make_leader, redis_client, bulletin):
+def test_leader_and_standby_tell_of_themselves_and_leave(make_leader, redis_client, publisher):
     leader = make_leader(job())
-    one, two = bulletin("one"), bulletin("two")
+    one, two = publisher("one"), publisher("two")
     one.decided(one.clock.now(), 0.25)
-    one.tell(leader.term, leader.catalog)
-    two.tell(None, leader.catalog)
+    one.publish(leader.term, leader.catalog)
+    two.publish(None, leader.catalog)
     found = entries(redis_client)
     assert (found["one"].epoch, found["two"].epoch) == (1, None)
     assert (found["one"].late_seconds, found["two"].late_seconds) == (0.25, None)
     assert found["one"].jobs == 1
-    one.leave()
+    one.withdraw()
     assert entries(redis_client).keys() == {"two"}
 
 
-def test_a_change_is_told_at_once_and_the_rest_every_few_seconds(make_leader, redis_client, bulletin):
+def test_a_change_is_told_at_once_and_the_rest_every_few_seconds(make_leader, redis_client, publisher):
     leader = make_leader(job())
-    made = bulletin("one")
-    made.tell(None, leader.catalog)
+    made = publisher("one")
+    made.publish(None, leader.catalog)
     made.clock.at += timedelta(seconds=1)
-    made.tell(None, leader.catalog)
+    made.publish(None, leader.catalog)
     assert entries(redis_client)["one"].seen_at == datetime(2026, 3, 1, tzinfo=UTC)
-    made.tell(leader.term, leader.catalog)
+    made.publish(leader.term, leader.catalog)
     assert entries(redis_client)["one"].epoch == 1
     made.clock.at += timedelta(seconds=6)
-    made.tell(leader.term, leader.catalog)
+    made.publish(leader.term, leader.catalog)
     assert entries(redis_client)["one"].seen_at == made.clock.at
 
 
-def test_a_killed_replica_is_off_the_list_an_hour_later(make_leader, redis_client, bulletin):
+def test_a_killed_replica_is_off_the_list_an_hour_later(make_leader, redis_client, publisher):
     leader = make_leader(job())
-    bulletin("killed").tell(None, leader.catalog)
+    publisher("killed").publish(None, leader.catalog)
     redis_client.hset(KEYS.schedulers, "strange", "no entry")
-    other = bulletin("other")
+    other = publisher("other")
     other.clock.at += timedelta(minutes=59)
-    other.tell(None, leader.catalog)
+    other.publish(None, leader.catalog)
     assert entries(redis_client).keys() == {"killed", "other"}
     other.clock.at += timedelta(minutes=2)
-    other.tell(None, leader.catalog)
+    other.publish(None, leader.catalog)
     assert entries(redis_client).keys() == {"other"}
 
 
-def test_what_redis_refuses_to_take_is_said_once_and_holds_up_nothing(make_leader, redis_client, bulletin):
+def test_what_redis_refuses_to_take_is_said_once_and_holds_up_nothing(make_leader, redis_client, publisher):
     leader = make_leader(job())
     redis_client.set(CARDS, "not ours")
     redis_client.set(KEYS.schedulers, "not ours")
-    made = bulletin("one")
+    made = publisher("one")
     with capture_logs() as said:
         for _ in range(3):
             made.clock.at += timedelta(seconds=9)
-            made.tell(leader.term, leader.catalog)
-            made.lay_cards(leader.term, leader.catalog)
+            made.publish(leader.term, leader.catalog)
+            made.publish_job_summaries(leader.term, leader.catalog)
     assert [line["what"] for line in said] == ["a scheduler's entry", "the jobs' cards"]

@@ -116,18 +116,18 @@ def test_a_round_looks_at_five_hundred_jobs_and_comes_round_to_each():
     entries = compile_entries([job(f"j{i}") for i in range(1200)])
     runs = dict.fromkeys(entries, LastRun(success_at=0.0))
     expectations = SuccessDeadlines()
-    assert [len(expectations.after_a_slice(entries, runs)) for _ in range(3)] == [500, 1000, 1200]
+    assert [len(expectations.update_some(entries, runs)) for _ in range(3)] == [500, 1000, 1200]
     later = dict.fromkeys(entries, LastRun(success_at=5.0))
-    before = expectations.after_a_slice(entries, runs)
+    before = expectations.update_some(entries, runs)
     for _ in range(3):
-        now = expectations.after_a_slice(entries, later)
+        now = expectations.update_some(entries, later)
     assert all(now[one] == before[one] + 5 for one in entries)
 
 
 def test_an_edit_and_a_removal_leave_nothing_of_the_old_expectation():
     expectations = SuccessDeadlines()
     run = LastRun(success_at=FRIDAY.timestamp())
-    expectations.after_a_slice(compile_entries([job("a"), job("b")]), {"a": run, "b": run})
+    expectations.update_some(compile_entries([job("a"), job("b")]), {"a": run, "b": run})
     edited = compile_entries([job("a", schedule="@every 1h")])
-    found = expectations.after_a_slice(edited, {"a": run, "b": run})
+    found = expectations.update_some(edited, {"a": run, "b": run})
     assert found == {"a": expected_by(edited["a"], run)}

@@ -30,7 +30,7 @@ def span(first, end, **more):
 
 
 def heard(what, now=NOW, *, keys=(), signature="", is_begun=False):
-    return request_plan.heard(what.id, what.to_bytes(), signature, keys, now, is_begun=is_begun)
+    return request_plan.verified(what.id, what.to_bytes(), signature, keys, now, is_begun=is_begun)
 
 
 @given(
@@ -51,10 +51,10 @@ def test_a_span_has_the_instants_from_its_start_on_before_its_end_and_none_of_th
     wanted = span(first, end, most=1000)
     if not 0 < len(expected) <= 1000:
         with pytest.raises(RequestError) as error:
-            request_plan.wanted(wanted, entries, at)
+            request_plan.plan(wanted, entries, at)
         assert error.value.code == ("too-many" if expected else "no-instants")
         return
-    found = request_plan.wanted(wanted, entries, at)
+    found = request_plan.plan(wanted, entries, at)
     assert [each.at for each in found] == expected
     assert [each.instant for each in found] == [run_id("a", each) for each in expected]
     assert len({each.run for each in found}) == len(found)
@@ -63,11 +63,11 @@ def test_a_span_has_the_instants_from_its_start_on_before_its_end_and_none_of_th
 def test_a_span_that_is_asked_for_in_two_parts_is_the_same():
     entries = compile_entries([job("a", "*/7 * * * *", timezone="Europe/Berlin")])
     first, middle, end = (NOW - timedelta(hours=hours) for hours in (90, 40, 3))
-    whole = [each.at for each in request_plan.wanted(span(first, end), entries, NOW)]
+    whole = [each.at for each in request_plan.plan(span(first, end), entries, NOW)]
     parts = [
         each.at
         for cut in ((first, middle), (middle, end))
-        for each in request_plan.wanted(span(*cut), entries, NOW)
+        for each in request_plan.plan(span(*cut), entries, NOW)
     ]
     assert whole == parts
 
@@ -84,7 +84,7 @@ def test_the_jobs_of_a_chain_come_each_after_those_that_it_comes_after(data):
     ]
     entries = compile_entries(jobs)
     first = data.draw(st.sampled_from(names))
-    found = request_plan.wanted(replace(TRIGGER, job=first, chain=True), entries, NOW)
+    found = request_plan.plan(replace(TRIGGER, job=first, chain=True), entries, NOW)
     made = {each.entry.job.id: each for each in found}
     assert found[0].entry.job.id == first
     seen = set()
@@ -99,7 +99,7 @@ def test_the_jobs_of_a_chain_come_each_after_those_that_it_comes_after(data):
 
 
 def test_without_chain_nobody_follows():
-    (one,) = request_plan.wanted(TRIGGER, compile_entries(chain("a", "b")), NOW)
+    (one,) = request_plan.plan(TRIGGER, compile_entries(chain("a", "b")), NOW)
     assert (one.entry.job.id, one.after, one.at) == ("a", (), NOW.replace(microsecond=0))
 
 

@@ -1,0 +1,165 @@
+"""The deciding loop: sleeps exactly until something is due, and decides while this replica leads.
+
+Every doubt (Redis does not answer, a term is over) ends what is believed; the next turn begins from what Redis holds.
+"""
+
+import threading
+from datetime import datetime
+
+import structlog
+from redis.exceptions import RedisError
+
+from kuber_cron.common import time_format
+from kuber_cron.common.clock import Clock
+from kuber_cron.common.errors import FencedError, RedisUnreachableError, StateLostError, TermOverError
+from kuber_cron.common.records.skip_reason import SkipReason
+from kuber_cron.scheduler.decisions.catalog import Catalog, CatalogWatcher
+from kuber_cron.scheduler.decisions.decider import SOON_SECONDS, Decider
+from kuber_cron.scheduler.decisions.dispatcher import DecisionResult, Dispatcher, ResultWord
+from kuber_cron.scheduler.election.election import Election
+from kuber_cron.scheduler.election.term import Term
+from kuber_cron.scheduler.metrics import SchedulerMetrics
+from kuber_cron.scheduler.status.publisher import StatusPublisher
+
+log = structlog.get_logger(__name__)
+
+STALLED_SECONDS = 40.0
+"""/livez fails when the loop has made no turn for this long."""
+# The longest sleep; wake-ups come by event, this only bounds what a lost one costs.
+_LONGEST_SLEEP_SECONDS = 30.0
+# A standby checks this often if it leads; an election that wins wakes the loop at once.
+_STANDBY_SECONDS = 1.0
+_AFTER_ERROR_SECONDS = 1.0
+
+
+class ResultRecorder:
+    """Logs and measures the result of each decision that was applied."""
+
+    def __init__(self, metrics: SchedulerMetrics, status: StatusPublisher) -> None:
+        self._metrics = metrics
+        self._status = status
+
+    def __call__(self, result: DecisionResult, catalog: Catalog) -> None:
+        """Record one result. ``catalog`` is the one that it was decided by."""
+        decision = result.decision
+        if result.word in {ResultWord.QUEUED, ResultWord.HELD}:
+            job = catalog.entries[decision.job].job
+            lateness = max(0.0, (result.answered_at - decision.due_at).total_seconds())
+            self._status.note_lateness(result.answered_at, lateness)
+            self._metrics.jobs.lateness.labels(job.queue).observe(lateness)
+            write = log.debug if job.quiet else log.info
+            event = "run queued" if result.word == ResultWord.QUEUED else "run held"
+            write(event, job=decision.job, run=decision.run, late_seconds=round(lateness, 3))
+        elif result.word == ResultWord.SKIPPED:
+            write = log.info if result.detail == SkipReason.SUSPENDED else log.warning
+            write(
+                "not queued",
+                job=decision.job,
+                reason=result.detail,
+                first=time_format.iso(decision.first, "seconds"),
+                last=time_format.iso(decision.last, "seconds"),
+                count=decision.count,
+            )
+        elif result.word == ResultWord.KNOWN:
+            log.warning("already queued", job=decision.job, run=result.detail)
+        else:
+            log.debug("cursor moved", job=decision.job, reason=decision.reason, cursor=decision.cursor)
+
+
+class DecisionLoop:
+    """One replica's. ``run`` it in a thread."""
+
+    def __init__(
+        self,
+        decider: Decider,
+        dispatcher: Dispatcher,
+        *,
+        election: Election,
+        watcher: CatalogWatcher,
+        clock: Clock,
+        metrics: SchedulerMetrics,
+    ) -> None:
+        self._decider = decider
+        self._dispatcher = dispatcher
+        self._election = election
+        self._watcher = watcher
+        self._clock = clock
+        self._metrics = metrics
+        self._wake = threading.Event()
+        self._turned_at = clock.elapsed()
+        self.is_refused = False
+        """The last turn failed by Redis."""
+
+    # --- for the outside ---------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Make a turn now."""
+        self._wake.set()
+
+    def check(self) -> str:
+        """Return ``ok``, or that the loop has stalled."""
+        seconds = self._clock.elapsed() - self._turned_at
+        return "ok" if seconds < STALLED_SECONDS else f"the deciding loop has not turned for {seconds:.0f} s"
+
+    def upcoming(self) -> dict[str, datetime]:
+        """Return each job's next due instant, as planned."""
+        return self._decider.upcoming()
+
+    def ahead_seconds(self) -> float:
+        """Return how far Redis' clock has stepped back behind the farthest cursor; 0 for a standby."""
+        return self._decider.ahead_seconds if self._election.valid_term() else 0.0
+
+    # --- turns -------------------------------------------------------------------------------------
+
+    def run(self, stop: threading.Event) -> None:
+        """Decide until ``stop`` is set; ``wake`` has to be called then."""
+        while not stop.is_set():
+            self._turned_at = self._clock.elapsed()
+            self._wake.clear()
+            try:
+                seconds = self._turn()
+                self.is_refused = False
+            except (RedisUnreachableError, RedisError) as error:
+                log.warning("nothing is decided: redis does not answer, or refuses", error=str(error))
+                self.is_refused = True
+                seconds = self._doubt()
+            except TermOverError as error:
+                log.info("the rest is left to the next term", reason=error.message)
+                seconds = self._doubt()
+            except FencedError as error:
+                self._metrics.fenced.inc()
+                self._election.step_down(error.message)
+                seconds = self._doubt()
+            except StateLostError as error:
+                log.error("redis has lost writes", error=error.message)  # noqa: TRY400 - a finding, no traceback
+                self._election.step_down(error.message)
+                seconds = self._doubt()
+            except Exception:
+                # The loop must outlive any single job's fault; what is not decided stays due.
+                log.exception("a turn of the deciding loop failed")
+                self._metrics.loop_errors.inc()
+                self._decider.forget()
+                seconds = _AFTER_ERROR_SECONDS
+            self._wake.wait(seconds)
+
+    def _doubt(self) -> float:
+        self._decider.forget()
+        return SOON_SECONDS
+
+    def _turn(self) -> float:
+        """Decide what is due; return how many seconds may pass until the next turn."""
+        term = self._election.valid_term()
+        if term is None:
+            self._decider.forget()
+            return _STANDBY_SECONDS
+        catalog = self._watcher.current
+        if term.epoch != self._decider.epoch and self._decider.begin(term, catalog):
+            self._metrics.state_lost.inc()
+        settled = self._watcher.settled_seconds()
+        seconds = self._decider.turn(term, catalog, settled, lambda: self._leads(term))
+        self._election.decided(self._dispatcher.through)
+        return min(seconds, _LONGEST_SLEEP_SECONDS)
+
+    def _leads(self, term: Term) -> bool:
+        current = self._election.valid_term()
+        return current is not None and current.epoch == term.epoch

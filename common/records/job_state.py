@@ -10,13 +10,20 @@ from kuber_cron.common.records.parsing import decimal, number, seconds_as_instan
 from kuber_cron.common.runs import cursor as cursors
 from kuber_cron.common.runs.cursor import Cursor
 from kuber_cron.common.schedule.occurrences import Occurrences
-from kuber_cron.control.explain.verdict import Pause
 
 ALL = "*"
 """In the place of a job's name, every job."""
 
 STATS = ("last_run_at", "last_outcome", "last_success_at", "last_duration", "failing")
 """What of a job's statistics its state is made from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """A pause in force. ``until`` None: until it is resumed. ``of_all``: of every job."""
+
+    until: datetime | None
+    of_all: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,25 @@ SEEN_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Leader:
+    """Who leads, as the fence has it.
+
+    Attributes:
+        holder: The identity of whoever led last.
+        epoch: The term's number; 0 where nobody has ever led.
+        seen_at: When Redis last heard of it; null for never.
+        is_alive: Whether somebody leads now.
+        election: ``kubernetes`` or ``redis``.
+    """
+
+    holder: str = ""
+    epoch: int = 0
+    seen_at: datetime | None = None
+    is_alive: bool = False
+    election: Literal["kubernetes", "redis"] = "redis"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SchedulerInfo:
     """One replica of the scheduler, by its own word.
 

@@ -118,6 +118,38 @@ class RunRecord:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """What a held run waits for.
+
+    Attributes:
+        run: The other run.
+        kind: ``after``: its success; ``line``: its end, however that is.
+        state: How it stands now, in words.
+    """
+
+    run: str
+    kind: Literal["after", "line"]
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """The group that a held run waits for room in.
+
+    Attributes:
+        name: Its name.
+        limit: How many of its runs may run at once.
+        running: Those that run.
+        place: The run's place in its line, from 1.
+    """
+
+    name: str
+    limit: int
+    running: tuple[str, ...]
+    place: int
+
+
 RUN_FIELDS = (
     "job", "status", "at", "manual", "outcome", "origin", "enqueued_at", "started_at", "ended_at", "attempt",
     "retried", "lost", "interrupted", "worker_name", "execution", "group", "stop", "who",

@@ -1,19 +1,24 @@
-"""Why: what was decided about an instant of a job, or why nothing was. Pure; :mod:`kuber_cron.control.explain.reasons` has the words.
+"""The verdict on one instant of a job: what was decided about it, or why nothing was. Pure.
 
-The log of a job's decisions is complete between its oldest entry and the cursor: each instant of the schedule in force then
-was decided once. So an instant in there that no entry covers was none of the schedule's, whatever the files say now; what
-is later than the cursor is a matter of the cursor's schedule, and what is older than the log nobody knows any more.
+The log of a job's decisions is complete between its oldest entry and the cursor: each instant of the schedule in force
+then was decided once. So an instant in there that no entry covers was none of the schedule's, whatever the files hold
+now. An instant later than the cursor is judged by the cursor's schedule. Of one older than the log nothing is known.
+
+:mod:`kuber_cron.control.explain.sentences` puts a verdict into words.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 from kuber_cron.common.records import decision_log, job_summary
 from kuber_cron.common.records.decision_log import LogEntry
+from kuber_cron.common.records.job_state import Pause
 from kuber_cron.common.records.job_summary import JobSummary
-from kuber_cron.common.records.run import RunRecord
+from kuber_cron.common.records.processes import Leader
+from kuber_cron.common.records.run import Gate, Group, RunRecord
 from kuber_cron.common.runs.cursor import Cursor
 from kuber_cron.common.schedule.occurrences import Occurrences
 
@@ -32,72 +37,15 @@ Verdict = Literal[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Leader:
-    """Who leads, as the fence has it.
-
-    Attributes:
-        holder: The identity of whoever led last.
-        epoch: The term's number; 0 where nobody has ever led.
-        seen_at: When Redis last heard of it; null for never.
-        is_alive: Whether somebody leads now.
-        election: ``kubernetes`` or ``redis``.
-    """
-
-    holder: str = ""
-    epoch: int = 0
-    seen_at: datetime | None = None
-    is_alive: bool = False
-    election: Literal["kubernetes", "redis"] = "redis"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pause:
-    """A pause in force. ``until`` None: until it is resumed. ``of_all``: of every job."""
-
-    until: datetime | None
-    of_all: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
-    """What a held run waits for.
-
-    Attributes:
-        run: The other run.
-        kind: ``after``: its success; ``line``: its end, however that is.
-        state: How it stands now, in words.
-    """
-
-    run: str
-    kind: Literal["after", "line"]
-    state: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """The group that a held run waits for room in.
-
-    Attributes:
-        name: Its name.
-        limit: How many of its runs may run at once.
-        running: Those that run.
-        place: The run's place in its line, from 1.
-    """
-
-    name: str
-    limit: int
-    running: tuple[str, ...]
-    place: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """All that Redis holds of a job and an instant.
 
     Attributes:
+        now: Redis' time.
         entries: The job's log, oldest first.
         run: The record of the instant's run; None where there is none, or none any more.
-        others: Records of earlier runs, for who stood in the way.
+        gates: What a held run waits for.
+        earlier_runs: Records of runs that were decided before, the newest first.
         queue_place: The run's place in its queue, from 1.
         queue_workers: How many workers serve that queue.
     """
@@ -105,31 +53,53 @@ class Facts:
     job: str
     now: datetime
     cursor: Cursor | None = None
-    card: JobSummary | None = None
+    summary: JobSummary | None = None
     entries: Sequence[LogEntry] = ()
     leader: Leader = field(default_factory=Leader)
     pause: Pause | None = None
     run: RunRecord | None = None
     gates: tuple[Gate, ...] = ()
     group: Group | None = None
-    others: Sequence[RunRecord] = ()
+    earlier_runs: Sequence[RunRecord] = ()
     queue_place: int | None = None
     queue_workers: int | None = None
 
     @property
-    def timetable(self) -> Occurrences | None:
-        """When the job runs, by its cursor."""
-        return None if self.cursor is None else job_summary.occurrences_of(self.job, self.cursor, self.card)
+    def occurrences(self) -> Occurrences | None:
+        """The job's occurrences by its cursor's schedule; None where it has no cursor, or one that cannot be read."""
+        if self.cursor is None:
+            return None
+        return job_summary.occurrences_of(self.job, self.cursor, self.summary)
 
     @property
     def delay(self) -> timedelta:
-        """Between an instant and when it is due."""
-        return timedelta(seconds=0.0 if self.card is None else self.card.delay)
+        """The time between an instant and when it is due: jitter and random delay."""
+        return timedelta(seconds=0.0 if self.summary is None else self.summary.delay)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The job's zone; UTC where neither its cursor nor its summary names one that exists."""
+        known = self.cursor or self.summary
+        return _zone("UTC" if known is None else known.timezone)
+
+    def local(self, at: datetime | None) -> str:
+        """Return the instant in the cursor's zone: ``2026-03-29 04:30:00 CEST``."""
+        if at is None:
+            return "an unknown time"
+        zone = _zone("UTC" if self.cursor is None else self.cursor.timezone)
+        return f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        return ZoneInfo("UTC")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """What was found out about an instant.
+    """A verdict on an instant, with the evidence for it.
 
     Attributes:
         entry: The entry that decides it, for the first four verdicts.
@@ -154,7 +124,8 @@ class Explanation:
     is_outside_life: bool = False
 
 
-_OF_DECISIONS: dict[str, Verdict] = {
+_DECIDING_TAKES = timedelta(seconds=2)  # a leader decides within a second
+_VERDICTS: dict[str, Verdict] = {
     "queued": "queued",
     "known": "queued",
     "held": "held",
@@ -163,18 +134,18 @@ _OF_DECISIONS: dict[str, Verdict] = {
 }
 
 
-def find(facts: Facts, at: datetime) -> Explanation:
-    """What became of the job's instant ``at``, or will."""
+def explain(facts: Facts, at: datetime) -> Explanation:
+    """Return what became of the job's instant ``at``, or will."""
     edited_at = _edited_since(facts, at)
     entry = decision_log.deciding(facts.entries, at)
     if entry is not None:
-        timetable = facts.timetable
+        occurrences = facts.occurrences
         is_certain = entry.first_at == entry.last_at or at in {entry.first_at, entry.last_at}
-        if not is_certain and edited_at is None and timetable is not None:
-            if not timetable.has(at):
+        if not is_certain and edited_at is None and occurrences is not None:
+            if not occurrences.has(at):
                 return _none(facts, at, edited_at)
             is_certain = True
-        verdict = _OF_DECISIONS[entry.decision]
+        verdict = _VERDICTS[entry.decision]
         return Explanation(verdict=verdict, entry=entry, is_certain=is_certain, edited_at=edited_at)
     if facts.cursor is None or at > facts.cursor.at:
         return _ahead(facts, at)
@@ -182,7 +153,7 @@ def find(facts: Facts, at: datetime) -> Explanation:
 
 
 def _ahead(facts: Facts, at: datetime) -> Explanation:
-    """Nobody has decided it yet."""
+    """Explain an instant that the cursor has not reached."""
     if facts.cursor is None:
         gone = next((each for each in reversed(facts.entries) if each.decision == "dropped"), None)
         if gone is None:
@@ -192,16 +163,16 @@ def _ahead(facts: Facts, at: datetime) -> Explanation:
             if at > gone.first_at
             else _behind(facts, at, None)
         )
-    timetable = facts.timetable
-    if timetable is None or not timetable.has(at):
+    occurrences = facts.occurrences
+    if occurrences is None or not occurrences.has(at):
         return _none(facts, at, None)
-    if not timetable.is_alive(at):
+    if not occurrences.is_alive(at):
         return _none(facts, at, None, is_outside_life=True)
     return Explanation(verdict="coming" if at + facts.delay > facts.now else "due")
 
 
 def _behind(facts: Facts, at: datetime, edited_at: datetime | None) -> Explanation:
-    """The cursor has passed it, and no entry is about it."""
+    """Explain an instant that the cursor has passed, and that no entry covers."""
     previous: LogEntry | None = None
     for each in facts.entries:
         if each.decision == "moved" and each.reason == "first seen":
@@ -238,10 +209,10 @@ def _none(
 def _neighbours(
     facts: Facts, at: datetime, edited_at: datetime | None
 ) -> tuple[datetime | None, datetime | None]:
-    """The nearest instants: by the schedule where it was in force then, else those that were decided."""
-    timetable = facts.timetable
-    if timetable is not None and edited_at is None:
-        return timetable.before(at), timetable.after(at)
+    """Return the nearest instants: by the schedule where it was in force then, else those that were decided."""
+    occurrences = facts.occurrences
+    if occurrences is not None and edited_at is None:
+        return occurrences.before(at), occurrences.after(at)
     decided = [
         moment for each in facts.entries if each.is_occurrence for moment in (each.first_at, each.last_at)
     ]
@@ -250,7 +221,7 @@ def _neighbours(
 
 
 def _edited_since(facts: Facts, at: datetime) -> datetime | None:
-    """When the schedule was first edited at or after the instant."""
+    """Return when the schedule was first edited at or after the instant."""
     return next(
         (
             each.first_at
@@ -259,3 +230,15 @@ def _edited_since(facts: Facts, at: datetime) -> datetime | None:
         ),
         None,
     )
+
+
+def newest_occurrence(facts: Facts) -> datetime:
+    """Return the newest instant that was decided, or is overdue; else the next one; else now, in whole seconds."""
+    decided = [each.last_at for each in facts.entries if each.is_occurrence]
+    occurrences, now = facts.occurrences, facts.now.replace(microsecond=0)
+    if occurrences is None or facts.cursor is None:
+        return max(decided, default=now)
+    due = occurrences.before(facts.now - facts.delay - _DECIDING_TAKES)
+    if due is not None and due > facts.cursor.at:
+        decided.append(due)
+    return max(decided) if decided else occurrences.after(facts.now) or now

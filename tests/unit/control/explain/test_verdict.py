@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kuber_cron.common.records.decision_log import LogEntry
+from kuber_cron.common.records.job_state import Pause
 from kuber_cron.common.records.job_summary import JobSummary
-from kuber_cron.common.records.run import RunRecord
+from kuber_cron.common.records.processes import Leader
+from kuber_cron.common.records.run import Gate, Group, RunRecord
 from kuber_cron.common.runs.cursor import Cursor
-from kuber_cron.control.explain import consequences, reasons
+from kuber_cron.control.explain import sentences
 from kuber_cron.control.explain import verdict as why
-from kuber_cron.control.explain.verdict import Facts, Gate, Group, Leader, Pause
+from kuber_cron.control.explain.verdict import Facts
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 LEADER = Leader(holder="one", epoch=3, seen_at=T0, is_alive=True)
@@ -61,11 +63,11 @@ def facts(*entries, cursor=60, schedule="* * * * *", now=None, **others):
 def said(known, number):
     """Verdict, the answer, and what follows."""
     at = minute(number)
-    found = why.find(known, at)
+    found = why.explain(known, at)
     return (
         found.verdict,
-        reasons.answer(known, at, found),
-        " / ".join(consequences.details(known, at, found)),
+        sentences.headline(known, at, found),
+        " / ".join(sentences.details(known, at, found)),
     )
 
 
@@ -97,8 +99,8 @@ CASES = {
         facts(
             entry("queued", 4),
             entry("skipped", 5, reason="overlap"),
-            card=JobSummary(schedule="* * * * *", concurrency="forbid"),
-            others=[run(run="job-4", queued_at=minute(4), ended_at=minute(7), outcome="failed")],
+            summary=JobSummary(schedule="* * * * *", concurrency="forbid"),
+            earlier_runs=[run(run="job-4", queued_at=minute(4), ended_at=minute(7), outcome="failed")],
         ),
         5,
         "skipped",
@@ -108,8 +110,8 @@ CASES = {
     "overlap in line": (
         facts(
             entry("skipped", 5, reason="overlap"),
-            card=JobSummary(schedule="* * * * *", concurrency="queue", max_running=2),
-            others=[run(run="job-4", state="running", queued_at=minute(4))],
+            summary=JobSummary(schedule="* * * * *", concurrency="queue", max_running=2),
+            earlier_runs=[run(run="job-4", state="running", queued_at=minute(4))],
         ),
         5,
         "skipped",
@@ -119,7 +121,7 @@ CASES = {
     "catch-up": (
         facts(
             entry("skipped", 5, 9, reason="catchup", late=600, count=5),
-            card=JobSummary(schedule="* * * * *", catchup="last"),
+            summary=JobSummary(schedule="* * * * *", catchup="last"),
         ),
         7,
         "skipped",
@@ -130,7 +132,7 @@ CASES = {
     "deadline": (
         facts(
             entry("skipped", 5, reason="deadline", late=99),
-            card=JobSummary(schedule="* * * * *", deadline=60.0),
+            summary=JobSummary(schedule="* * * * *", deadline=60.0),
         ),
         5,
         "skipped",
@@ -169,7 +171,8 @@ CASES = {
     "removed": (facts(entry("skipped", 5, reason="removed")), 5, "skipped", "left its files", ""),
     "predecessor": (
         facts(
-            entry("skipped", 5, reason="predecessor"), card=JobSummary(schedule="@after", after=("extract",))
+            entry("skipped", 5, reason="predecessor"),
+            summary=JobSummary(schedule="@after", after=("extract",)),
         ),
         5,
         "skipped",
@@ -231,8 +234,8 @@ CASES = {
     ),
     "when it was seen": (facts(), 0, "before_first_seen", "starts from then", ""),
     "not seen yet": (
-        facts(cursor=0, entries=(), card=JobSummary(schedule="* * * * *")).__class__(
-            job="job", now=minute(1), card=JobSummary(schedule="* * * * *"), leader=LEADER
+        facts(cursor=0, entries=(), summary=JobSummary(schedule="* * * * *")).__class__(
+            job="job", now=minute(1), summary=JobSummary(schedule="* * * * *"), leader=LEADER
         ),
         5,
         "before_first_seen",
@@ -302,14 +305,14 @@ CASES = {
         "",
     ),
     "to come, with jitter": (
-        facts(now=minute(60.25), card=JobSummary(schedule="* * * * *", delay=30.0)),
+        facts(now=minute(60.25), summary=JobSummary(schedule="* * * * *", delay=30.0)),
         61,
         "coming",
         "due in 1 m 15 s",
         "its jitter is 30 s: it is due at 2026-03-01 00:01:30 UTC".replace("00:01:30", "01:01:30"),
     ),
     "due only after its jitter": (
-        facts(now=minute(61.25), card=JobSummary(schedule="* * * * *", delay=30.0)),
+        facts(now=minute(61.25), summary=JobSummary(schedule="* * * * *", delay=30.0)),
         61,
         "coming",
         "due in 15 s",
@@ -337,21 +340,21 @@ CASES = {
         "",
     ),
     "to come, suspended": (
-        facts(now=minute(60), card=JobSummary(schedule="* * * * *", suspend=True)),
+        facts(now=minute(60), summary=JobSummary(schedule="* * * * *", suspend=True)),
         61,
         "coming",
         "due in",
         "suspended in its file",
     ),
     "to come after others": (
-        facts(now=minute(60), card=JobSummary(schedule="@after", after=("a", "b"))),
+        facts(now=minute(60), summary=JobSummary(schedule="@after", after=("a", "b"))),
         61,
         "coming",
         "due in",
         "it is decided after a, b",
     ),
     "outside of its life": (
-        facts(now=minute(60), card=JobSummary(schedule="* * * * *", not_after=minute(61))),
+        facts(now=minute(60), summary=JobSummary(schedule="* * * * *", not_after=minute(61))),
         62,
         "no_instant",
         "outside of the job's life",
@@ -431,7 +434,7 @@ RUNS = {
     "without its predecessor": (
         {
             "run": run(outcome="predecessor", scheduled_at=minute(5)),
-            "card": JobSummary(schedule="@after", after=("extract",)),
+            "summary": JobSummary(schedule="@after", after=("extract",)),
         },
         "a predecessor did not succeed / see: kuber-cron why extract 2026-03-01T00:05:00Z",
     ),
@@ -467,9 +470,9 @@ def test_a_run_by_hand_is_told_beside_and_decides_nothing():
 
 def test_the_nearest_instants_are_those_of_the_schedule_in_force_then():
     known = facts(entry("queued", 10), entry("queued", 20), entry("moved", 30, reason="edited"))
-    found = why.find(known, minute(15))
+    found = why.explain(known, minute(15))
     assert (found.before_at, found.after_at) == (minute(10), minute(20))
-    found = why.find(facts(schedule="*/5 * * * *"), minute(62))
+    found = why.explain(facts(schedule="*/5 * * * *"), minute(62))
     assert (found.before_at, found.after_at) == (minute(60), minute(65))
 
 
@@ -528,5 +531,5 @@ def test_asking_later_never_changes_what_was_decided(history, number, alive):
     known, instants, cursor, _ = history
     later = replace(known, now=known.now + timedelta(days=3), leader=replace(LEADER, is_alive=bool(alive)))
     if number <= cursor:
-        assert why.find(later, minute(number)).verdict == why.find(known, minute(number)).verdict
+        assert why.explain(later, minute(number)).verdict == why.explain(known, minute(number)).verdict
     assert instants.keys() <= set(range(1, cursor + 1))

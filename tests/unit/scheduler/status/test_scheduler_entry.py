@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.stepped import KEYS
 
-from kuber_cron.common.records.processes import QueueInfo, SchedulerInfo, ServerInfo, WorkerInfo
+from kuber_cron.common.records.processes import Leader, QueueInfo, SchedulerInfo, ServerInfo, WorkerInfo
 from kuber_cron.common.redis_store.keys import Keys
 from kuber_cron.common.redis_store.scripts import Store
-from kuber_cron.control.explain.verdict import Leader
 from kuber_cron.control.queries import problems, processes
 from kuber_cron.control.queries.results import JobCounts, RunCounts, StatusView
 from kuber_cron.scheduler.status.scheduler_entry import Lateness
@@ -78,7 +77,7 @@ def status(**told):
 
 
 def test_where_all_is_well_there_are_no_troubles():
-    assert problems.of(status()) == ()
+    assert problems.problems(status()) == ()
 
 
 @pytest.mark.parametrize(
@@ -130,11 +129,11 @@ def test_where_all_is_well_there_are_no_troubles():
     ],
 )
 def test_each_trouble_is_told_in_a_sentence(told, sentence):
-    assert any(sentence in each for each in problems.of(status(**told)))
+    assert any(sentence in each for each in problems.problems(status(**told)))
 
 
 def test_a_replica_that_is_gone_troubles_nobody():
     gone = SchedulerInfo(
         holder="old", version="0.1.0", seen_at=AT - timedelta(minutes=5), is_valid=False, jobs=9
     )
-    assert problems.of(status(schedulers=(*status().schedulers, gone))) == ()
+    assert problems.problems(status(schedulers=(*status().schedulers, gone))) == ()

@@ -25,8 +25,8 @@ from kuber_cron.cli.commands import (
     logs,
     next_,
     pause,
-    places,
     quarantine,
+    queues,
     resume,
     retry,
     run,
@@ -38,6 +38,7 @@ from kuber_cron.cli.commands import (
     trigger,
     why,
     worker,
+    workers,
 )
 from kuber_cron.cli.process import init_process
 from kuber_cron.cli.terminal import errors
@@ -95,8 +96,8 @@ COMMANDS = (
     show.COMMAND,
     logs.COMMAND,
     why.COMMAND,
-    places.QUEUES,
-    places.WORKERS,
+    queues.COMMAND,
+    workers.COMMAND,
     quarantine.COMMAND,
     trigger.COMMAND,
     stop.COMMAND,

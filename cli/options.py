@@ -54,6 +54,11 @@ NewestRunArgument = Annotated[
         autocompletion=completions.runs,
     ),
 ]
+AbsoluteOption = Annotated[
+    bool,
+    typer.Option("--absolute", "-a", help="Show instants in full (UTC) instead of how far away they are."),
+]
+WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Draw it anew every 2 s, until Ctrl-C.")]
 WaitOption = Annotated[
     bool, typer.Option("--wait", help="Show its output, and exit with the command's own status.")
 ]

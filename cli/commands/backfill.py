@@ -14,7 +14,8 @@ from kuber_cron.cli import options
 from kuber_cron.cli.arguments import identity, instants, redis_target
 from kuber_cron.cli.command import Command
 from kuber_cron.cli.commands import trigger
-from kuber_cron.cli.terminal import errors, output
+from kuber_cron.cli.terminal import errors, output, table
+from kuber_cron.cli.terminal.table import Column
 from kuber_cron.common import time_format
 from kuber_cron.common.errors import UsageError
 
@@ -127,7 +128,9 @@ def _ends(runs: "Sequence[CreatedRun]") -> str:
 def _show(runs: "Sequence[CreatedRun]", zone: ZoneInfo) -> None:
     if len(runs) > _SHOWN:
         counts = Counter(trigger.words_of(each) for each in runs)
-        output.write_table(["RUNS", "VERDICT"], [[str(count), words] for words, count in counts.items()])
+        table.write(
+            [Column("RUNS"), Column("VERDICT")], [[str(count), words] for words, count in counts.items()]
+        )
         return
     rows = []
     for each in runs:
@@ -140,7 +143,7 @@ def _show(runs: "Sequence[CreatedRun]", zone: ZoneInfo) -> None:
                 each.run if each.is_made else "",
             ]
         )
-    output.write_table(["UTC", "LOCAL", "VERDICT", "RUN"], rows)
+    table.write([Column("UTC"), Column("LOCAL"), Column("VERDICT"), Column("RUN")], rows)
 
 
 COMMAND = Command(

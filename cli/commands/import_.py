@@ -13,7 +13,8 @@ import typer
 from kuber_cron.cli import options
 from kuber_cron.cli.arguments import output_files
 from kuber_cron.cli.command import Command
-from kuber_cron.cli.terminal import errors, output
+from kuber_cron.cli.terminal import errors, output, table
+from kuber_cron.cli.terminal.table import Column
 from kuber_cron.common.errors import KuberCronError, UsageError
 from kuber_cron.common.formats.registry import FORMATS, JOB_FILES
 
@@ -190,7 +191,7 @@ def _show(report: "ImportResult") -> None:
     if counts:
         rows = [[code, str(count), DIFFERENCES[code].title] for code, count in sorted(counts.items())]
         errors.complain("")
-        output.write_table(["CODE", "TIMES", "ABOUT"], rows, stream=sys.stderr)
+        table.write([Column("CODE"), Column("TIMES"), Column("ABOUT", folds=True)], rows, sys.stderr)
     rows = [
         [queue, need.kind, need.name, need.source, str(len(jobs))]
         for queue, needs in report.needs.items()
@@ -198,8 +199,14 @@ def _show(report: "ImportResult") -> None:
     ]
     if rows:
         errors.complain("", "what the workers of each queue must have:")
-        headers = ["QUEUE", "WHAT", "NAME", "FROM", "JOBS"]
-        output.write_table(headers, sorted(rows), stream=sys.stderr)
+        columns = [
+            Column("QUEUE"),
+            Column("WHAT"),
+            Column("NAME"),
+            Column("FROM", folds=True),
+            Column("JOBS"),
+        ]
+        table.write(columns, sorted(rows), sys.stderr)
     error_count = _error_count(report)
     errors.complain(
         "",

@@ -1,7 +1,5 @@
 """``kuber-cron jobs``: when each job runs next, and how its last run went."""
 
-from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +11,6 @@ from kuber_cron.cli.commands import _query
 from kuber_cron.cli.terminal import errors, output
 from kuber_cron.cli.terminal.table import Column, Style, Terminal, style_of
 from kuber_cron.common import time_format
-from kuber_cron.common.errors import UnknownJobError
 
 if TYPE_CHECKING:
     from kuber_cron.common.records.job_state import JobState
@@ -36,44 +33,21 @@ def jobs(
         bool, typer.Option("--failing", help="Those that have failed since they last succeeded.")
     ] = False,
     paused: Annotated[bool, typer.Option("--paused", help="Those that are paused or suspended.")] = False,
-    watch: _query.WatchOption = False,
-    absolute: _query.AbsoluteOption = False,
+    watch: options.WatchOption = False,
+    absolute: options.AbsoluteOption = False,
     redis_url: options.RedisUrlOption = None,
     format_: options.FormatOption = output.Format.TABLE,
 ) -> int:
     """Show all jobs: when each runs next, how its last run went, whether it is failing or paused."""
 
     def fetch(store: "Store") -> "JobsView":
-        from kuber_cron.control.queries import jobs as look_jobs
-        from kuber_cron.control.queries import processes
-        from kuber_cron.control.queries.results import JobsView
+        from kuber_cron.control.queries import jobs as query
 
-        now = processes.now(store)
-        found = look_jobs.jobs(store, now)
-        chosen = [
-            job for job in _named(found, names or []) if _is_wanted(job, failing=failing, paused=paused)
-        ]
-        return JobsView(now=now, jobs=tuple(chosen))
+        return query.jobs(store, names or [], failing=failing, paused=paused)
 
-    return _query.answer(fetch, render, redis_url=redis_url, format_=format_, absolute=absolute, watch=watch)
-
-
-def _named(found: "list[JobState]", names: Sequence[str]) -> "list[JobState]":
-    from kuber_cron.control.queries import names as finding
-
-    if not names:
-        return found
-    for name in names:
-        if not any(fnmatchcase(job.job, name) for job in found):
-            near = finding.near(name, [job.job for job in found])
-            raise UnknownJobError(f'there is no job "{name}"', hint=near or "kuber-cron jobs shows all")
-    return [job for job in found if any(fnmatchcase(job.job, name) for name in names)]
-
-
-def _is_wanted(job: "JobState", *, failing: bool, paused: bool) -> bool:
-    if not (failing or paused):
-        return True
-    return (failing and job.is_failing) or (paused and (job.is_paused or job.is_suspended))
+    return _query.run_query(
+        fetch, render, redis_url=redis_url, format_=format_, absolute=absolute, watch=watch
+    )
 
 
 def _last_style(text: str) -> Style:
@@ -94,7 +68,7 @@ _COLUMNS = (
 
 
 def render(seen: "JobsView", paper: Terminal) -> list[str]:
-    """Return the jobs as a table; columns that say nothing of any of them are left out."""
+    """Return the jobs as a table; columns that are empty for all of them are left out."""
     if not seen.jobs:
         errors.complain("no jobs")
         return []

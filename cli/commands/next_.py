@@ -9,7 +9,8 @@ import typer
 from kuber_cron.cli import options
 from kuber_cron.cli.arguments import completions, instants, job_files
 from kuber_cron.cli.command import Command
-from kuber_cron.cli.terminal import errors, output
+from kuber_cron.cli.terminal import errors, output, table
+from kuber_cron.cli.terminal.table import Column
 from kuber_cron.common import time_format
 from kuber_cron.common.clock import SystemClock
 from kuber_cron.common.errors import KuberCronError, UsageError
@@ -147,14 +148,22 @@ def _job_document(each: "Forecast") -> dict[str, Any]:
     }
 
 
+_COLUMNS = (
+    Column("JOB", folds=True),
+    Column("UTC"),
+    Column("LOCAL"),
+    Column("WHEN"),
+    Column("NOTE", folds=True),
+)
+
+
 def _show(found: Sequence["Forecast"], now: datetime) -> None:
     rows = [row for each in found for row in _rows(each, now)]
-    headers = ["JOB", "UTC", "LOCAL", "WHEN", "NOTE"]
-    used = [column for column in range(len(headers)) if any(row[column] for row in rows)]
+    used = [place for place in range(len(_COLUMNS)) if any(row[place] for row in rows)]
     if not rows:
         errors.complain("no jobs")
         return
-    output.write_table([headers[i] for i in used], [[row[i] for i in used] for row in rows])
+    table.write([_COLUMNS[i] for i in used], [[row[i] for i in used] for row in rows])
 
 
 def _rows(each: "Forecast", now: datetime) -> list[list[str]]:

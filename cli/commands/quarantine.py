@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kuber_cron.cli import options
-from kuber_cron.cli.arguments import completions, identity, job_files, redis_target
+from kuber_cron.cli.arguments import completions, identity, redis_target
 from kuber_cron.cli.command import Command
 from kuber_cron.cli.commands import _query
 from kuber_cron.cli.commands.retry import QUEUED
 from kuber_cron.cli.terminal import errors, output, run_table
 from kuber_cron.cli.terminal.table import Column, Terminal
-from kuber_cron.common.errors import UnknownRunError, UsageError
+from kuber_cron.common.errors import UsageError
 
 if TYPE_CHECKING:
     from kuber_cron.common.redis_store.scripts import Store
@@ -47,7 +47,7 @@ def quarantine(
     ] = None,
     *,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=_MOST, help="So many at most.")] = 30,
-    absolute: _query.AbsoluteOption = False,
+    absolute: options.AbsoluteOption = False,
     yes: options.YesOption = False,
     redis_url: options.RedisUrlOption = None,
     format_: options.FormatOption = output.Format.TABLE,
@@ -69,7 +69,7 @@ def quarantine(
     fetch, render = _list_of(limit), _table
     if verb is Verb.SHOW and run is not None:
         fetch, render = _one(run), _sheet
-    return _query.answer(fetch, render, redis_url=redis_url, format_=format_, absolute=absolute)
+    return _query.run_query(fetch, render, redis_url=redis_url, format_=format_, absolute=absolute)
 
 
 def _release(run: str, *, redis_url: str | None, as_json: bool) -> int:
@@ -101,30 +101,18 @@ def _answer(result: "RetriedRun | DroppedRun", line: str, *, as_json: bool) -> i
 
 def _list_of(limit: int) -> "Callable[[Store], QuarantineView]":
     def fetch(store: "Store") -> "QuarantineView":
-        from kuber_cron.control.queries import processes
-        from kuber_cron.control.queries import quarantine as look_quarantine
+        from kuber_cron.control.queries import quarantine as query
 
-        found = look_quarantine.quarantined(store, limit=limit + 1)
-        return look_quarantine.QuarantineView(
-            now=processes.now(store), runs=tuple(found[:limit]), has_more=len(found) > limit
-        )
+        return query.quarantine(store, limit=limit)
 
     return fetch
 
 
 def _one(run: str) -> "Callable[[Store], QuarantineView]":
     def fetch(store: "Store") -> "QuarantineView":
-        from kuber_cron.control.queries import processes
-        from kuber_cron.control.queries import quarantine as look_quarantine
+        from kuber_cron.control.queries import quarantine as query
 
-        known = look_quarantine.quarantined(store, limit=_MOST)
-        found = [each for each in known if each.run == run]
-        if not found:
-            near = job_files.suggestion(run, [each.run for each in known])
-            raise UnknownRunError(
-                f'there is no run "{run}" in quarantine', hint=near or "kuber-cron quarantine list names them"
-            )
-        return look_quarantine.QuarantineView(now=processes.now(store), runs=tuple(found))
+        return query.quarantined(store, run)
 
     return fetch
 

@@ -84,10 +84,10 @@ def _settings(data_dir: Path, **flags: Any) -> "Settings":
 @contextlib.contextmanager
 def _log_stream(supplier: "Supplier", *, is_live: bool) -> Iterator[TextIO]:
     """Draw the live view while the block runs, where that is possible; yield where log lines go."""
-    from kuber_cron.cli.terminal import screen
+    from kuber_cron.cli.terminal import live_view
 
-    if is_live and screen.is_possible(sys.stdout, os.environ.get("TERM", "")):
-        with screen.Screen(supplier, sys.stdout) as view:
+    if is_live and live_view.is_possible(sys.stdout, os.environ.get("TERM", "")):
+        with live_view.Screen(supplier, sys.stdout) as view:
             yield view.log_stream
     else:
         yield sys.stderr

@@ -50,13 +50,13 @@ def runs(
         ),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=_MOST, help="So many at most.")] = 30,
-    watch: _query.WatchOption = False,
-    absolute: _query.AbsoluteOption = False,
+    watch: options.WatchOption = False,
+    absolute: options.AbsoluteOption = False,
     redis_url: options.RedisUrlOption = None,
     format_: options.FormatOption = output.Format.TABLE,
 ) -> int:
     """Show runs, those that have not ended first, then the newest ends. Several kinds may be asked for at once."""
-    asked: dict[RunKind, bool] = {
+    given: dict[RunKind, bool] = {
         "running": running,
         "queued": queued,
         "waiting": waiting,
@@ -64,31 +64,30 @@ def runs(
         "failed": failed,
         "ended": ended,
     }
+    since_at = None if since is None else _since(since)
 
     def fetch(store: "Store") -> "RunsView":
-        from kuber_cron.control.queries import names, processes
-        from kuber_cron.control.queries import runs as look_runs
-        from kuber_cron.control.queries.results import RunsView
+        from kuber_cron.control.queries import runs as query
 
-        now = processes.now(store)
-        kinds = [kind for kind, is_asked in asked.items() if is_asked] or look_runs.KINDS
-        since_at = None if since is None else _since(since, now)
-        if job is None:
-            found = look_runs.of_all(store, kinds, limit=limit, since=since_at)
-        else:
-            name = names.job_named(store, job)
-            found = look_runs.of_job(store, name, kinds, limit=limit, since=since_at)
-        return RunsView(now=now, runs=found.runs, has_more=found.has_more)
+        kinds = [kind for kind, is_given in given.items() if is_given]
+        return query.runs(store, job=job, kinds=kinds, since=since_at, limit=limit)
 
-    return _query.answer(fetch, render, redis_url=redis_url, format_=format_, absolute=absolute, watch=watch)
+    return _query.run_query(
+        fetch, render, redis_url=redis_url, format_=format_, absolute=absolute, watch=watch
+    )
 
 
-def _since(text: str, now: datetime) -> datetime:
+def _since(text: str) -> datetime | timedelta:
+    """Return the instant that is meant, or how long ago it was.
+
+    Raises:
+        UsageError: the text is neither.
+    """
     from kuber_cron.common.jobs.option_types import BadValueError
     from kuber_cron.common.jobs.time_types import duration_seconds
 
     try:
-        return now - timedelta(seconds=duration_seconds(text))
+        return timedelta(seconds=duration_seconds(text))
     except BadValueError:
         return instants.parse(text, ZoneInfo("UTC")).instants[0]
 

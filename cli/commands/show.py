@@ -21,44 +21,20 @@ _SHOWN_LINES = 10  # of an attempt's output; `logs` has the rest
 def show(
     run: options.NewestRunArgument,
     *,
-    watch: _query.WatchOption = False,
-    absolute: _query.AbsoluteOption = False,
+    watch: options.WatchOption = False,
+    absolute: options.AbsoluteOption = False,
     redis_url: options.RedisUrlOption = None,
     format_: options.FormatOption = output.Format.TABLE,
 ) -> int:
     """Show one run: what it executes, its attempts, who decided it, what it waits for, the end of its output."""
 
     def fetch(store: "Store") -> "RunView":
-        return view(store, run)
+        from kuber_cron.control.queries import run as query
 
-    return _query.answer(fetch, render, redis_url=redis_url, format_=format_, absolute=absolute, watch=watch)
+        return query.run(store, run)
 
-
-def view(store: "Store", word: str, *, started: bool = False) -> "RunView":
-    """Return what is kept of the run that the word means; ``started``: of a job the newest run that has begun.
-
-    Raises:
-        UnknownRunError, AmbiguousRunError: there is none, or there are several.
-    """
-    from kuber_cron.common.errors import UnknownRunError
-    from kuber_cron.control.queries import decision, names, processes, runs
-    from kuber_cron.control.queries.results import RunView
-
-    name = names.run_named(store, word, or_newest=True, started=started)
-    found = runs.detail(store, name)
-    if found is None:
-        raise UnknownRunError(f'"{name}" is no run of Kuber-Cron\'s', hint="kuber-cron quarantine list")
-    is_held = found.run.state == "held"
-    return RunView(
-        now=processes.now(store),
-        run=found.run,
-        command=found.command,
-        retries_allowed=found.retries_allowed,
-        timeout_seconds=found.timeout_seconds,
-        attempts=found.attempts,
-        waits_for=decision.gates_of(store, found.run) if is_held else (),
-        group=decision.group_of(store, found.run) if is_held else None,
-        decisions=found.decisions,
+    return _query.run_query(
+        fetch, render, redis_url=redis_url, format_=format_, absolute=absolute, watch=watch
     )
 
 

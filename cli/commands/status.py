@@ -1,4 +1,4 @@
-"""``kuber-cron status``: what there is, and what somebody should look at."""
+"""``kuber-cron status``: the whole installation, and its problems."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -18,23 +18,25 @@ if TYPE_CHECKING:
 
 def status(
     *,
-    watch: _query.WatchOption = False,
-    absolute: _query.AbsoluteOption = False,
+    watch: options.WatchOption = False,
+    absolute: options.AbsoluteOption = False,
     redis_url: options.RedisUrlOption = None,
     format_: options.FormatOption = output.Format.TABLE,
 ) -> int:
     """Show who leads, what runs and waits, what failed last, and what somebody should look at."""
-    return _query.answer(_fetch, render, redis_url=redis_url, format_=format_, absolute=absolute, watch=watch)
+    return _query.run_query(
+        _fetch, render, redis_url=redis_url, format_=format_, absolute=absolute, watch=watch
+    )
 
 
 def _fetch(store: "Store") -> "StatusView":
-    from kuber_cron.control.queries import status as look_status
+    from kuber_cron.control.queries import status as query
 
-    return look_status.status(store)
+    return query.status(store)
 
 
 def render(seen: "StatusView", paper: Terminal) -> list[str]:
-    """Return the picture of an installation."""
+    """Return the installation as a sheet, its problems below."""
     lines = paper.pairs(
         [
             ("leader", _leader(seen)),

@@ -1,7 +1,8 @@
 """The scripts in Redis (``lua/``) on one connection. Each script's own header says what it promises."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -60,6 +61,14 @@ class Store:
         self.client = client
         self.keys = keys
         self._scripts: dict[str, Script] = {}
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Let redis-py's errors leave the block as ours, with the server's address and a remedy."""
+        from kuber_cron.common.redis_store import connections
+
+        with connections.translated(self.client):
+            yield
 
     def call_packed(self, script: str, head: Sequence[Value], rest: Sequence[bytes], count: int) -> Any:
         """As ``call``, with ``count`` further arguments that were packed beforehand by :func:`pack`.

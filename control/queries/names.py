@@ -1,8 +1,8 @@
-"""Finding: which run or job a word means, from Redis alone.
+"""The job or run that a name means, and the names that there are, from Redis alone.
 
-A run is named by its id, by a beginning of it that only one run has, and where a command allows it by its job, for the
-newest of the job's runs. There is no list of all runs: those of a job are its open ones and its history, so that a
-beginning has to tell the job, or a beginning of its name.
+A run is named by its id, by a beginning of it that only one run has, and where a command allows it by its job: the newest
+run is meant. Redis has no list of all runs. Those of a job are its open ones and its history, so a beginning has to hold
+the job's name, or the beginning of one.
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from kuber_cron.common.runs.run_id import job_of_run
 
 _SHOWN = 5
 _MANY, _NEAR = 1000, 3
-_MOST_OPEN = 1000  # open runs of a job that are looked through
-_MOST_JOBS = 50  # whose runs are looked through for a beginning; one that fits more jobs is ambiguous anyway
+_MAX_OPEN = 1000  # open runs of a job that are read
+_MAX_JOBS = 50  # whose runs are read for a beginning; one that fits more jobs is ambiguous anyway
 
 
 def job_named(store: Store, name: str) -> str:
-    """The name, where Redis knows a job of it: by its cursor, its card or its log.
+    """Return the name if Redis knows a job of it: by its cursor, its summary or its log.
 
     Raises:
         UnknownJobError: there is none; the hint names the most similar one.
@@ -36,14 +36,20 @@ def job_named(store: Store, name: str) -> str:
 
 
 def jobs(store: Store) -> list[str]:
-    """The names of all jobs that have a cursor."""
+    """Return the names of all jobs that have a cursor."""
     return sorted(text(job) for job in store.client.hkeys(store.keys.cursors))
 
 
-def run_named(store: Store, word: str, *, or_newest: bool = False, started: bool = False) -> str:
-    """The id of the run that is meant.
+def queues(store: Store) -> list[str]:
+    """Return the names of all queues that RQ knows."""
+    keys = store.keys
+    return sorted(keys.queue_name(key) for key in store.client.smembers(keys.queues))
 
-    ``or_newest``: a job's name means its newest run, an open one first; ``started``: the newest that has begun, if any.
+
+def run_named(store: Store, word: str, *, or_newest: bool = False, started: bool = False) -> str:
+    """Return the id of the run that is meant.
+
+    ``or_newest``: a job's name means its newest run, an open one first. ``started``: the newest that has begun, if any.
 
     Raises:
         UnknownRunError: there is none, or none any more.
@@ -62,10 +68,10 @@ def run_named(store: Store, word: str, *, or_newest: bool = False, started: bool
 
 
 def runs_of(store: Store, jobs: Sequence[str]) -> list[str]:
-    """All runs of these jobs that have records, the open ones of each first, each part newest first."""
+    """Return all runs of these jobs: the open ones of each, then its history, each part newest first."""
     with store.client.pipeline(transaction=False) as pipe:
         for job in jobs:
-            pipe.zrevrange(store.keys.active(job), 0, _MOST_OPEN)
+            pipe.zrevrange(store.keys.active(job), 0, _MAX_OPEN)
             pipe.lrange(store.keys.history(job), 0, -1)
         found = pipe.execute()
     return list(dict.fromkeys(text(run) for part in found for run in part))
@@ -88,7 +94,7 @@ def _beginning(store: Store, word: str) -> list[str]:
     known = jobs(store)
     # Of a job that has left the files, its whole name and a part of the stamp have to be there.
     parts = [word[:place] for place, char in enumerate(word) if char == "-"]
-    candidates = [*parts, *(job for job in known if job.startswith(word))][:_MOST_JOBS]
+    candidates = [*parts, *(job for job in known if job.startswith(word))][:_MAX_JOBS]
     return [run for run in runs_of(store, list(dict.fromkeys(candidates))) if run.startswith(word)]
 
 
@@ -107,7 +113,7 @@ def _unknown(store: Store, word: str) -> UnknownRunError:
 
 
 def near(name: str, names: Sequence[str]) -> str | None:
-    """``did you mean backup?`` for the most similar of many names, or None where none is near."""
+    """Return ``did you mean backup?`` for the most similar of many names, or None where none is near."""
     found = suggestions.closest(
         name, names if len(names) <= _MANY else [each for each in names if _is_near(name, each)]
     )
@@ -120,7 +126,7 @@ def _suggestion(name: str, names: Sequence[str]) -> str:
 
 
 def _is_near(name: str, other: str) -> bool:
-    """Whether it is worth a closer look: so long, and begun or ended so. An optimisation for thousands of names."""
+    """Return whether a name may be similar, by its length and its ends. An optimisation for thousands of names."""
     return abs(len(name) - len(other)) <= _NEAR and (
         name[:_NEAR] == other[:_NEAR] or name[-_NEAR:] == other[-_NEAR:]
     )

@@ -1,19 +1,19 @@
-"""Troubles: what somebody should look at in an installation, a sentence each. Pure."""
+"""Problems of an installation that an operator should look at, a sentence each. Pure."""
 
 from collections.abc import Iterator, Sequence
 
 from kuber_cron.common import time_format
 from kuber_cron.common.records.processes import SchedulerInfo, WorkerInfo
-from kuber_cron.control.explain.consequences import leaderless
+from kuber_cron.control.explain.sentences import leaderless
 from kuber_cron.control.queries.results import StatusView
 
 _NEARLY_FULL = 0.9
-_OLD_SECONDS = 60.0  # a run that has waited for a worker for longer than this is worth a word
+_OLD_SECONDS = 60.0  # a run that has waited longer for a worker is a problem
 _LATE_SECONDS = 2.0
 
 
-def of(status: StatusView) -> tuple[str, ...]:
-    """The troubles, the worst first."""
+def problems(status: StatusView) -> tuple[str, ...]:
+    """Return the problems, the worst first."""
     return tuple(_found(status))
 
 
@@ -33,7 +33,7 @@ def _found(status: StatusView) -> Iterator[str]:
     if late >= _LATE_SECONDS:
         yield f"a run was queued {time_format.duration(late)} late within the last minutes"
     yield from _of_redis(status)
-    yield from skew(status.client_version, alive, status.workers)
+    yield from version_skew(status.client_version, alive, status.workers)
 
 
 def _of_files(alive: Sequence[SchedulerInfo]) -> Iterator[str]:
@@ -61,13 +61,15 @@ def _of_redis(status: StatusView) -> Iterator[str]:
         yield f"Redis uses {used / most:.0%} of its maxmemory: when it is full, nothing can be queued"
 
 
-def skew(client: str, schedulers: Sequence[SchedulerInfo], workers: Sequence[WorkerInfo]) -> Iterator[str]:
-    """That releases differ, if they do: fine for the time of an update, workers first."""
+def version_skew(
+    client: str, schedulers: Sequence[SchedulerInfo], workers: Sequence[WorkerInfo]
+) -> Iterator[str]:
+    """Yield a sentence if releases differ: fine for the time of an update, workers first."""
     tiers = {
         "schedulers": {each.version for each in schedulers if each.version},
         "workers": {each.version for each in workers if each.version and each.state != "lost"},
         "this command": {client},
     }
     if len(set().union(*tiers.values())) > 1:
-        told = [f"{name} {' and '.join(sorted(found))}" for name, found in tiers.items() if found]
-        yield f"releases differ: {', '.join(told)}; update workers first, then schedulers"
+        named = [f"{name} {' and '.join(sorted(found))}" for name, found in tiers.items() if found]
+        yield f"releases differ: {', '.join(named)}; update workers first, then schedulers"

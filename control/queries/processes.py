@@ -1,15 +1,19 @@
-"""A look at who is there: the leader, the schedulers, the workers, the queues, Redis itself. From Redis alone."""
+"""The leader, the schedulers, the workers, the queues and the server, from Redis alone.
 
-from collections.abc import Sequence
+`queues` and `workers` are the queries behind the commands of these names.
+"""
+
 from datetime import UTC, datetime
 from typing import Any
 
+from kuber_cron import __version__
 from kuber_cron.common.records.parsing import instant, number, seconds_as_instant, text, told
-from kuber_cron.common.records.processes import QueueInfo, SchedulerInfo, ServerInfo, WorkerInfo
+from kuber_cron.common.records.processes import Leader, QueueInfo, SchedulerInfo, ServerInfo, WorkerInfo
 from kuber_cron.common.redis_store.connections import address_of
 from kuber_cron.common.redis_store.keys import Registry
 from kuber_cron.common.redis_store.scripts import Store
-from kuber_cron.control.explain.verdict import Leader
+from kuber_cron.control.queries import names, problems
+from kuber_cron.control.queries.results import QueuesView, WorkersView
 
 # A leader's housekeeping has the fence seen each second, its election every few; a standby never.
 _ALIVE_SECONDS = 15.0
@@ -23,7 +27,7 @@ _Answer = Any  # redis-py's types of replies are unions over every command
 
 
 def now(store: Store) -> datetime:
-    """Redis' time."""
+    """Return Redis' time."""
     return _time(store.client.time())
 
 
@@ -33,10 +37,11 @@ def _time(answer: _Answer) -> datetime:
 
 
 FENCE_FIELDS = ("holder", "epoch", "seen", "cluster")
+"""The fields of the fence that name the leader."""
 
 
 def leader(store: Store) -> tuple[Leader, datetime]:
-    """Who leads, and Redis' time."""
+    """Return who leads, and Redis' time."""
     with store.client.pipeline(transaction=False) as pipe:
         pipe.hmget(store.keys.fence, FENCE_FIELDS)
         pipe.get(store.keys.lease)
@@ -46,7 +51,7 @@ def leader(store: Store) -> tuple[Leader, datetime]:
 
 
 def leader_of(store: Store, fence: _Answer, lease: bytes | None, at: datetime) -> Leader:
-    """Who leads, by the fence's ``FENCE_FIELDS`` and the lease's key."""
+    """Return who leads, by the fence's ``FENCE_FIELDS`` and the lease's key."""
     found = told(FENCE_FIELDS, fence)
     seen_at = seconds_as_instant(number(found["seen"]) / 1000) if "seen" in found else None
     # A key in Redis elects for the instance by its name, a Kubernetes Lease for a cluster by a hash.
@@ -61,8 +66,8 @@ def leader_of(store: Store, fence: _Answer, lease: bytes | None, at: datetime) -
     )
 
 
-def schedulers(store: Store) -> list[SchedulerInfo]:
-    """The replicas that have told of themselves within the last hour, the leader first."""
+def scheduler_infos(store: Store) -> list[SchedulerInfo]:
+    """Return the schedulers that have published an entry within the last hour, the leader first."""
     found = store.client.hgetall(store.keys.schedulers).values()
     entries = [
         entry for entry in (SchedulerInfo.from_text(text(each)) for each in found) if entry is not None
@@ -70,12 +75,20 @@ def schedulers(store: Store) -> list[SchedulerInfo]:
     return sorted(entries, key=lambda entry: (entry.epoch is None, -(entry.epoch or 0), entry.holder))
 
 
-def workers(store: Store) -> list[WorkerInfo]:
-    """The workers that RQ lists, by name."""
+def workers(store: Store) -> WorkersView:
+    """Return the workers, and whether releases differ."""
+    found, at = worker_infos(store), now(store)
+    alive = [each for each in scheduler_infos(store) if each.is_alive(at)]
+    skew = problems.version_skew(__version__, alive, found)
+    return WorkersView(now=at, workers=tuple(found), troubles=tuple(skew))
+
+
+def worker_infos(store: Store) -> list[WorkerInfo]:
+    """Return the workers that RQ lists, by name."""
     client, keys = store.client, store.keys
-    names = sorted(keys.worker_name(key) for key in client.smembers(keys.workers))
+    known = sorted(keys.worker_name(key) for key in client.smembers(keys.workers))
     with client.pipeline(transaction=False) as pipe:
-        for name in names:
+        for name in known:
             pipe.hmget(keys.worker(name), _WORKER_FIELDS)
             pipe.exists(keys.alive(name))
             pipe.scard(keys.worker_executions(name))
@@ -86,16 +99,22 @@ def workers(store: Store) -> list[WorkerInfo]:
             name, told(_WORKER_FIELDS, fields), is_alive=bool(alive), running=running, claimed=claimed
         )
         for name, fields, alive, running, claimed in zip(
-            names, answers[0::4], answers[1::4], answers[2::4], answers[3::4], strict=True
+            known, answers[0::4], answers[1::4], answers[2::4], answers[3::4], strict=True
         )
     ]
 
 
-def queues(store: Store, names: Sequence[str]) -> list[QueueInfo]:
-    """These queues."""
+def queues(store: Store) -> QueuesView:
+    """Return the queues."""
+    return QueuesView(queues=tuple(queue_infos(store)), now=now(store))
+
+
+def queue_infos(store: Store) -> list[QueueInfo]:
+    """Return the queues that RQ knows, by name."""
+    known = names.queues(store)
     keys = store.keys
     with store.client.pipeline(transaction=False) as pipe:
-        for name in names:
+        for name in known:
             pipe.llen(keys.queue(name))
             pipe.lindex(keys.queue(name), 0)
             for registry in _OPEN:
@@ -122,13 +141,13 @@ def queues(store: Store, names: Sequence[str]) -> list[QueueInfo]:
             kept_failed=failed,
         )
         for name, (queued, _, running, waiting, held, serving, failed, finished, canceled), at in zip(
-            names, rows, heads, strict=True
+            known, rows, heads, strict=True
         )
     ]
 
 
-def server(store: Store) -> ServerInfo:
-    """Redis itself, as far as this user may ask."""
+def server_info(store: Store) -> ServerInfo:
+    """Return what Redis says of itself, as far as this user may ask."""
     address = address_of(store.client)
     with store.client.pipeline(transaction=False) as pipe:
         pipe.info("server")

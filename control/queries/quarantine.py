@@ -1,16 +1,18 @@
-"""A look at the quarantine: runs that no worker could read or verify, as their workers have written them down."""
+"""The runs in quarantine: the query behind ``kuber-cron quarantine list`` and ``show``, from Redis alone."""
 
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from kuber_cron.common.errors import UnknownRunError
 from kuber_cron.common.records.parsing import Fields, instant, number, text, told_all
 from kuber_cron.common.records.run import RunRecord
 from kuber_cron.common.redis_store.scripts import Store
-from kuber_cron.control.queries import runs as look_runs
+from kuber_cron.control.queries import names, processes, runs
 
-_FRACTION = 1000  # milliseconds in the ids of a stream
+_MAX = 2000  # more than Redis keeps
+_MILLISECONDS = 1000  # a second, in the ids of a stream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,36 +53,57 @@ class QuarantineView:
     has_more: bool = False
 
 
-def quarantined(store: Store, *, limit: int) -> list[Quarantined]:
-    """The newest of them, each run once."""
+def quarantine(store: Store, *, limit: int = 30) -> QuarantineView:
+    """Return the newest runs in quarantine."""
+    found = _quarantined_runs(store, limit + 1)
+    return QuarantineView(now=processes.now(store), runs=tuple(found[:limit]), has_more=len(found) > limit)
+
+
+def quarantined(store: Store, run: str) -> QuarantineView:
+    """Return one run in quarantine.
+
+    Raises:
+        UnknownRunError: it is not there; the hint names the most similar one.
+    """
+    known = _quarantined_runs(store, _MAX)
+    found = tuple(each for each in known if each.run == run)
+    if not found:
+        near = names.near(run, [each.run for each in known])
+        hint = near or "kuber-cron quarantine list names them"
+        raise UnknownRunError(f'there is no run "{run}" in quarantine', hint=hint)
+    return QuarantineView(now=processes.now(store), runs=found)
+
+
+def _quarantined_runs(store: Store, limit: int) -> list[Quarantined]:
+    """Return the newest of them, each run once."""
     entries: Any = store.client.xrevrange(store.keys.quarantine)
     found: dict[str, tuple[str, Fields]] = {}
     for entry, fields in entries:
-        told = told_all(fields)
-        found.setdefault(told.get("run", ""), (text(entry), told))
+        values = told_all(fields)
+        found.setdefault(values.get("run", ""), (text(entry), values))
     chosen = list(found.items())[:limit]
-    records = {run.run: run for run in look_runs.records(store, [run for run, _ in chosen])}
+    records = {run.run: run for run in runs.records(store, [run for run, _ in chosen])}
     with store.client.pipeline(transaction=False) as pipe:
         for run, _ in chosen:
             pipe.exists(store.keys.aside(run))
         aside = pipe.execute()
     return [
-        _quarantined(run, entry, told, records.get(run), is_aside=bool(is_aside))
-        for (run, (entry, told)), is_aside in zip(chosen, aside, strict=True)
+        _quarantined(run, entry, values, records.get(run), is_aside=bool(is_aside))
+        for (run, (entry, values)), is_aside in zip(chosen, aside, strict=True)
     ]
 
 
 def _quarantined(
-    run: str, entry: str, told: Fields, record: RunRecord | None, *, is_aside: bool
+    run: str, entry: str, values: Fields, record: RunRecord | None, *, is_aside: bool
 ) -> Quarantined:
-    note = _note(told.get("note", ""))
-    at = datetime.fromtimestamp(number(entry.partition("-")[0]) / _FRACTION, UTC)
+    note = _note(values.get("note", ""))
+    at = datetime.fromtimestamp(number(entry.partition("-")[0]) / _MILLISECONDS, UTC)
     return Quarantined(
         run=run,
-        at=instant(told.get("at")) or at,
+        at=instant(values.get("at")) or at,
         reason=note.get("reason", "malformed"),
         message=note.get("message", ""),
-        by=told.get("by", ""),
+        by=values.get("by", ""),
         record=record,
         is_aside=is_aside,
     )

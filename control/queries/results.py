@@ -9,9 +9,9 @@ from datetime import datetime
 from kuber_cron.common.records.attempt import AttemptRecord
 from kuber_cron.common.records.decision_log import LogEntry
 from kuber_cron.common.records.job_state import JobState
-from kuber_cron.common.records.processes import QueueInfo, SchedulerInfo, ServerInfo, WorkerInfo
-from kuber_cron.common.records.run import RunRecord
-from kuber_cron.control.explain.verdict import Gate, Group, Leader, Verdict
+from kuber_cron.common.records.processes import Leader, QueueInfo, SchedulerInfo, ServerInfo, WorkerInfo
+from kuber_cron.common.records.run import Gate, Group, RunRecord
+from kuber_cron.control.explain.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,163 +1,104 @@
-"""A look at runs: lists of them, and one with all its attempts, from Redis alone.
+"""Lists of runs: the query behind ``kuber-cron runs``, from Redis alone.
 
-There is no list of all runs. Those of a job are its open ones and its history; over all jobs, RQ's own lists and registries
-of each queue have them in order, so that the newest few cost the same whatever is kept.
+Redis has no list of all runs. Those of a job are its open ones and its history. Over all jobs, RQ's own lists and
+registries of each queue have them in order, so that reading the newest few costs the same whatever is kept.
 """
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
 from operator import itemgetter
 from typing import Any, Literal
 
-from kuber_cron.common.records import decision_log
-from kuber_cron.common.records.attempt import AttemptRecord, attempts
-from kuber_cron.common.records.decision_log import LogEntry
-from kuber_cron.common.records.parsing import number, seconds_as_instant, text, told, told_all
+from kuber_cron.common.records.parsing import number, seconds_as_instant, text, told
 from kuber_cron.common.records.run import RUN_FIELDS, RunRecord
 from kuber_cron.common.redis_store.keys import Registry
 from kuber_cron.common.redis_store.scripts import Store
-from kuber_cron.common.runs.payload import decode_unverified
-from kuber_cron.control.queries import names
+from kuber_cron.control.queries import names, processes
+from kuber_cron.control.queries.results import RunsView
 
 RunKind = Literal["running", "queued", "waiting", "held", "failed", "ended"]
-"""``failed`` ones are among the ``ended``."""
+"""A kind of runs to list. The ``failed`` ones are among the ``ended``."""
 
 KINDS: tuple[RunKind, ...] = ("running", "queued", "waiting", "held", "ended")
 _PAGE = 200
 _KEPT_SECONDS = 2_592_000  # how long ended runs are kept, where the leader has not said so
-_RUNNING = 5000  # more commands at once than any installation that we know of has
+_MAX_RUNNING = 5000  # read of each queue; more than any known installation runs at once
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunListing:
-    """Runs in the order in which a person wants to see them: open ones first, then the newest ends.
+def runs(
+    store: Store,
+    *,
+    job: str | None = None,
+    kinds: Sequence[RunKind] = (),
+    since: datetime | timedelta | None = None,
+    limit: int = 30,
+) -> RunsView:
+    """Return runs, open ones first, then the newest ends.
 
-    Attributes:
-        runs: The runs.
-        has_more: Whether there are more than were asked for.
+    Args:
+        store: Where the installation is.
+        job: The runs of this job; None for those of all.
+        kinds: Runs of these kinds; none for all.
+        since: Leave out runs that ended before this instant, or before so long ago.
+        limit: At most so many.
+
+    Raises:
+        UnknownJobError: there is no such job.
     """
+    now = processes.now(store)
+    since_at = now - since if isinstance(since, timedelta) else since
+    if job is None:
+        found = _of_all(store, kinds or KINDS, limit, since_at)
+    else:
+        found = _of_job(store, names.job_named(store, job), kinds or KINDS, since_at)
+    return RunsView(now=now, runs=tuple(found[:limit]), has_more=len(found) > limit)
 
-    runs: tuple[RunRecord, ...]
-    has_more: bool
+
+def newest_failures(store: Store, limit: int) -> tuple[RunRecord, ...]:
+    """Return the runs that failed last, the newest first."""
+    return tuple(_of_all(store, ("failed",), limit, None)[:limit])
 
 
-def of_job(
-    store: Store, job: str, kinds: Sequence[RunKind], *, limit: int, since: datetime | None = None
-) -> RunListing:
-    """The job's runs of these kinds; those that ended before ``since`` are left out."""
+def _of_job(store: Store, job: str, kinds: Sequence[RunKind], since: datetime | None) -> list[RunRecord]:
     found = (run for run in _records(store, names.runs_of(store, [job])) if _is_wanted(run, kinds, since))
-    ordered = sorted(found, key=_by_state)
-    return RunListing(runs=tuple(ordered[:limit]), has_more=len(ordered) > limit)
+    return sorted(found, key=_by_state)
 
 
-def of_all(
-    store: Store, kinds: Sequence[RunKind], *, limit: int, since: datetime | None = None
-) -> RunListing:
-    """Runs of all jobs of these kinds."""
+def _of_all(store: Store, kinds: Sequence[RunKind], limit: int, since: datetime | None) -> list[RunRecord]:
+    """Return runs of all jobs: `limit` of them, and one more where there are more."""
     found: list[RunRecord] = []
-    queues = queues_of(store)
+    queues = names.queues(store)
     for kind in (each for each in (*KINDS, "failed") if each in kinds):
         if kind == "failed" and "ended" in kinds:
             continue
-        ids = (
-            _ended(store, queues, kind, since) if kind in {"ended", "failed"} else _open(store, queues, kind)
-        )
+        is_ended = kind in {"ended", "failed"}
+        ids = _ended(store, queues, kind, since) if is_ended else _open(store, queues, kind)
         wanted = (run for run in _records(store, ids) if _is_wanted(run, (kind,), since))
         found += islice(wanted, limit + 1 - len(found))
         if len(found) > limit:
             break
-    return RunListing(runs=tuple(sorted(found[:limit], key=_by_state)), has_more=len(found) > limit)
-
-
-def queues_of(store: Store) -> list[str]:
-    """The names of all queues that RQ knows."""
-    return sorted(store.keys.queue_name(key) for key in store.client.smembers(store.keys.queues))
+    return [*sorted(found[:limit], key=_by_state), *found[limit:]]
 
 
 def record(store: Store, run: str) -> RunRecord | None:
-    """The run's record, None where there is none of ours."""
+    """Return the run's record; None where there is none, or one of another tool's."""
     return next(_records(store, [run]), None)
 
 
 def records(store: Store, ids: Sequence[str]) -> list[RunRecord]:
-    """The records of these runs that have one."""
+    """Return the records of those of these runs that have one."""
     return list(_records(store, ids))
 
 
-# --- one run -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunDetail:
-    """One run and all that is kept of it.
-
-    Attributes:
-        run: The run itself.
-        command: What it executes: a shell's text, or the words of a command.
-        retries_allowed: How many retries its policy gives it; null where its payload cannot be read.
-        timeout_seconds: Its time limit, null for none.
-        attempts: Its newest ten attempts, oldest first; the last may be running still.
-        decisions: What the log of its job's decisions tells of it, oldest first.
-    """
-
-    run: RunRecord
-    command: str | tuple[str, ...] | None
-    retries_allowed: int | None
-    timeout_seconds: float | None
-    attempts: tuple[AttemptRecord, ...]
-    decisions: tuple[LogEntry, ...]
-
-
-def detail(store: Store, run: str) -> RunDetail | None:
-    """All that is kept of the run; None where there is no record of ours."""
-    found = record(store, run)
-    if found is None:
-        return None
-    with store.client.pipeline(transaction=False) as pipe:
-        pipe.hget(store.keys.run(run), "data")
-        pipe.xrange(store.keys.results(run))
-        pipe.get(store.keys.output(found.execution or ""))
-        pipe.xrange(store.keys.log(found.job))
-        data, results, output, log = pipe.execute()
-    payload = decode_unverified(data or b"")
-    command = None if payload is None else payload.command
-    return RunDetail(
-        run=found,
-        command=tuple(command) if isinstance(command, list) else command,
-        retries_allowed=None if payload is None else payload.retries,
-        timeout_seconds=None if payload is None else payload.timeout,
-        attempts=tuple(_attempts(found, results, output)),
-        decisions=tuple(decision_log.about(list(logged(log)), run)),
-    )
-
-
-def _attempts(
-    run: RunRecord, results: Iterable[tuple[bytes, dict[bytes, bytes]]], output: bytes | None
-) -> list[AttemptRecord]:
-    is_running = run.state == "running"
-    ended = attempts([told_all(fields) for _, fields in results], run.attempt - is_running)
-    if is_running:
-        ended.append(AttemptRecord.running(run, output))
-    return ended
-
-
-def logged(entries: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> Iterator[LogEntry]:
-    """The entries of a log of decisions, as Redis has answered."""
-    for entry, fields in entries:
-        found = LogEntry.from_fields(text(entry), told_all(fields))
-        if found is not None:
-            yield found
-
-
-# --- lists ---------------------------------------------------------------------------------------------
+# --- how Redis holds them ------------------------------------------------------------------------------
 
 
 def _records(store: Store, ids: Iterable[str]) -> Iterator[RunRecord]:
-    """Records of these runs in their order, page by page; what is gone or not ours is left out."""
+    """Yield the records of these runs in their order, page by page; those that are gone or not ours are left out."""
     source = iter(ids)
     while page := list(islice(source, _PAGE)):
         with store.client.pipeline(transaction=False) as pipe:
@@ -188,7 +129,7 @@ def _with_next_attempts(store: Store, page: Sequence[RunRecord]) -> list[RunReco
 
 
 def _open(store: Store, queues: Sequence[str], kind: RunKind) -> Iterator[str]:
-    """Ids of runs that have not ended, as one kind of place holds them."""
+    """Yield the ids of runs of a kind that has not ended."""
     client: Any = store.client
     if kind == "held":
         yield from _paged(partial(client.zrange, store.keys.held))
@@ -200,7 +141,7 @@ def _open(store: Store, queues: Sequence[str], kind: RunKind) -> Iterator[str]:
     for queue in queues:
         match kind:
             case "running":
-                members = client.zrange(store.keys.registry("wip", queue), 0, _RUNNING)
+                members = client.zrange(store.keys.registry("wip", queue), 0, _MAX_RUNNING)
                 yield from (text(member).rpartition(":")[0] for member in members)
             case "queued":
                 yield from _paged(partial(client.lrange, store.keys.queue(queue)))
@@ -209,7 +150,7 @@ def _open(store: Store, queues: Sequence[str], kind: RunKind) -> Iterator[str]:
 
 
 def _paged(part: Callable[[int, int], Any]) -> Iterator[str]:
-    """Places of a list or a set, a page at a time: most askers stop early."""
+    """Yield the members of a list or a set, read a page at a time because most callers stop early."""
     low = 0
     while page := part(low, low + _PAGE - 1):
         yield from (text(run) for run in page)
@@ -217,7 +158,7 @@ def _paged(part: Callable[[int, int], Any]) -> Iterator[str]:
 
 
 def _ended(store: Store, queues: Sequence[str], kind: RunKind, since: datetime | None) -> Iterator[str]:
-    """Ids of ended runs, newest first over all queues and registries."""
+    """Yield the ids of ended runs, newest first over all queues and registries."""
     kept = number(text(store.client.hget(store.keys.history_limits, "seconds"))) or _KEPT_SECONDS
     # RQ's registries are ordered by when the record expires; the canceled ones by when they ended.
     registries: dict[Registry, int] = (
@@ -233,7 +174,7 @@ def _ended(store: Store, queues: Sequence[str], kind: RunKind, since: datetime |
 
 
 def _newest_first(store: Store, key: str, offset: int, since: datetime | None) -> Iterator[tuple[float, str]]:
-    """A registry's runs with how long before the epoch they ended, smallest first."""
+    """Yield a registry's runs, each with how long before the epoch it ended, the smallest first."""
     low = "-inf" if since is None else since.timestamp() + offset
     client: Any = store.client
     at = 0
@@ -249,6 +190,6 @@ def _is_wanted(run: RunRecord, kinds: Sequence[RunKind], since: datetime | None)
 
 
 def _by_state(run: RunRecord) -> tuple[int, float]:
-    """Running ones first, then in the order in which they go on; the newest start and end first."""
+    """Sort by the order of kinds; running and ended runs by their newest start or end."""
     moment = run.started_at if run.state == "running" else run.ended_at if run.state == "ended" else None
     return KINDS.index(run.state), 0.0 if moment is None else -moment.timestamp()

@@ -1,4 +1,4 @@
-"""A look at a whole installation: who leads, who works, what waits, what failed last. From Redis alone."""
+"""The whole installation: the query behind ``kuber-cron status``, from Redis alone."""
 
 from dataclasses import replace
 
@@ -12,27 +12,27 @@ _FAILURES = 5
 
 
 def status(store: Store) -> StatusView:
-    """What there is now, with what somebody should look at."""
+    """Return who leads, who works, what waits and what failed last, and the problems among them."""
     leader, now = processes.leader(store)
-    queues = processes.queues(store, runs.queues_of(store))
-    seen = StatusView(
+    queues = processes.queue_infos(store)
+    view = StatusView(
         now=now,
         instance=store.keys.instance,
         client_version=__version__,
-        redis=processes.server(store),
+        redis=processes.server_info(store),
         leader=leader,
-        schedulers=tuple(processes.schedulers(store)),
-        workers=tuple(processes.workers(store)),
+        schedulers=tuple(processes.scheduler_infos(store)),
+        workers=tuple(processes.worker_infos(store)),
         queues=tuple(queues),
         jobs=jobs.counts(store, now),
-        runs=_open(queues),
+        runs=_open_runs(queues),
         quarantined=int(store.client.xlen(store.keys.quarantine)),
-        failures=runs.of_all(store, ("failed",), limit=_FAILURES).runs,
+        failures=runs.newest_failures(store, _FAILURES),
     )
-    return replace(seen, troubles=problems.of(seen))
+    return replace(view, troubles=problems.problems(view))
 
 
-def _open(queues: list[QueueInfo]) -> RunCounts:
+def _open_runs(queues: list[QueueInfo]) -> RunCounts:
     return RunCounts(
         running=sum(queue.running for queue in queues),
         queued=sum(queue.queued for queue in queues),

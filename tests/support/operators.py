@@ -46,28 +46,28 @@ class Operator:
         return redis_time.now(self._store)
 
     def stop(self, run: str) -> ScriptReply:
-        return self._call("stop", run)
+        return self._call("stop_run", run)
 
     def retry(self, run: str, *, again: bool = False, force: bool = False) -> ScriptReply:
-        return self._call("retry", run, int(again), int(force))
+        return self._call("retry_run", run, int(again), int(force))
 
     def pause(self, job: str, until_at: datetime | None) -> ScriptReply:
         if until_at is None:
-            return self._call("pause", job, 0, "")
+            return self._call("pause_job", "pause", job, 0, "")
         detail = f"{until_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        return self._call("pause", job, max(1, int(until_at.timestamp() * 1000)), detail)
+        return self._call("pause_job", "pause", job, max(1, int(until_at.timestamp() * 1000)), detail)
 
     def resume(self, job: str) -> ScriptReply:
-        return self._call("resume", job)
+        return self._call("pause_job", "resume", job)
 
     def release(self, run: str) -> ScriptReply:
-        return self._call("release", run)
+        return self._call("quarantine_action", "release", run)
 
     def drop(self, run: str) -> ScriptReply:
-        return self._call("drop", run)
+        return self._call("quarantine_action", "drop", run)
 
-    def _call(self, action: str, target: str, *args: str | int) -> ScriptReply:
-        return operator_scripts.call(self._store, action, target, *args, operator=self._who)
+    def _call(self, script: str, *args: str | int) -> ScriptReply:
+        return operator_scripts.call(self._store, script, *args, operator=self._who)
 
     def new(
         self, *, action: Any, job: str, patience_seconds: float = ANSWER_SECONDS, **what: Any

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kuber_cron.common.runs import retry_policy
+from kuber_cron.common.runs.log_path import log_path
 from kuber_cron.common.runs.payload import Payload
 from kuber_cron.worker.execution import launch as command
 from kuber_cron.worker.execution.launch import AttemptResult, Launch
 from kuber_cron.worker.execution.outcome import Outcome
-from kuber_cron.worker.output import log_file, redactor
+from kuber_cron.worker.output import redactor
 from kuber_cron.worker.output.capture import Captured
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def launch(
     """
     path = None
     if log_dir is not None:
-        path = log_file.path_of(log_dir, job=payload.job, run_id=payload.run, attempt=attempt)
+        path = log_dir / log_path(job=payload.job, run=payload.run, attempt=attempt)
     env = command.environment(
         environ,
         payload.env,

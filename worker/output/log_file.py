@@ -15,23 +15,6 @@ _FILE_MODE = 0o640
 _DIRECTORY_MODE = 0o750
 
 
-def path_of(directory: Path, *, job: str, run_id: str, attempt: int) -> Path:
-    """``<directory>/<job>/<instant>-<attempt>.log``; a manual run has its own mark in place of the instant.
-
-    Raises:
-        ValueError: A name is not a safe part of a path. Names are checked where job files are read; a payload
-            that says otherwise must not write elsewhere.
-    """
-    stem = run_id.removeprefix(f"{job}-")
-    for part in (job, stem):
-        if not part or part.startswith((".", "-")) or not part.isascii() or not set(part) <= _SAFE:
-            raise ValueError(f"{part!r} cannot be part of a log file's name: letters, digits, - and _ only")
-    return directory / job / f"{stem}-{attempt}.log"
-
-
-_SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
-
-
 class Tail:
     """The last ``size`` bytes of what was written, in at most twice that memory."""
 

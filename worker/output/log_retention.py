@@ -25,7 +25,7 @@ from kuber_cron.worker.output.capture import Captured
 
 log = structlog.get_logger(__name__)
 
-# As logfile.path_of makes them. A LOG_DIR that others write to as well must cost them nothing.
+# As common.runs.log_path makes them. A LOG_DIR that others write to as well must cost them nothing.
 _OURS = re.compile(r"(\d{8}T\d{6}Z(-\w+)?|m[0-9a-f]{8})-\d+\.log", re.ASCII)
 _SLACK = 10  # a directory is looked through after a tenth of its quota in new files, not at each run,
 _LOOK_SECONDS = 3600.0  # and where runs are rare, at the first one after an hour

@@ -6,8 +6,8 @@ import pytest
 from tests.support.operators import Operator
 from tests.support.stepped import KEYS, T0, SteppedLeader, job, minute
 
-from kuber_cron.cli.commands import why
 from kuber_cron.common.redis_store.scripts import Store
+from kuber_cron.control.queries import decision
 from kuber_cron.scheduler.status.job_summaries import JobSummaries
 
 WORDS = {"QUEUED": "queued", "HELD": "held", "SKIPPED": "skipped", "KNOWN": "queued"}
@@ -19,7 +19,7 @@ def ask(redis_client):
     store = Store(redis_client, KEYS)
 
     def answer(number, name="job"):
-        (found,) = why.view(store, name, f"{minute(number):%Y-%m-%dT%H:%M:%SZ}").answers
+        (found,) = decision.why(store, name, [minute(number)]).answers
         return found
 
     return answer
@@ -162,8 +162,8 @@ def test_without_an_instant_the_last_one_is_meant(make_leader, ask, redis_client
     leader = make_leader(job())
     leader.minutes(0, 4)
     store = Store(redis_client, KEYS)
-    (found,) = why.view(store, "job", None).answers
+    (found,) = decision.why(store, "job").answers
     assert found.verdict == "due", "Redis' own clock is far ahead of the leader's"
     leader.edit(job(schedule="0 0 1 1 *"))
-    (found,) = why.view(store, "job", "2026-03-01T00:04").answers
+    (found,) = decision.why(store, "job", [minute(4)]).answers
     assert found.verdict == "queued"

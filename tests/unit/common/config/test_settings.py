@@ -251,9 +251,7 @@ def test_safe_times_end_a_term_before_another_may_begin_and_survive_a_lost_reque
 
 def test_the_documented_table_is_the_one_of_the_code():
     written = (Path(__file__).parents[4] / "docs" / "settings.md").read_text(encoding="utf-8")
-    assert written == settings_page.document(), (
-        "run: python -m kuber_cron.cli.reference.settings_page > docs/settings.md"
-    )
+    assert written == settings_page.page(), "run: make docs"
 
 
 def test_each_setting_says_what_it_is_and_what_it_may_be():

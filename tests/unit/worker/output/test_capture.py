@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kuber_cron.worker.output import log_file
 from kuber_cron.worker.output.capture import MAX_LINE_BYTES, JsonLines, Output
 from kuber_cron.worker.output.excerpt_buffer import HEAD_BYTES, TAIL_BYTES
-from kuber_cron.worker.output.log_file import LogFile, Tail, path_of
+from kuber_cron.worker.output.log_file import LogFile, Tail
 
 pieces = st.lists(
     st.tuples(st.sampled_from(["stdout", "stderr"]), st.binary(min_size=1, max_size=300)), max_size=20
@@ -170,20 +170,6 @@ def test_a_log_file_is_not_written_through_a_link(tmp_path):
     link.symlink_to(target)
     assert not logged(link, [b"abc"], 100).exists
     assert target.read_text() == "precious"
-
-
-def test_a_log_is_named_for_its_job_its_instant_and_its_attempt():
-    path = path_of(Path("/l"), job="backup", run_id="backup-20260329T010000Z", attempt=2)
-    assert path == Path("/l/backup/20260329T010000Z-2.log")
-    assert path_of(Path("/l"), job="a", run_id="a-m0a1b2c3d", attempt=1) == Path("/l/a/m0a1b2c3d-1.log")
-
-
-@pytest.mark.parametrize("name", ["", "..", "a/b", "/etc", ".hidden", "-x", "ä", "a\0", "a b"])
-def test_a_name_that_is_no_safe_part_of_a_path_is_refused(name):
-    with pytest.raises(ValueError, match="cannot be part of a log file's name"):
-        path_of(Path("/l"), job=name, run_id="r", attempt=1)
-    with pytest.raises(ValueError, match="cannot be part of a log file's name"):
-        path_of(Path("/l"), job="job", run_id=name, attempt=1)
 
 
 def lines_of(chunks):

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
+from kuber_cron.common.runs.log_path import log_path
 from kuber_cron.worker.metrics import WorkerMetrics
 from kuber_cron.worker.output.capture import Captured
-from kuber_cron.worker.output.log_file import LogFile, path_of
+from kuber_cron.worker.output.log_file import LogFile
 from kuber_cron.worker.output.log_retention import (
     LogFileEntry,
     LogRetention,
@@ -152,7 +153,7 @@ def test_a_file_that_is_not_named_as_ours_stays(tmp_path, name):
 
 @pytest.mark.parametrize("run", ["a-20260101T000000Z", "a-20260101T000000Z-m0a1b2c3d", "a-m0a1b2c3d"])
 def test_every_log_file_that_is_made_is_one_that_can_go(tmp_path, run):
-    path = path_of(tmp_path, job="a", run_id=run, attempt=12)
+    path = tmp_path / log_path(job="a", run=run, attempt=12)
     LogFile(path, 100).close()
     assert [entry.path for entry in entries(path.parent)] == [path]
 

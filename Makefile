@@ -125,6 +125,10 @@ types: setup ## mypy, strict
 contracts: setup ## import-linter: layers, purity, and who may import kubernetes, rq and redis
 	@$(BIN)/lint-imports
 
+.PHONY: docs
+docs: setup ## write the pages and schemas that are made from the code
+	@$(BIN)/python -m kuber_cron.cli.reference
+
 .PHONY: format
 format: setup ## let ruff mend what it can
 	@$(BIN)/ruff check --fix

@@ -1,6 +1,5 @@
-"""Every command's ``--help`` as one page. ``python -m kuber_cron.cli.reference.commands_page`` prints docs/cli-reference.md."""
+"""Every command's ``--help`` as one page, docs/cli-reference.md."""
 
-import sys
 from typing import Any
 
 import typer
@@ -14,12 +13,12 @@ _HEAD = """# Commands
 
 What each command's `--help` says. [cli.md](cli.md) shows what they do, with examples.
 
-This page is made from the code: `python -m kuber_cron.cli.reference.commands_page > docs/cli-reference.md`.
+This page is made from the code: `python -m kuber_cron.cli.reference`.
 """
 
 
-def document() -> str:
-    """The whole of docs/cli-reference.md."""
+def page() -> str:
+    """Return the whole of docs/cli-reference.md."""
     group = typer.main.get_command(app)
     names: dict[str, Any] = {"help_option_names": ["-h", "--help"], "terminal_width": _WIDTH}
     with typer.Context(group, info_name=PROGRAM, **names) as top:
@@ -34,7 +33,3 @@ def document() -> str:
 def _block(text: str) -> str:
     lines = "\n".join(line.rstrip() for line in text.strip("\n").split("\n"))
     return f"```text\n{lines}\n```\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(document())

@@ -1,12 +1,16 @@
-"""The JSON documents of all commands as one page and one schema, made from the records that they are.
+"""The JSON documents of all commands as one page and one schema: docs/json.md and docs/json.schema.json.
 
-``python -m kuber_cron.cli.reference.json_page page`` prints docs/json.md, ``… schema`` docs/json.schema.json.
+Both are made from the classes of the results, so that the documentation cannot say something else than the code: an
+attribute's description is what its class says of it under ``Attributes:``.
 """
 
 import json
-import sys
-from collections.abc import Mapping
-from typing import Any
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from kuber_cron.control import documents
 from kuber_cron.control.actions import results
@@ -30,7 +34,7 @@ DOCUMENTS: Mapping[str, tuple[type, ...]] = {
     "resume": (results.PauseState,),
     "backfill": (results.BackfillResult,),
 }
-"""Which records each command may answer with: `stop --job`, `quarantine release` and `drop` have their own."""
+"""The results that each command may answer with: `stop --job`, `quarantine release` and `drop` have their own."""
 
 _HEAD = """# JSON
 
@@ -44,7 +48,7 @@ Instants are ISO 8601 in UTC with `Z`, some with a fraction of a second; lengths
 
 [json.schema.json](json.schema.json) is the same as a JSON Schema: the document of `kuber-cron show` is `#/$defs/show`.
 
-This page is made from the code: `python -m kuber_cron.cli.reference.json_page page > docs/json.md`.
+This page is made from the code: `python -m kuber_cron.cli.reference`.
 """
 
 CODES = {
@@ -81,14 +85,14 @@ CODES = {
 
 
 def page() -> str:
-    """The whole of docs/json.md."""
+    """Return the whole of docs/json.md."""
     parts = [_HEAD, "\n## Codes of errors\n\n| code | |\n| --- | --- |\n"]
     parts += [f"| `{code}` | {meaning} |\n" for code, meaning in CODES.items()]
     for command, kinds in DOCUMENTS.items():
         parts.append(f"\n## {command}\n")
         for kind in kinds:
-            parts.append(f"\n{_first_line(kind)}\n\n{_table(documents.document_schema(kind))}")
-    named = documents.definitions(kind for kinds in DOCUMENTS.values() for kind in kinds)
+            parts.append(f"\n{_first_line(kind)}\n\n{_table(document_schema(kind))}")
+    named = definitions(kind for kinds in DOCUMENTS.values() for kind in kinds)
     parts.append("\n## Records\n")
     for name, schema in named.items():
         parts.append(f"\n### {name}\n\n{_table(schema)}")
@@ -96,17 +100,22 @@ def page() -> str:
 
 
 def schema() -> dict[str, Any]:
-    """The whole of docs/json.schema.json."""
+    """Return the whole of docs/json.schema.json."""
     found: dict[str, Any] = {}
     for command, kinds in DOCUMENTS.items():
-        schemas = [documents.document_schema(kind) for kind in kinds]
+        schemas = [document_schema(kind) for kind in kinds]
         found[command] = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
-    named = documents.definitions(kind for kinds in DOCUMENTS.values() for kind in kinds)
+    named = definitions(kind for kinds in DOCUMENTS.values() for kind in kinds)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "What kuber-cron answers with --format json",
         "$defs": {**found, **named},
     }
+
+
+def schema_text() -> str:
+    """Return the schema as it is published."""
+    return json.dumps(schema(), indent=1) + "\n"
 
 
 def _first_line(kind: type) -> str:
@@ -146,14 +155,97 @@ def _type(said: Mapping[str, Any]) -> str:
     }.get(said["type"], str(said["type"]))
 
 
-def main(words: list[str]) -> None:
-    """Print the page, or the schema."""
-    if words == ["schema"]:
-        json.dump(schema(), sys.stdout, indent=1)
-        sys.stdout.write("\n")
-    else:
-        sys.stdout.write(page())
+# --- the schema of a record ------------------------------------------------------------------------------
 
 
-if __name__ == "__main__":
-    main(sys.argv[1:])
+def record_schema(kind: type) -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a record's class. Records in it are a ``$ref`` to `definitions`."""
+    hints, said = get_type_hints(kind), descriptions(kind)
+    properties = {}
+    for each in fields(kind):
+        described = {"description": said[each.name]} if each.name in said else {}
+        properties[each.name] = {**described, **_schema_of(hints[each.name])}
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def document_schema(kind: type) -> dict[str, Any]:
+    """Return the schema of a whole document."""
+    inner = record_schema(kind)
+    return {
+        **inner,
+        "required": ["version", *inner["required"]],
+        "properties": {"version": {"const": documents.VERSION}, **inner["properties"]},
+    }
+
+
+def definitions(kinds: Iterable[type]) -> dict[str, dict[str, Any]]:
+    """Return the schemas of all records within these, by their classes' names."""
+    found: dict[str, type] = {}
+    waiting = [inner for kind in kinds for inner in records_in(kind)]
+    while waiting:
+        kind = waiting.pop(0)
+        if found.setdefault(kind.__name__, kind) is not kind:
+            raise ValueError(f"two records are called {kind.__name__}")
+        waiting += [inner for inner in records_in(kind) if inner.__name__ not in found]
+    return {name: record_schema(kind) for name, kind in sorted(found.items())}
+
+
+def records_in(kind: type) -> list[type]:
+    """Return the classes of the records that its attributes hold."""
+    found: list[type] = []
+    for hint in get_type_hints(kind).values():
+        for one in documents.alternatives(hint):
+            inner = get_args(one)[0] if get_origin(one) is tuple else one
+            if is_dataclass(inner) and isinstance(inner, type):
+                found.append(inner)
+    return found
+
+
+_SCALARS: dict[Any, dict[str, Any]] = {
+    str: {"type": "string"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    bool: {"type": "boolean"},
+    datetime: {"type": "string", "format": "date-time"},
+}
+
+
+def _schema_of(hint: Any) -> dict[str, Any]:
+    found = [_schema_of_one(kind) for kind in documents.alternatives(hint)]
+    if type(None) in get_args(hint):
+        found.append({"type": "null"})
+    return found[0] if len(found) == 1 else {"anyOf": found}
+
+
+def _schema_of_one(kind: Any) -> dict[str, Any]:
+    origin = get_origin(kind)
+    if origin is Literal:
+        return {"enum": list(get_args(kind))}
+    if origin is tuple:
+        inner = get_args(kind)
+        if inner[-1] is not Ellipsis:
+            return {"type": "array", "prefixItems": [_schema_of(each) for each in inner]}
+        return {"type": "array", "items": _schema_of(inner[0])}
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return {"type": "object", "additionalProperties": _schema_of(get_args(kind)[1])}
+    if is_dataclass(kind) and isinstance(kind, type):
+        return {"$ref": f"#/$defs/{kind.__name__}"}
+    return _SCALARS[kind]
+
+
+@cache
+def descriptions(kind: type) -> Mapping[str, str]:
+    """Return the descriptions of the class's attributes, from its docstring."""
+    text = (kind.__doc__ or "").partition("Attributes:\n")[2]
+    found: dict[str, str] = {}
+    name = ""
+    for line in text.splitlines():
+        begun = re.match(r"        (\w+): (.*)", line)
+        if begun:
+            name = begun[1]
+            found[name] = begun[2].strip()
+        elif name and line.startswith(" " * 12):
+            found[name] += " " + line.strip()
+        elif line.strip():
+            break
+    return {name: said.replace("``", "`") for name, said in found.items()}

@@ -1,17 +1,16 @@
-"""What is made from the table of policies: the manual's table and the JSON Schema of YAML files (cron.md §4).
+"""The options of jobs: their table in docs/job-files.md and the JSON Schema of YAML job files (cron.md §4).
 
-``python -m kuber_cron.cli.reference.options_page schema`` and ``… table`` print them; tests hold the shipped files equal.
+Both are made from the one table of options, :mod:`kuber_cron.common.jobs.options`.
 """
 
 import json
-import sys
 from typing import Any
 
 from kuber_cron.common.jobs.options import ALIASES, KUBERNETES_KEYS, OPTIONS, Option
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of a YAML job file."""
+    """Return the JSON Schema (2020-12) of a YAML job file."""
     env = {"type": "object", "additionalProperties": {"type": ["string", "number"]}}
     jobs = {
         "schedule": {"type": "string"},
@@ -65,7 +64,7 @@ def _property(option: Option) -> dict[str, Any]:
 
 
 def table() -> str:
-    """The manual's table of keys, in Markdown."""
+    """Return the manual's table of keys, in Markdown."""
     rows = ["| key | value | default | meaning |", "| --- | --- | --- | --- |"]
     for key, option in OPTIONS.items():
         value = option.default
@@ -76,9 +75,5 @@ def table() -> str:
 
 
 def schema_text() -> str:
-    """The schema as it is shipped."""
+    """Return the schema as it is shipped."""
     return json.dumps(schema(), indent=1) + "\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(schema_text() if sys.argv[1:] == ["schema"] else table() + "\n")

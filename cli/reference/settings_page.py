@@ -1,4 +1,4 @@
-"""The table of all settings, made from the model. ``python -m kuber_cron.cli.reference.settings_page`` prints docs/settings.md."""
+"""The table of all settings, docs/settings.md, made from their model."""
 
 import re
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Any
 from kuber_cron.common.config.environment import variable
 from kuber_cron.common.config.settings import Settings, allowed
 
-# Defaults that are found out at start, in words.
+# Defaults that depend on where the process runs, in words.
 _FOUND_OUT = {
     "election": "`kubernetes` in a pod, else `redis`",
     "lease_name": "the instance",
@@ -24,7 +24,7 @@ Each setting is one environment variable; flags of the command line win over it,
 unset. All bad ones are reported together at start. A `KUBER_CRON_*` variable that is no setting is warned about,
 unless Kubernetes made it of a service (`*_SERVICE_HOST`, `*_SERVICE_PORT*`, `*_PORT=tcp://…`): those are never read.
 
-This table is made from the code: `python -m kuber_cron.cli.reference.settings_page > docs/settings.md`.
+This table is made from the code: `python -m kuber_cron.cli.reference`.
 
 | Variable | Default | Allowed | Meaning |
 | --- | --- | --- | --- |
@@ -36,8 +36,8 @@ Commands are given `KUBER_CRON_JOB`, `KUBER_CRON_RUN_ID`, `KUBER_CRON_SCHEDULED_
 """
 
 
-def document() -> str:
-    """The whole of docs/settings.md."""
+def page() -> str:
+    """Return the whole of docs/settings.md."""
     rows = [
         f"| `{variable(name)}` | {_default(name, field.default)} | {allowed(name)} | {_one_line(field.description or '')} |\n"
         for name, field in Settings.model_fields.items()
@@ -61,7 +61,3 @@ def _default(name: str, value: Any) -> str:
 
 def _one_line(text: str) -> str:
     return re.sub(r"\s+", " ", text).strip()
-
-
-if __name__ == "__main__":
-    print(document(), end="")  # noqa: T201 - it is what this is for

@@ -8,13 +8,13 @@ import itertools
 import os
 import sys
 import traceback
-from typing import Any
 
 import typer
 
 from kuber_cron import __version__
 from kuber_cron.cli.terminal import output
 from kuber_cron.common.errors import KuberCronError, UsageError
+from kuber_cron.control import documents
 
 OK, PROBLEM, USAGE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 # What became of a command, as a shell and timeout(1) say it: 128 and the signal's number, 124 after its time limit.
@@ -25,7 +25,7 @@ _REPORT = f"this is a defect of Kuber-Cron: please report it as an issue, with t
 
 
 def wants_json(argv: list[str]) -> bool:
-    """Whether `argv` asks for JSON. Looked up in the raw words, for a usage error leaves nothing else to ask."""
+    """Return whether `argv` asks for JSON. The raw words are read, because a usage error leaves nothing else."""
     words = argv[: argv.index("--")] if "--" in argv else argv
     asked = [value for word, value in itertools.pairwise([*words, ""]) if word == "--format"]
     asked += [word.partition("=")[2] for word in words if word.startswith("--format=")]
@@ -39,33 +39,28 @@ def without_debug(argv: list[str]) -> tuple[list[str], bool]:
     return words + argv[end:], len(words) < end
 
 
-def error_document(code: str, message: str, hint: str | None) -> dict[str, Any]:
-    """Return the error as JSON shows it (spec: interface.md, ``error``)."""
-    return {"version": 1, "error": {"code": code, "message": message, "hint": hint}}
-
-
 def report(error: BaseException, *, as_json: bool, with_traceback: bool = False) -> int:
-    """Tell the person or the program about `error`; return the exit status.
+    """Write `error` for a person or a program; return the exit status.
 
-    `with_traceback`: stderr holds the error's way here too. At the debug level it does so for an unexpected one.
+    `with_traceback`: stderr holds the traceback too. At the debug level it does so for an unexpected error.
     """
     is_expected = isinstance(error, KuberCronError | typer.TyperException)
     if with_traceback or (not is_expected and os.environ.get("KUBER_CRON_LOG_LEVEL", "").lower() == "debug"):
         traceback.print_exception(error)
     if isinstance(error, KuberCronError):
         status = USAGE if isinstance(error, UsageError) else PROBLEM
-        return _say(error.code, error.message, error.hint, status, as_json=as_json)
+        return _write(error.code, error.message, error.hint, status, as_json=as_json)
     if isinstance(error, typer.TyperException):
         message, hint = _usage_words(error)
-        return _say(UsageError.code, message, hint, USAGE, as_json=as_json)
+        return _write(UsageError.code, message, hint, USAGE, as_json=as_json)
     words = " ".join(f"{type(error).__name__}: {error}".split())
-    return _say(
+    return _write(
         "internal", f"unexpected {words} (kuber-cron {__version__})", _REPORT, PROBLEM, as_json=as_json
     )
 
 
 def complain(*lines: str) -> None:
-    """Stderr holds each of `lines`."""
+    """Write each of `lines` to stderr."""
     sys.stderr.write("".join(f"{line}\n" for line in lines))
 
 
@@ -74,9 +69,9 @@ def note(sentence: str) -> None:
     complain(f"note: {output.printable(sentence)}")
 
 
-def _say(code: str, message: str, hint: str | None, status: int, *, as_json: bool) -> int:
+def _write(code: str, message: str, hint: str | None, status: int, *, as_json: bool) -> int:
     if as_json:
-        output.write_json(error_document(code, message, hint))
+        output.write_json(documents.error_document(code, message, hint))
         return status
     lines = [output.printable(line) for line in message.splitlines()] or ["something went wrong"]
     complain(f"error: {lines[0]}", *[f"  {line}" for line in lines[1:]])

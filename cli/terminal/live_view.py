@@ -1,19 +1,26 @@
-"""The live view of ``run``: what comes next, what runs, how the last runs ended.
+"""The live view of ``run``: what comes next, what runs, how the last runs ended; log lines scroll above it.
 
 `Snapshot` is what the services supply, `render` turns it into something that rich can draw. Both are pure: the
-same snapshot at the same instant gives the same picture, which is how it is tested. `screen.Screen` shows it.
+same snapshot at the same instant gives the same picture. `Screen` draws it on the terminal.
 """
 
+import dataclasses
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import TracebackType
+from typing import Self, TextIO, cast
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
+from rich.file_proxy import FileProxy
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from kuber_cron.cli.terminal.output import counted, printable
 from kuber_cron.common import time_format
+from kuber_cron.common.clock import Clock, SystemClock
 
 _STYLES = {
     "success": "green",
@@ -208,4 +215,58 @@ def _ago(seconds: float) -> Text:
     return Text("now" if seconds < 1 else f"{time_format.span(seconds)} ago", style="dim")
 
 
+# --- the terminal --------------------------------------------------------------------------------------
+
 Supplier = Callable[[], Snapshot]
+
+_PERIOD_SECONDS = 0.25  # four pictures a second: a countdown needs one, an elapsed time looks alive with four
+
+
+def is_possible(stream: TextIO, term: str) -> bool:
+    """Return whether a live view can be drawn: on a terminal that can move its cursor (not ``TERM=dumb``)."""
+    return stream.isatty() and term.lower() not in {"dumb", "unknown", ""}
+
+
+class Screen:
+    """The terminal while ``run`` draws on it. Log lines written to `log_stream` appear above the view.
+
+    While it is entered, a thread asks the supplier at most four times a second. A supplier that fails must not end the
+    schedule: the last picture stays, and the failure stands in it.
+    """
+
+    def __init__(self, supplier: Supplier, stream: TextIO, clock: Clock | None = None) -> None:
+        self._supplier = supplier
+        self._clock = clock or SystemClock()
+        self._console = Console(file=stream, highlight=False)
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._last = Snapshot(redis="starting")
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._draw_until_closed, name="live-view", daemon=True)
+        self.log_stream = cast("TextIO", FileProxy(self._console, stream))
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closed.set()
+        self._thread.join(timeout=2)
+        self._live.stop()
+
+    def draw(self) -> None:
+        """Draw the supplier's newest snapshot."""
+        try:
+            self._last = self._supplier()
+        except Exception as failure:  # noqa: BLE001 -- the top of a loop: the view must outlive its supplier
+            self._last = dataclasses.replace(
+                self._last, redis=f"unknown: {type(failure).__name__}: {failure}"
+            )
+        width, height = self._console.size
+        self._live.update(render(self._last, self._clock.now(), width, height), refresh=True)
+
+    def _draw_until_closed(self) -> None:
+        while not self._closed.wait(_PERIOD_SECONDS):
+            self.draw()

@@ -1,47 +1,29 @@
-"""What commands print: one JSON document for programs, tables for people, nothing that harms a terminal.
+"""Text for standard output: one JSON document for programs, lines for people that cannot harm a terminal."""
 
-On a terminal a table is drawn by rich, folded to the width. In a pipe it is plain text in aligned columns:
-no frames, no colours, and no value is ever cut, so that ``grep`` and ``awk`` see what a person sees.
-"""
-
-import json
 import sys
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Any, TextIO
+from typing import Any
 
-_PLAIN_GAP = "  "
-_PRETTY_ROWS = 100
+from kuber_cron.control import documents
 
 
 class Format(StrEnum):
-    """How a command answers."""
+    """The form in which a command answers."""
 
     TABLE = "table"
     JSON = "json"
 
 
-def write_json(document: Mapping[str, Any], stream: TextIO | None = None) -> None:
-    """Stdout holds `document` as indented JSON, in ASCII: bad UTF-8 in a job file must not make it invalid."""
-    json.dump(document, stream or sys.stdout, indent=2)
-    (stream or sys.stdout).write("\n")
+def write_json(document: Mapping[str, Any]) -> None:
+    """Write `document` to stdout as indented JSON."""
+    sys.stdout.write(documents.indented(document))
 
 
 def write_document(document: Mapping[str, Any]) -> None:
-    """Stdout holds `document` as JSON: indented, but rows on a line each where they are many."""
-    if not any(isinstance(value, list) and len(value) > _PRETTY_ROWS for value in document.values()):
-        write_json(document)
-        return
-    # An optimisation: Python's own indenting takes a second for ten thousand jobs.
-    parts = [f"  {json.dumps(name)}: {_value_text(value)}" for name, value in document.items()]
-    sys.stdout.write("{\n" + ",\n".join(parts) + "\n}\n")
-
-
-def _value_text(value: Any) -> str:
-    if not isinstance(value, list):
-        return json.dumps(value)
-    return "[\n" + ",\n".join(f"    {json.dumps(each)}" for each in value) + "\n  ]"
+    """Write `document` to stdout as JSON: indented, but rows on a line each where they are many."""
+    sys.stdout.write(documents.in_rows(document))
 
 
 def printable(text: str) -> str:
@@ -64,47 +46,8 @@ def _escaped(char: str) -> str:
 
 
 def write_lines(lines: Iterable[str]) -> None:
-    """Stdout holds each of the lines, made printable."""
+    """Write each of the lines to stdout, made printable."""
     sys.stdout.write("".join(f"{printable(line)}\n" for line in lines))
-
-
-def write_table(
-    headers: Sequence[str], rows: Sequence[Sequence[str]], *, stream: TextIO | None = None
-) -> None:
-    """Stdout holds the table; values are made printable. A table without rows prints its headers alone."""
-    target = stream or sys.stdout
-    clean = [[printable(value) for value in row] for row in rows]
-    if target.isatty():
-        _write_rich(headers, clean, target)
-    else:
-        target.write(plain_table(headers, clean))
-
-
-def plain_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return the table in columns padded to their widest value, in terminal cells; no trailing blanks."""
-    from rich.cells import cell_len
-
-    lines = [list(headers), *[list(row) for row in rows]]
-    widths = [max(cell_len(line[column]) for line in lines) for column in range(len(headers))]
-
-    def padded(line: list[str]) -> str:
-        cells = (value + " " * (width - cell_len(value)) for value, width in zip(line, widths, strict=True))
-        return _PLAIN_GAP.join(cells).rstrip()
-
-    return "".join(padded(line) + "\n" for line in lines)
-
-
-def _write_rich(headers: Sequence[str], rows: Sequence[Sequence[str]], target: TextIO) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for header in headers:
-        table.add_column(header, overflow="fold")
-    for row in rows:
-        table.add_row(*[Text(value) for value in row])
-    Console(file=target, highlight=False).print(table)
 
 
 def counted(number: int, noun: str) -> str:

@@ -1,10 +1,11 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Literal
 
-from kuber_cron.common.time_format import iso
+import pytest
+
 from kuber_cron.control import documents
 
 
@@ -63,44 +64,15 @@ def test_a_record_is_its_attributes_in_their_order_with_instants_in_utc():
     assert list(documents.document(record)) == ["version", *(Outer.__annotations__)]
 
 
-def test_a_fraction_of_a_second_is_kept():
-    at = datetime(2026, 3, 29, 1, 0, 0, 250000, tzinfo=UTC)
-    assert iso(at) == "2026-03-29T01:00:00.250000Z"
+def test_json_stays_one_ascii_document_with_bad_utf8_in_it():
+    text = documents.indented({"text": "caf\udce9 ☃"})
+    assert text.isascii()
+    assert json.loads(text) == {"text": "caf\udce9 ☃"}
 
 
-def test_the_schema_says_types_nulls_words_and_what_the_docstring_says():
-    found = documents.document_schema(Outer)
-    properties = found["properties"]
-    null = {"type": "null"}
-    assert found["required"] == ["version", *Outer.__annotations__]
-    assert properties["version"] == {"const": 1}
-    assert properties["name"] == {"type": "string"}
-    assert properties["number"] == {"anyOf": [{"type": "integer"}, null]}
-    assert properties["share"] == {"type": "number"}
-    assert properties["parts"] == {
-        "description": "The parts.",
-        "type": "array",
-        "items": {"$ref": "#/$defs/Inner"},
-    }
-    assert properties["first"] == {"anyOf": [{"$ref": "#/$defs/Inner"}, null]}
-    assert properties["pairs"]["items"] == {
-        "type": "array",
-        "prefixItems": [{"type": "string"}, {"type": "integer"}],
-    }
-    assert properties["either"]["anyOf"] == [
-        {"type": "string"},
-        {"type": "array", "items": {"type": "string"}},
-        null,
-    ]
-    assert properties["counts"]["anyOf"][0]["additionalProperties"] == {"type": "integer"}
-
-
-def test_the_records_within_are_defined_once_by_their_names():
-    found = documents.definitions([Outer])
-    assert list(found) == ["Inner"]
-    inner = found["Inner"]["properties"]
-    assert inner["at"]["description"] == "When. It goes on in a second line."
-    assert inner["word"] == {
-        "description": "`yes` or `no`.",
-        "anyOf": [{"enum": ["yes", "no"]}, {"type": "null"}],
-    }
+@pytest.mark.parametrize("count", [0, 3, 500])
+def test_a_document_is_the_same_json_however_many_rows_it_has(count):
+    document = {"version": 1, "now": "x", "jobs": [{"job": f"job-{i}", "last": None} for i in range(count)]}
+    text = documents.in_rows(document)
+    assert json.loads(text) == document
+    assert len(text.splitlines()) == (4 * count + 6 if 0 < count < 100 else count + 6 if count else 5)

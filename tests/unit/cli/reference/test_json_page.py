@@ -52,9 +52,9 @@ def test_each_command_of_the_page_exists():
 
 
 def test_each_attribute_has_a_description():
-    named = documents.definitions(kind for kinds in json_page.DOCUMENTS.values() for kind in kinds)
+    named = json_page.definitions(kind for kinds in json_page.DOCUMENTS.values() for kind in kinds)
     documents_of = [
-        documents.document_schema(kind) for kinds in json_page.DOCUMENTS.values() for kind in kinds
+        json_page.document_schema(kind) for kinds in json_page.DOCUMENTS.values() for kind in kinds
     ]
     for schema in [*named.values(), *documents_of]:
         for name, said in schema["properties"].items():

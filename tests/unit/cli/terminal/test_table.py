@@ -1,11 +1,13 @@
-import json
+import io
+import os
+import pty
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kuber_cron.cli.terminal import output, watch
+from kuber_cron.cli.terminal import output, table
 from kuber_cron.cli.terminal.table import Column, Terminal, cell_length, style_of
 
 COLUMNS = (
@@ -64,38 +66,51 @@ def test_absolute_instants_are_in_full():
     assert PLAIN.moment(None, T0) == "-"
 
 
-# --- watching ------------------------------------------------------------------------------------------
+@given(st.lists(st.tuples(st.text(), st.text()), max_size=5))
+def test_a_table_in_a_pipe_has_one_line_for_each_row_and_cuts_nothing(rows):
+    clean = [[output.printable(value) for value in row] for row in rows]
+    lines = PLAIN.table((Column("A"), Column("B")), rows)
+    assert len(lines) == len(rows) + 1
+    for row, line in zip(clean, lines[1:], strict=True):
+        assert all(value.rstrip() in line for value in row)
 
 
-def test_a_frame_is_drawn_from_the_top_and_each_line_ends_what_stood_there():
-    drawn = watch.frame(["a", "b"], Terminal(width=10, height=5))
-    assert drawn == "\x1b[Ha\x1b[K\nb\x1b[K\x1b[J"
+def test_columns_are_aligned_by_cells_not_by_characters():
+    rows = [["漢", "1"], ["ab", "2"]]
+    assert PLAIN.table((Column("N"), Column("V")), rows) == ["N   V", "漢  1", "ab  2"]
 
 
-def test_a_frame_is_never_higher_than_the_terminal_and_says_what_it_lacks():
-    drawn = watch.frame([str(i) for i in range(9)], Terminal(width=30, height=4))
-    assert drawn.count("\n") == 3
-    assert "… and 6 more lines" in drawn
+def test_a_table_in_a_pipe_has_no_frames_and_no_colours():
+    stream = io.StringIO()
+    table.write([Column("JOB")], [["x" * 500], ["\x1b[31mred"]], stream)
+    assert stream.getvalue() == "JOB\n" + "x" * 500 + "\n\\x1b[31mred\n"
 
 
-@given(st.lists(st.sampled_from(["\x1b[31m", "\x1b[0m", "x", "日", "ab "]), max_size=12), st.integers(1, 12))
-def test_a_clipped_line_fits_and_keeps_its_beginning(parts, width):
-    line = "".join(parts)
-    clipped = watch.clipped(line, width)
-    visible = re.sub(r"\x1b\[[0-9;]*m", "", clipped)
-    assert cell_length(visible) <= width
-    whole = re.sub(r"\x1b\[[0-9;]*m", "", line)
-    assert whole.startswith(visible.removesuffix("…"))
-    assert clipped == line or clipped.endswith("\x1b[0m")
+def test_a_table_without_rows_is_its_headers(capsys):
+    table.write([Column("A"), Column("B")], [])
+    assert capsys.readouterr().out == "A  B\n"
 
 
-# --- documents -----------------------------------------------------------------------------------------
+def test_a_table_on_a_narrow_terminal_is_folded_and_loses_nothing():
+    columns = (Column("JOB", folds=True), Column("WHEN"))
+    lines = Terminal(width=40).table(columns, [["a-very-" * 12 + "long-name", "in 3 h"]])
+    assert all(len(line) <= 40 for line in lines)
+    assert "".join("".join(lines[1:]).split()).replace("in3h", "") == "a-very-" * 12 + "long-name"
 
 
-@pytest.mark.parametrize("count", [0, 3, 500])
-def test_a_document_is_the_same_json_however_many_rows_it_has(count, capsys):
-    document = {"version": 1, "now": "x", "jobs": [{"job": f"job-{i}", "last": None} for i in range(count)]}
-    output.write_document(document)
-    text = capsys.readouterr().out
-    assert json.loads(text) == document
-    assert len(text.splitlines()) == (4 * count + 6 if 0 < count < 100 else count + 6 if count else 5)
+@given(st.lists(st.tuples(TEXTS, TEXTS, TEXTS), min_size=1, max_size=5), st.integers(1, 40))
+def test_folding_cuts_nothing_whatever_the_width(rows, width):
+    columns = (Column("A", folds=True), Column("B"), Column("C", folds=True))
+    lines = Terminal(width=width).table(columns, rows)
+    shown = sorted("".join("".join(lines[1:]).split()))
+    assert shown == sorted("".join("".join(output.printable(value) for row in rows for value in row).split()))
+
+
+@pytest.mark.parametrize(("no_color", "has_colour"), [("1", False), ("", True)])
+def test_no_color_is_respected_on_a_terminal(monkeypatch, no_color, has_colour):
+    ours, theirs = pty.openpty()
+    monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    with os.fdopen(theirs, "w") as stream:
+        assert Terminal.of(stream).has_colour is has_colour
+    os.close(ours)

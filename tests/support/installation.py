@@ -13,7 +13,7 @@ from unittest import mock
 
 import redis
 from tests.support.cli_process import COMMAND, Said, environment
-from tests.support.json_documents import problems
+from tests.support.json_schema import document_faults
 from tests.support.stepped import KEYS
 from tests.support.waiting import eventually
 
@@ -70,7 +70,7 @@ class Installation:
         done = self.say(*words, "--format", "json", **extra)
         assert done.returncode == 0, done.stdout + done.stderr
         found: dict[str, Any] = json.loads(done.stdout)
-        assert problems(words[0], found) == []
+        assert document_faults(words[0], found) == []
         return found
 
     def runs(self, job: str) -> list[dict[str, Any]]:

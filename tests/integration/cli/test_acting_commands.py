@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 import redis
-from tests.support import json_documents
 from tests.support.cli_process import COMMAND, InProcess, end, environment
+from tests.support.json_schema import document_faults
 from tests.support.stepped import KEYS
 from tests.support.waiting import eventually
 
@@ -88,7 +88,7 @@ def alone(tmp_path, monkeypatch, capfd, redis_url):
 def document_of(command, said):
     """The JSON document, held to its schema."""
     document = json.loads(said.stdout)
-    assert json_documents.problems(command, document) == []
+    assert document_faults(command, document) == []
     return document
 
 

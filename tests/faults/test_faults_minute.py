@@ -4,7 +4,7 @@ import pytest
 from tests.faults import runner
 from tests.faults.setup import FAST
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("faults")]
 
 FAULTS = 10
 

@@ -12,7 +12,7 @@ from tests.faults.nemesis import Nemesis, Step
 from tests.faults.setup import Setup
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.xdist_group("faults")]
 
 JOBS = (*(Spec(f"tick-{number}") for number in range(4)), Spec("long", seconds=2, lasts="1.5"))
 

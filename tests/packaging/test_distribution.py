@@ -1,6 +1,6 @@
 """What is shipped is what is tracked, and it runs where the sources are out of reach.
 
-The packages are four links under src/kuber_cron to the folders at the top (docs/adr/0002): build back ends
+The packages are links under src/kuber_cron to the folders at the top (docs/adr/0002): build back ends
 and archives have lost such links in silence before, so the wheel is compared file by file.
 """
 
@@ -15,7 +15,11 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.packaging, pytest.mark.timeout(600)]  # installs: as slow as the index is
+pytestmark = [
+    pytest.mark.packaging,
+    pytest.mark.timeout(600),  # installs: as slow as the index is
+    pytest.mark.xdist_group("packaging"),  # built once
+]
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / ".venv-packaging" / "bin"

@@ -100,12 +100,12 @@ def import_(
         timezone=_zone(timezone),
         queue_by=queue_by.value,
         with_namespace=with_namespace,
-        choices=pod_reader.ContainerChoice(
+        choice=pod_reader.ContainerChoice(
             containers=frozenset(container or ()), entrypoints=dict(map(_entrypoint, entrypoint or ()))
         ),
     )
     named = list(_contents(manifests, recursive=recursive))
-    report = importer.take_over(named, chosen)
+    report = importer.import_cronjobs(named, chosen)
     if report.cronjobs == 0 and format_ is output.Format.TABLE:
         _show_diagnostics(report)
     if report.cronjobs == 0:

@@ -54,14 +54,14 @@ class ContainerEnv:
 
 
 def read(
-    fields: Mapping[str, TypedValue], namespace: str, maps: ConfigMaps, findings: ImportReport
+    fields: Mapping[str, TypedValue], namespace: str, maps: ConfigMaps, report: ImportReport
 ) -> ContainerEnv:
     """A container's variables, from its ``envFrom`` and ``env``.
 
     Raises:
         WrongTypeError: A field is missing or of a wrong type.
     """
-    reader = _Reader(ContainerEnv(), namespace, maps, findings)
+    reader = _Reader(ContainerEnv(), namespace, maps, report)
     for source in fields["envFrom"].items() if "envFrom" in fields else []:
         reader.read_source(source)
     for entry in fields["env"].items() if "env" in fields else []:
@@ -76,7 +76,7 @@ class _Reader:
     found: ContainerEnv
     namespace: str
     maps: ConfigMaps
-    findings: ImportReport
+    report: ImportReport
 
     def read_source(self, source: TypedValue) -> None:
         """Take in one item of ``envFrom``."""
@@ -91,11 +91,11 @@ class _Reader:
                 for variable, value in data.items():
                     if variable and "=" not in variable:
                         self.found.set_known(f"{prefix}{variable}", value)
-                self.findings.say("KC611", source, f"the values of ConfigMap {name} are copied")
+                self.report.add("KC611", source, f"the values of ConfigMap {name} are copied")
                 continue
             self.found.has_unknown_names = True
-            self.findings.say("KC610", source, f"the variables of {kind} {name} are not set")
-            self.findings.need("variable", f"{prefix}*", source, f"{kind} {name}, every key")
+            self.report.add("KC610", source, f"the variables of {kind} {name} are not set")
+            self.report.add_need("variable", f"{prefix}*", source, f"{kind} {name}, every key")
 
     def read_entry(self, entry: TypedValue) -> None:
         """Take in one item of ``env``."""
@@ -118,8 +118,8 @@ class _Reader:
             self.found.set_known(name, variable_expansion.literal(parts))
             return
         self.found.set_elsewhere(name)
-        self.findings.say("KC610", value, f"variable {name} is not set: it is made of {', '.join(missing)}")
-        self.findings.need("variable", name, value, f"made as {shown(text)}")
+        self.report.add("KC610", value, f"variable {name} is not set: it is made of {', '.join(missing)}")
+        self.report.add_need("variable", name, value, f"made as {shown(text)}")
 
     def _read_reference(self, name: str, source: TypedValue) -> None:
         parts = source.fields()
@@ -129,7 +129,7 @@ class _Reader:
             value = self.maps.get((self.namespace, holder), {}).get(key)
             if value is not None:
                 self.found.set_known(name, value)
-                self.findings.say("KC611", source, f"variable {name} is copied from ConfigMap {holder}")
+                self.report.add("KC611", source, f"variable {name} is copied from ConfigMap {holder}")
                 return
             words = f"ConfigMap {holder}, key {key}"
         elif "secretKeyRef" in parts:
@@ -143,5 +143,5 @@ class _Reader:
         else:
             words = ", ".join(parts) or "nothing"
         self.found.set_elsewhere(name)
-        self.findings.say("KC610", source, f"variable {name} is not set: it comes from {words}")
-        self.findings.need("variable", name, source, words)
+        self.report.add("KC610", source, f"variable {name} is not set: it comes from {words}")
+        self.report.add_need("variable", name, source, words)

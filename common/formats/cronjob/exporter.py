@@ -5,38 +5,23 @@ the job, and a job whose days it cannot say at all is left out. What Kubernetes 
 by which ``kuber-cron import`` gives back the job that it was.
 """
 
-import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import yaml
 
 from kuber_cron.common.diagnostics import shown
-from kuber_cron.common.formats.cronjob import schedule_dialect
+from kuber_cron.common.formats.cronjob import round_trip, schedule_dialect
 from kuber_cron.common.formats.writer import WrittenJobs
 from kuber_cron.common.jobs.job import Job
-from kuber_cron.common.jobs.option_types import BadValueError
-from kuber_cron.common.jobs.options import KUBERNETES_CONCURRENCY, OPTIONS, Option
-
-NAME_ANNOTATION = "kuber-cron/name"
-DESCRIPTION_ANNOTATION = "kuber-cron/description"
-OPTIONS_ANNOTATION = "kuber-cron/options"
-"""A JSON object of a job's options as text by key, and its ``env``: what has no field in a CronJob."""
-
-CARRIED = {
-    *("name", "timezone", "retries", "timeout", "kill_grace", "deadline", "cwd"),
-    *("shell", "suspend", "description"),
-}
-"""The options that fields of a CronJob say; ``concurrency`` where it is not ``queue``."""
+from kuber_cron.common.jobs.options import OPTIONS
 
 # A CronJob's name leaves eleven of 63 characters to its Jobs' suffix.
 _LONGEST_NAME = 52
 _NOT_IN_A_NAME = re.compile(r"[^a-z0-9-]+")
-_ENV_NAME = re.compile(r"(?!\.\.?$|\.\.)[-._A-Za-z][-._A-Za-z0-9]*", re.ASCII)
 # Kubernetes expands $(NAME) in commands and variables; a doubled $ is one that it leaves alone.
 _EXPANDED = re.compile(r"\$(?=[$(])")
-_CONCURRENCY = {ours: theirs for theirs, ours in KUBERNETES_CONCURRENCY.items()}
 
 
 def write(jobs: Sequence[Job], image: str = "IMAGE") -> WrittenJobs:
@@ -58,8 +43,7 @@ def write(jobs: Sequence[Job], image: str = "IMAGE") -> WrittenJobs:
             continue
         name = _name(job.id, taken)
         taken.add(name)
-        kept = _kept(job)
-        manifests.append(_manifest(job, name, schedule, image, kept))
+        manifests.append(_manifest(job, name, schedule, image))
         notes.extend(f"job {shown(job.id)}: {note}" for note in _notes(job, name, schedule))
     text = yaml.safe_dump_all(
         manifests, sort_keys=False, allow_unicode=False, explicit_start=True, width=2**31
@@ -67,37 +51,11 @@ def write(jobs: Sequence[Job], image: str = "IMAGE") -> WrittenJobs:
     return WrittenJobs(text=text if manifests else "", notes=notes)
 
 
-def _kept(job: Job) -> dict[str, Any]:
-    """What the annotation keeps: the options that no field says, as text by key, and the odd variables."""
-    kept: dict[str, Any] = {
-        key: text
-        for key, option in OPTIONS.items()
-        if _is_lost(job, key, option) and (text := _text(option, getattr(job, option.attribute))) is not None
-    }
-    odd = {name: value for name, value in job.env.items() if not _ENV_NAME.fullmatch(name)}
-    return kept | ({"env": odd} if odd else {})
-
-
-def _is_lost(job: Job, key: str, option: Option) -> bool:
-    if key == "concurrency":
-        return job.concurrency not in _CONCURRENCY
-    return key not in CARRIED and getattr(job, option.attribute) != option.default
-
-
-def _text(option: Option, value: Any) -> str | None:
-    """A value's text, None where it has none."""
-    text = option.type.write(value)
-    try:
-        return text if option.type.parse(text) == value else None
-    except BadValueError:
-        return None
-
-
-def _manifest(job: Job, name: str, schedule: str, image: str, kept: Mapping[str, Any]) -> dict[str, Any]:
+def _manifest(job: Job, name: str, schedule: str, image: str) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "schedule": schedule,
         "timeZone": job.timezone,
-        "concurrencyPolicy": _CONCURRENCY.get(job.concurrency, "Forbid"),
+        "concurrencyPolicy": round_trip.CONCURRENCY.get(job.concurrency, "Forbid"),
         "suspend": job.suspend,
     }
     if job.deadline is not None:
@@ -109,11 +67,7 @@ def _manifest(job: Job, name: str, schedule: str, image: str, kept: Mapping[str,
     pod["containers"] = [_container(job, name, image)]
     spec["jobTemplate"] = {"spec": {"backoffLimit": job.retries, "template": {"spec": pod}}}
     metadata: dict[str, Any] = {"name": name}
-    annotations = {NAME_ANNOTATION: job.id} if name != job.id else {}
-    if job.description is not None:
-        annotations[DESCRIPTION_ANNOTATION] = job.description
-    if kept:
-        annotations[OPTIONS_ANNOTATION] = json.dumps(kept)
+    annotations = round_trip.annotations_of(job, name)
     if annotations:
         metadata["annotations"] = annotations
     return {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": metadata, "spec": spec}
@@ -126,7 +80,9 @@ def _container(job: Job, name: str, image: str) -> dict[str, Any]:
     if directory:
         container["workingDir"] = directory
     variables = [
-        {"name": key, "value": literally(value)} for key, value in job.env.items() if _ENV_NAME.fullmatch(key)
+        {"name": key, "value": literally(value)}
+        for key, value in job.env.items()
+        if round_trip.VARIABLE_NAME.fullmatch(key)
     ]
     if variables:
         container["env"] = variables
@@ -158,9 +114,9 @@ def _notes(job: Job, name: str, schedule: str) -> Iterator[str]:
         yield f"its schedule {job.schedule} is written {schedule}"
     if job.stdin is not None:
         yield "its standard input is lost"
-    if job.concurrency not in _CONCURRENCY:
+    if job.concurrency not in round_trip.CONCURRENCY:
         yield f"concurrency={job.concurrency} became Forbid"
-    odd = [key for key in job.env if not _ENV_NAME.fullmatch(key)]
+    odd = [key for key in job.env if not round_trip.VARIABLE_NAME.fullmatch(key)]
     if odd:
         yield f"variables with such names are lost: {', '.join(map(shown, odd))}"
     if job.deadline is not None and job.deadline < 10:
@@ -168,6 +124,6 @@ def _notes(job: Job, name: str, schedule: str) -> Iterator[str]:
     if job.memory is not None:
         yield "memory became the container's limit, and bounds what is used rather than the address space"
     said = {"stdin", "concurrency", "memory"}
-    lost = [key for key, option in OPTIONS.items() if key not in said and _is_lost(job, key, option)]
+    lost = [key for key, option in OPTIONS.items() if key not in said and round_trip.is_kept(job, option)]
     if lost:
         yield f"no counterpart for {', '.join(lost)}"

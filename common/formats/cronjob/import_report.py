@@ -23,7 +23,7 @@ class SourcePosition:
     lines: Sequence[str]
     before: int = 0
 
-    def told(self, code: str, value: TypedValue, message: str, hint: str | None = None) -> Diagnostic:
+    def diagnostic(self, code: str, value: TypedValue, message: str, hint: str | None = None) -> Diagnostic:
         """The diagnostic of a difference at ``value``."""
         text = self.lines[value.line] if value.line < len(self.lines) else ""
         return Diagnostic(
@@ -63,13 +63,13 @@ class ImportReport:
     """The state of one CronJob's reading.
 
     Attributes:
-        place: Its document.
+        position: Its document.
         label: What messages call it.
         diagnostics: What was found, in the order of finding.
-        needs: What its workers must have, with the place that says so.
+        needs: What its workers must have, with the position that says so.
     """
 
-    place: SourcePosition
+    position: SourcePosition
     label: str
     diagnostics: list[Diagnostic] = field(default_factory=list)
     needs: list[tuple[Need, TypedValue]] = field(default_factory=list)
@@ -79,14 +79,14 @@ class ImportReport:
         """Whether it cannot be taken over."""
         return any(each.severity == "error" for each in self.diagnostics)
 
-    def say(self, code: str, value: TypedValue, message: str, hint: str | None = None) -> None:
+    def add(self, code: str, value: TypedValue, message: str, hint: str | None = None) -> None:
         """Note a difference at ``value``."""
-        self.diagnostics.append(self.place.told(code, value, f"{self.label}: {message}", hint))
+        self.diagnostics.append(self.position.diagnostic(code, value, f"{self.label}: {message}", hint))
 
     def refuse(self, error: WrongTypeError) -> None:
         """Note a value of a wrong type."""
-        self.say("KC502", error.value, error.message, error.hint)
+        self.add("KC502", error.value, error.message, error.hint)
 
-    def need(self, kind: str, name: str, value: TypedValue, source: str = "") -> None:
+    def add_need(self, kind: str, name: str, value: TypedValue, source: str = "") -> None:
         """Note that its workers must have something."""
         self.needs.append((Need(kind=kind, name=name, source=source), value))

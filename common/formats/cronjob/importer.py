@@ -13,7 +13,7 @@ from kuber_cron.common.diagnostics import Diagnostic
 from kuber_cron.common.formats.cronjob import cronjob_reader, pod_reader
 from kuber_cron.common.formats.cronjob.cronjob_reader import ImportedJob
 from kuber_cron.common.formats.cronjob.import_report import ImportReport, Need
-from kuber_cron.common.formats.cronjob.manifest_stream import Objects, name_of
+from kuber_cron.common.formats.cronjob.manifest_stream import ManifestObjects, name_of
 from kuber_cron.common.formats.registry import JOB_FILES, JobFormat
 from kuber_cron.common.formats.resolver import link
 from kuber_cron.common.formats.writer import InexpressibleError, WrittenJobs
@@ -33,14 +33,14 @@ class ImportOptions:
         timezone: The zone of CronJobs that name none.
         queue_by: What gives a job its queue: nothing, its image, or its namespace.
         with_namespace: Names begin with the namespace, and not only where two would be equal.
-        choices: What was said about containers.
+        choice: What was said about containers.
     """
 
     form: str = "yaml"
     timezone: str = "UTC"
     queue_by: QueueBy = "none"
     with_namespace: bool = False
-    choices: pod_reader.ContainerChoice = field(default_factory=pod_reader.ContainerChoice)
+    choice: pod_reader.ContainerChoice = field(default_factory=pod_reader.ContainerChoice)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,53 +62,53 @@ class ImportResult:
     needs: dict[str, dict[Need, list[str]]]
 
 
-def take_over(files: Iterable[tuple[str, bytes]], wishes: ImportOptions) -> ImportResult:
+def import_cronjobs(files: Iterable[tuple[str, bytes]], options: ImportOptions) -> ImportResult:
     """The jobs that the CronJobs in files of manifests become, and everything that is to be said of it.
 
     Args:
         files: Names and contents.
-        wishes: How.
+        options: How.
     """
-    objects = Objects()
+    objects = ManifestObjects()
     order: dict[str, int] = {}
     for source, content in files:
         order.setdefault(source, len(order))
         objects.read(content, source)
     objects.end()
-    found, drafts = _read(objects, wishes)
-    named = _named(drafts, with_namespace=wishes.with_namespace)
+    reports, drafts = _read(objects, options)
+    named = _named(drafts, with_namespace=options.with_namespace)
     jobs = {name: _job(name, draft) for name, draft in named.items()}
-    jobs = _with_queues(jobs, named, wishes.queue_by)
-    kept, text = _written(jobs, named, JOB_FILES[wishes.form])
+    jobs = _with_queues(jobs, named, options.queue_by)
+    kept, text = _written(jobs, named, JOB_FILES[options.form])
     needs = _needs(kept, named)
-    said = [*objects.diagnostics, *(each for findings in found for each in findings.diagnostics)]
+    diagnostics = [*objects.diagnostics, *(each for report in reports for each in report.diagnostics)]
     return ImportResult(
         text=text,
         jobs=kept,
         cronjobs=len(objects.cronjobs),
-        diagnostics=sorted(said, key=lambda each: (order[each.source], each.line, each.col)),
+        diagnostics=sorted(diagnostics, key=lambda each: (order[each.source], each.line, each.col)),
         needs=needs,
     )
 
 
-def _read(objects: Objects, wishes: ImportOptions) -> tuple[list[ImportReport], list[ImportedJob]]:
-    found: list[ImportReport] = []
+def _read(objects: ManifestObjects, options: ImportOptions) -> tuple[list[ImportReport], list[ImportedJob]]:
+    reports: list[ImportReport] = []
     drafts: list[ImportedJob] = []
     first: dict[tuple[str, str], str] = {}
-    for place, value in objects.cronjobs:
+    for position, value in objects.cronjobs:
         namespace, name = cronjob_reader.title(value)
-        findings = ImportReport(
-            place, "/".join(filter(None, (namespace, name))) or "a CronJob without a name"
+        report = ImportReport(
+            position, "/".join(filter(None, (namespace, name))) or "a CronJob without a name"
         )
-        found.append(findings)
+        reports.append(report)
         if name and (namespace, name) in first:
-            findings.say("KC508", value, f"stands at {first[namespace, name]} already")
+            report.add("KC508", value, f"stands at {first[namespace, name]} already")
             continue
-        first[namespace, name] = name_of(place, value)
-        draft = cronjob_reader.read(value, wishes.timezone, wishes.choices, objects.maps, findings)
+        first[namespace, name] = name_of(position, value)
+        draft = cronjob_reader.read(value, options.timezone, options.choice, objects.maps, report)
         if draft is not None:
             drafts.append(draft)
-    return found, drafts
+    return reports, drafts
 
 
 def _named(drafts: Sequence[ImportedJob], *, with_namespace: bool) -> dict[str, ImportedJob]:
@@ -122,17 +122,17 @@ def _named(drafts: Sequence[ImportedJob], *, with_namespace: bool) -> dict[str, 
             wanted = f"{draft.namespace}-{draft.name}"[:_LONGEST_NAME].strip("-_")
         name = job_ids.numbered(wanted, named, numbers)
         if name != draft.name and not (with_namespace and name == wanted):
-            draft.findings.say(
-                "KC609", draft.place, f"is called {name}, for another one is called {draft.name}"
+            draft.report.add(
+                "KC609", draft.anchor, f"is called {name}, for another one is called {draft.name}"
             )
         named[name] = draft
     return named
 
 
 def _job(name: str, draft: ImportedJob) -> Job:
-    place = draft.findings.place
-    line = place.before + draft.place.line + 1
-    return Job(id=name, source=place.source, line=line, **draft.values)
+    position = draft.report.position
+    line = position.before + draft.anchor.line + 1
+    return Job(id=name, source=position.source, line=line, **draft.values)
 
 
 def _with_queues(jobs: Mapping[str, Job], named: Mapping[str, ImportedJob], by: QueueBy) -> dict[str, Job]:
@@ -176,8 +176,8 @@ def _written(
             written = form.write(list(left.values()), remarks=remarks)
         except InexpressibleError as error:
             refused = named[error.job.id]
-            refused.findings.say(
-                "KC509", refused.place, f"{error.why}, which no {form.name} can say", error.hint
+            refused.report.add(
+                "KC509", refused.anchor, f"{error.why}, which no {form.name} can say", error.hint
             )
             del left[error.job.id]
             continue
@@ -185,7 +185,7 @@ def _written(
         if not failed:
             return list(left.values()), written.text
         for name, found in failed.items():
-            named[name].findings.say("KC511", named[name].place, found.message, found.hint)
+            named[name].report.add("KC511", named[name].anchor, found.message, found.hint)
             del left[name]
     return [], ""
 
@@ -203,7 +203,7 @@ def _failed(written: WrittenJobs, names: Sequence[str], form: JobFormat) -> dict
 
 
 def _remark(draft: ImportedJob) -> str:
-    return f"CronJob {draft.findings.label}" + (f", image {draft.image}" if draft.image else "")
+    return f"CronJob {draft.report.label}" + (f", image {draft.image}" if draft.image else "")
 
 
 def _needs(jobs: Sequence[Job], named: Mapping[str, ImportedJob]) -> dict[str, dict[Need, list[str]]]:
@@ -212,7 +212,7 @@ def _needs(jobs: Sequence[Job], named: Mapping[str, ImportedJob]) -> dict[str, d
     sources: dict[tuple[str, str], tuple[Need, str]] = {}
     for job in jobs:
         draft = named[job.id]
-        for need, value in draft.findings.needs:
+        for need, value in draft.report.needs:
             users = needs[job.queue].setdefault(need, [])
             if job.id not in users:
                 users.append(job.id)
@@ -222,5 +222,5 @@ def _needs(jobs: Sequence[Job], named: Mapping[str, ImportedJob]) -> dict[str, d
             first, holder = sources.setdefault((job.queue, need.name), (source, job.id))
             if first != source:
                 message = f"variable {need.name} is another one than that of {holder}, on the same workers"
-                draft.findings.say("KC613", value, message)
+                draft.report.add("KC613", value, message)
     return dict(needs)

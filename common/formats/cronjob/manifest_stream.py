@@ -21,7 +21,7 @@ _BATCH = ("batch/v1", "batch/v1beta1", "batch/v2alpha1")
 
 
 @dataclass(slots=True)
-class Objects:
+class ManifestObjects:
     """What files hold.
 
     Attributes:
@@ -41,38 +41,38 @@ class Objects:
         if text.lstrip().startswith("{"):
             text = yaml_nodes.of_json(text)
         for before, part in yaml_nodes.documents(text):
-            place = SourcePosition(source, part.split("\n"), before)
+            position = SourcePosition(source, part.split("\n"), before)
             try:
                 root = yaml_nodes.compose(part, max_depth=_MAX_DEPTH)
             except (yaml.YAMLError, ValueError, RecursionError) as error:
-                self.diagnostics.append(_broken(error, place))
+                self.diagnostics.append(_broken(error, position))
                 continue
             if root is not None:
-                self._take(TypedValue(root, "", root), place)
+                self._take(TypedValue(root, "", root), position)
 
     def end(self) -> None:
         """The diagnostics hold what was passed over, too."""
-        for kind, (count, place, value) in self._others.items():
+        for kind, (count, position, value) in self._others.items():
             what = f"{kind} is passed over" if count == 1 else f"{kind} ({count} of them) is passed over"
-            self.diagnostics.append(place.told("KC622", value, what))
+            self.diagnostics.append(position.diagnostic("KC622", value, what))
         self._others.clear()
 
-    def _take(self, value: TypedValue, place: SourcePosition, listed: str = "") -> None:
+    def _take(self, value: TypedValue, position: SourcePosition, listed: str = "") -> None:
         try:
             fields = value.fields()
             kind = fields["kind"].text() if "kind" in fields else listed
             version = fields["apiVersion"].text() if "apiVersion" in fields else ""
             if kind == "List" or (kind == "CronJobList" and version in {"", *_BATCH}):
                 for item in value.field("items").items():
-                    self._take(item, place, "CronJob" if kind == "CronJobList" else "")
+                    self._take(item, position, "CronJob" if kind == "CronJobList" else "")
             elif kind == "CronJob" and version in {"", *_BATCH}:
-                self.cronjobs.append((place, value))
+                self.cronjobs.append((position, value))
             elif kind == "ConfigMap":
                 self._take_map(fields)
             else:
-                self._pass_over(f"kind {kind}" if kind else "what has no kind", place, value)
+                self._pass_over(f"kind {kind}" if kind else "what has no kind", position, value)
         except WrongTypeError as error:
-            self.diagnostics.append(place.told("KC502", error.value, error.message, error.hint))
+            self.diagnostics.append(position.diagnostic("KC502", error.value, error.message, error.hint))
 
     def _take_map(self, fields: Mapping[str, TypedValue]) -> None:
         metadata = fields["metadata"].fields() if "metadata" in fields else {}
@@ -82,20 +82,20 @@ class Objects:
             found = {key: value.text() for key, value in data.items()}
             self.maps[namespace, metadata["name"].text()] = found
 
-    def _pass_over(self, what: str, place: SourcePosition, value: TypedValue) -> None:
-        count, first_place, first = self._others.get(what, (0, place, value))
-        self._others[what] = (count + 1, first_place, first)
+    def _pass_over(self, what: str, position: SourcePosition, value: TypedValue) -> None:
+        count, first_position, first = self._others.get(what, (0, position, value))
+        self._others[what] = (count + 1, first_position, first)
 
 
-def _broken(error: Exception, place: SourcePosition) -> Diagnostic:
-    line, col, what, hint = yaml_nodes.problem(error, list(place.lines))
-    if _TEMPLATE.search("\n".join(place.lines)):
+def _broken(error: Exception, position: SourcePosition) -> Diagnostic:
+    line, col, what, hint = yaml_nodes.problem(error, list(position.lines))
+    if _TEMPLATE.search("\n".join(position.lines)):
         hint = "it looks like a template: render it first (helm template, kubectl kustomize)"
     mark = yaml.Mark("", 0, line - 1, col - 1, None, 0)
     node = yaml.ScalarNode("", "", mark, mark)
-    return place.told("KC501", TypedValue(node, "", node), f"not YAML: {what}", hint)
+    return position.diagnostic("KC501", TypedValue(node, "", node), f"not YAML: {what}", hint)
 
 
-def name_of(place: SourcePosition, value: TypedValue) -> str:
+def name_of(position: SourcePosition, value: TypedValue) -> str:
     """Where an object stands, for messages about another one."""
-    return f"{place.source}:{place.before + value.line + 1}"
+    return f"{position.source}:{position.before + value.line + 1}"

@@ -61,7 +61,7 @@ def repository(image: str) -> str:
 
 
 def read(
-    pod: TypedValue, namespace: str, choices: ContainerChoice, maps: ConfigMaps, findings: ImportReport
+    pod: TypedValue, namespace: str, choice: ContainerChoice, maps: ConfigMaps, report: ImportReport
 ) -> ContainerCommand | None:
     """The command of a pod's spec; None where the findings say why there is none.
 
@@ -69,26 +69,28 @@ def read(
         WrongTypeError: A field is missing or of a wrong type.
     """
     fields = pod.fields()
-    unsupported_fields.tell(fields, unsupported_fields.POD, unsupported_fields.KNOWN_POD, findings)
+    unsupported_fields.report_all(fields, unsupported_fields.POD, unsupported_fields.KNOWN_POD, report)
     if "serviceAccountName" in fields and fields["serviceAccountName"].text() not in {"", "default"}:
         account = fields["serviceAccountName"]
-        findings.need("account", account.text(), account)
-    container = _chosen(pod, choices, findings)
+        report.add_need("account", account.text(), account)
+    container = _chosen(pod, choice, report)
     if container is None:
         return None
     parts = container.fields()
-    unsupported_fields.tell(parts, unsupported_fields.CONTAINER, unsupported_fields.KNOWN_CONTAINER, findings)
+    unsupported_fields.report_all(
+        parts, unsupported_fields.CONTAINER, unsupported_fields.KNOWN_CONTAINER, report
+    )
     image = parts["image"].text() if "image" in parts else ""
     if image:
-        findings.say("KC601", parts["image"], f"image {image}: its workers must have what the image has")
-        findings.need("image", image, parts["image"])
-    variables = container_env.read(parts, namespace, maps, findings)
-    _tell_volumes(fields, parts, findings)
-    words = _words(parts, container, image, choices, findings)
+        report.add("KC601", parts["image"], f"image {image}: its workers must have what the image has")
+        report.add_need("image", image, parts["image"])
+    variables = container_env.read(parts, namespace, maps, report)
+    _report_volumes(fields, parts, report)
+    words = _words(parts, container, image, choice, report)
     if words is None:
         return None
     command, shell = _command(
-        words, variables, parts.get("command") or parts.get("args") or container, findings
+        words, variables, parts.get("command") or parts.get("args") or container, report
     )
     cwd = parts["workingDir"].text() if "workingDir" in parts else None
     home = variables.known.get("HOME")
@@ -102,26 +104,26 @@ def read(
     )
 
 
-def _chosen(pod: TypedValue, choices: ContainerChoice, findings: ImportReport) -> TypedValue | None:
+def _chosen(pod: TypedValue, choice: ContainerChoice, report: ImportReport) -> TypedValue | None:
     containers = pod.field("containers").items()
     fields = pod.fields()
     before = fields["initContainers"].items() if "initContainers" in fields else []
     named = {each.field("name").text(): each for each in containers}
-    asked = [each for name, each in named.items() if name in choices.containers]
+    asked = [each for name, each in named.items() if name in choice.containers]
     if len(asked) == 1:
         for each in [*before, *containers]:
             if each is not asked[0]:
-                findings.say("KC619", each, f"container {each.field('name').text()} is left out")
+                report.add("KC619", each, f"container {each.field('name').text()} is left out")
         return asked[0]
     if len(containers) == 1 and not before:
         return containers[0]
     if not containers:
-        findings.say("KC502", pod, "the pod has no containers")
+        report.add("KC502", pod, "the pod has no containers")
         return None
     names = ", ".join(each.field("name").text() for each in [*before, *containers])
     hint = f"--container {next(iter(named))}, if its command does without the others"
     message = f"the pod has several containers ({names}), and a run is one command"
-    findings.say("KC506", before[0] if len(containers) == 1 else containers[1], message, hint)
+    report.add("KC506", before[0] if len(containers) == 1 else containers[1], message, hint)
     return None
 
 
@@ -129,20 +131,20 @@ def _words(
     parts: Mapping[str, TypedValue],
     container: TypedValue,
     image: str,
-    choices: ContainerChoice,
-    findings: ImportReport,
+    choice: ContainerChoice,
+    report: ImportReport,
 ) -> list[str] | None:
     """The program and its arguments as written; what they refer to is not filled in."""
     arguments = [each.text() for each in parts["args"].items()] if "args" in parts else []
     program = [each.text() for each in parts["command"].items()] if "command" in parts else []
     if program:
         return [*program, *arguments]
-    said = choices.entrypoint(image)
+    said = choice.entrypoint(image)
     if said is not None:
         # A dollar sign of a person's words is one.
         return [*(word.replace("$", "$$") for word in said), *arguments]
     message = "it has arguments and no command" if arguments else "it has no command"
-    findings.say(
+    report.add(
         "KC505",
         parts.get("args") or parts.get("image") or container,
         f"{message}: the image's entry point runs, and is not known here",
@@ -152,16 +154,16 @@ def _words(
 
 
 def _command(
-    words: Sequence[str], variables: ContainerEnv, place: TypedValue, findings: ImportReport
+    words: Sequence[str], variables: ContainerEnv, place: TypedValue, report: ImportReport
 ) -> tuple[str | list[str], str]:
     """What runs, and the shell that runs it if it is a string."""
     parts = [variables.expand(word) for word in words]
     missing = list(dict.fromkeys(name for part in parts for name in variable_expansion.names(part)))
     if missing:
-        findings.say("KC612", place, f"$({missing[0]}) becomes the shell's ${{{missing[0]}}}")
+        report.add("KC612", place, f"$({missing[0]}) becomes the shell's ${{{missing[0]}}}")
         for name in missing:
             if name not in variables.elsewhere:  # of a source whose keys are not known
-                findings.need("variable", name, place, "named in the command")
+                report.add_need("variable", name, place, "named in the command")
     shell = _SHELLS.get(words[0]) or (words[0] if _is_shell(words[0]) else None)
     if shell is not None and len(words) == 3 and words[1] == "-c":
         return variable_expansion.script(parts[2]), shell
@@ -174,8 +176,8 @@ def _is_shell(program: str) -> bool:
     return program.startswith("/") and program.rpartition("/")[2] in _SHELL_NAMES
 
 
-def _tell_volumes(
-    fields: Mapping[str, TypedValue], parts: Mapping[str, TypedValue], findings: ImportReport
+def _report_volumes(
+    fields: Mapping[str, TypedValue], parts: Mapping[str, TypedValue], report: ImportReport
 ) -> None:
     volumes = {
         each.field("name").text(): each for each in (fields["volumes"].items() if "volumes" in fields else [])
@@ -183,8 +185,8 @@ def _tell_volumes(
     for mount in parts["volumeMounts"].items() if "volumeMounts" in parts else []:
         path, name = mount.field("mountPath").text(), mount.field("name").text()
         what = _volume(volumes.get(name))
-        findings.say("KC614", mount, f"{what} at {path}: its workers must have it")
-        findings.need("volume", path, mount, what)
+        report.add("KC614", mount, f"{what} at {path}: its workers must have it")
+        report.add_need("volume", path, mount, what)
 
 
 def _volume(volume: TypedValue | None) -> str:

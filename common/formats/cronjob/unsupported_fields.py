@@ -21,14 +21,14 @@ _WORDS = {
 
 _NOTHING: tuple[Any, ...] = ({}, [], "")
 
-Lost = Mapping[str, tuple[str, tuple[Any, ...]]]
+UnsupportedFields = Mapping[str, tuple[str, tuple[Any, ...]]]
 """A field's code, and the values of which nothing is said."""
 
-SPEC: Lost = {
+SPEC: UnsupportedFields = {
     "successfulJobsHistoryLimit": ("KC618", (3,)),
     "failedJobsHistoryLimit": ("KC618", (1,)),
 }
-JOB: Lost = {
+JOB: UnsupportedFields = {
     "ttlSecondsAfterFinished": ("KC618", ()),
     "successPolicy": ("KC620", ()),
     "backoffLimitPerIndex": ("KC620", ()),
@@ -37,7 +37,7 @@ JOB: Lost = {
     "suspend": ("KC620", (False,)),
     "managedBy": ("KC620", ("kubernetes.io/job-controller",)),
 }
-POD: Lost = {
+POD: UnsupportedFields = {
     "serviceAccountName": ("KC615", ("default", "")),
     "automountServiceAccountToken": ("KC615", (False,)),
     "securityContext": ("KC615", _NOTHING),
@@ -69,7 +69,7 @@ POD: Lost = {
     "workloadRef": ("KC620", ()),
     "schedulingGroup": ("KC620", ()),
 }
-CONTAINER: Lost = {
+CONTAINER: UnsupportedFields = {
     "securityContext": ("KC615", _NOTHING),
     "resources": ("KC617", _NOTHING),
     "resizePolicy": ("KC617", _NOTHING),
@@ -111,15 +111,17 @@ KNOWN_CONTAINER = (
 )
 
 
-def tell(fields: Mapping[str, TypedValue], lost: Lost, known: Iterable[str], findings: ImportReport) -> None:
-    """The findings hold what is said of fields without counterpart, and of those that nobody knows."""
+def report_all(
+    fields: Mapping[str, TypedValue], lost: UnsupportedFields, known: Iterable[str], report: ImportReport
+) -> None:
+    """The report hold what is said of fields without counterpart, and of those that nobody knows."""
     names = tuple(known)
     for name, value in fields.items():
         if name in lost:
             code, silent = lost[name]
             if value.plain() not in silent:
-                findings.say(code, value, f"{name}: {_WORDS[code]}")
+                report.add(code, value, f"{name}: {_WORDS[code]}")
         elif name not in names:
             near = closest(name, names)
             hint = f"did you mean {near}?" if near is not None else None
-            findings.say("KC621", value, f"{name} is no field that is known here", hint)
+            report.add("KC621", value, f"{name} is no field that is known here", hint)

@@ -48,7 +48,7 @@ def comes_back(cluster, namespace, jobs):
         assert status == 201, said
         objects.append(said)
     listed = {"apiVersion": "v1", "kind": "List", "items": objects}
-    report = importer.take_over([("live", json.dumps(listed).encode())], ImportOptions())
+    report = importer.import_cronjobs([("live", json.dumps(listed).encode())], ImportOptions())
     written = [
         replace(job, schedule=schedule_dialect.read(schedule).schedule)
         for job in jobs

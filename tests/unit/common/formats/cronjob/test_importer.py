@@ -64,7 +64,7 @@ def cronjob(**changes):
 def read(*objects, text=None, **wishes):
     """The report on objects as one stream, in the form in which people write them."""
     content = text if text is not None else yaml.safe_dump_all(objects, sort_keys=False)
-    return importer.take_over([("cronjobs.yaml", content.encode())], ImportOptions(**wishes))
+    return importer.import_cronjobs([("cronjobs.yaml", content.encode())], ImportOptions(**wishes))
 
 
 def codes(report):
@@ -318,7 +318,7 @@ def test_one_of_several_containers_can_be_asked_for_and_the_others_are_named():
     assert [each.hint for each in report.diagnostics if each.code == "KC506"] == [
         "--container main, if its command does without the others"
     ]
-    report = read(several, choices=ContainerChoice(containers=frozenset({"main"})))
+    report = read(several, choice=ContainerChoice(containers=frozenset({"main"})))
     assert only(report).command == ["make", "backup"]
     assert [each.message for each in report.diagnostics if each.code == "KC619"] == [
         "backup: container proxy is left out",
@@ -328,11 +328,11 @@ def test_one_of_several_containers_can_be_asked_for_and_the_others_are_named():
 
 @pytest.mark.parametrize("said", ["app:1", "app"])
 def test_an_entry_point_that_is_said_makes_the_command_of_an_image(said):
-    choices = ContainerChoice(entrypoints={said: ["/run.sh", "$HOME"]})
-    assert only(read(cronjob(main__command=None), choices=choices)).command == ["/run.sh", "$HOME"]
-    report = read(cronjob(main__command=None, main__args=["$$x"]), choices=choices)
+    choice = ContainerChoice(entrypoints={said: ["/run.sh", "$HOME"]})
+    assert only(read(cronjob(main__command=None), choice=choice)).command == ["/run.sh", "$HOME"]
+    report = read(cronjob(main__command=None, main__args=["$$x"]), choice=choice)
     assert only(report).command == ["/run.sh", "$HOME", "$x"]
-    assert only(read(cronjob(), choices=choices)).command == ["make", "backup"]
+    assert only(read(cronjob(), choice=choice)).command == ["make", "backup"]
 
 
 # --- variables -----------------------------------------------------------------------------------
@@ -577,7 +577,7 @@ def test_a_line_number_counts_from_the_files_start():
 @given(st.one_of(st.text(), st.binary()), st.sampled_from(["", "kind: CronJob\nspec:\n "]))
 def test_no_content_makes_it_raise(content, head):
     data = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
-    importer.take_over([("x", head.encode() + data)], ImportOptions())
+    importer.import_cronjobs([("x", head.encode() + data)], ImportOptions())
 
 
 JSON = st.recursive(

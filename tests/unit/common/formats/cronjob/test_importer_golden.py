@@ -19,9 +19,9 @@ SOURCES = ROOT / "common" / "formats" / "cronjob"
 
 def reports():
     content = (FOLDER / "cronjobs.yaml").read_bytes()
-    choices = ContainerChoice(containers=frozenset({"main"}))
+    choice = ContainerChoice(containers=frozenset({"main"}))
     return {
-        form: importer.take_over([("cronjobs.yaml", content)], ImportOptions(form=form, choices=choices))
+        form: importer.import_cronjobs([("cronjobs.yaml", content)], ImportOptions(form=form, choice=choice))
         for form in ("yaml", "crontab")
     }
 

@@ -45,13 +45,13 @@ class Diagnostic:
         return f"{self.source}:{self.line}:{self.col}: {self.severity}[{self.code}]: {self.message}"
 
     def to_dict(self) -> dict[str, Any]:
-        """The attributes as a JSON-ready mapping (spec: interface.md, ``check``)."""
+        """Return the attributes as a JSON-ready mapping (spec: interface.md, ``check``)."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """A finding whose file and line the caller knows: a :class:`Diagnostic` in the making."""
+    """A diagnostic whose file and line the caller knows."""
 
     col: int = 1
     severity: Severity = "error"
@@ -61,7 +61,7 @@ class Fault:
     about: str | None = None
 
     def at(self, source: str, line: int, text: str) -> Diagnostic:
-        """The diagnostic of this fault on a line of a file."""
+        """Return the diagnostic of this fault on a line of a file."""
         return Diagnostic(
             source=source,
             line=line,
@@ -76,17 +76,17 @@ class Fault:
 
 
 def shown(value: str) -> str:
-    """A value as a message quotes it: in quotes, control characters escaped, at most 60 characters."""
+    """Return a value as a message quotes it: in quotes, control characters escaped, at most 60 characters."""
     return f"'{_printable(value if len(value) <= _LONGEST_VALUE else value[: _LONGEST_VALUE - 1] + '…')}'"
 
 
 def in_order(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
-    """Sorted by line and column; those of one place stay as they were found."""
+    """Return the diagnostics by line and column; those of one place stay as they were found."""
     return sorted(diagnostics, key=lambda found: (found.line, found.col))
 
 
 def render(diagnostic: Diagnostic) -> str:
-    """A diagnostic for people: header, source line, caret, hint (spec: cron.md §5).
+    """Return a diagnostic for people: header, source line, caret, hint (spec: cron.md §5).
 
     What a terminal would obey rather than show (control and format characters, half characters) is escaped,
     and wide characters count as two columns, so that the caret stands under its character. A long line is cut
@@ -108,7 +108,7 @@ def render(diagnostic: Diagnostic) -> str:
 
 
 def _printable(text: str) -> str:
-    """``text`` with what a terminal would obey escaped; a tab becomes a blank."""
+    """Return ``text`` with what a terminal would obey escaped; a tab becomes a blank."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(_visible(char) for char in text)
@@ -126,7 +126,7 @@ def _visible(char: str) -> str:
 
 
 def _columns(text: str) -> int:
-    """How many columns of a terminal the printable ``text`` takes."""
+    """Return the number of columns that the printable ``text`` takes on a terminal."""
     if text.isascii():
         return len(text)
     return sum(

@@ -16,7 +16,7 @@ _LONGEST_WORD = 64
 
 
 def closest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate most like ``word``, or None if none is like it.
+    """Return the candidate most like ``word``, or None if none is like it.
 
     A candidate that differs in letter case only wins; else the best of difflib's ratio from 0.6 on, which is
     one or two slips of the finger in a word of usual length.
@@ -44,7 +44,7 @@ class Suggestions:
         self._known: dict[tuple[str, str], str | None] = {}
 
     def hint(self, word: str, candidates: Iterable[str], kind: str) -> str | None:
-        """``did you mean 'retries'?``, or None; ``kind`` names the set of candidates."""
+        """Return ``did you mean 'retries'?``, or None; ``kind`` names the set of candidates."""
 
         def search() -> str | None:
             found = closest(word, candidates)
@@ -53,7 +53,7 @@ class Suggestions:
         return self.ask(word, kind, search)
 
     def ask(self, word: str, kind: str, search: Callable[[], str | None]) -> str | None:
-        """What ``search`` says about ``word``, or None once the budget is spent."""
+        """Return what ``search`` finds for ``word``, or None once the budget is spent."""
         key = (kind, word)
         if key not in self._known:
             if self._left <= 0:

@@ -26,7 +26,7 @@ def parse(
     system: bool = False,  # noqa: FBT001, FBT002 - spec: interface.md
     timezone: str = "UTC",
 ) -> Parsed:
-    """The jobs of one crontab, and everything wrong with it by line and column. Never raises on content.
+    """Return the jobs of one crontab, and everything wrong with it by line and column; never raise on content.
 
     Args:
         text: The file. Lone surrogates, as ``surrogateescape`` makes them, count as bad UTF-8.
@@ -41,7 +41,7 @@ def parse(
 
 
 def read(text: str | bytes, source: str, *, system: bool, timezone: str) -> ParsedFile:
-    """One crontab as drafts, to be linked with those of other files.
+    """Return the jobs of one crontab, to be linked with those of other files.
 
     Raises:
         ScheduleError: There is no such ``timezone``.
@@ -112,7 +112,7 @@ class _Reader:
                 self._job(number, line, len(line) - len(stripped))
 
     def end(self) -> None:
-        """Complain about directives that no job followed."""
+        """Report directives that no job followed."""
         if self._pending.is_bad:
             return
         for number, text in self._pending.lines:
@@ -126,7 +126,7 @@ class _Reader:
             self.file.report(fault, number, text)
 
     def _spoil(self, number: int, line: str, stripped: str) -> None:
-        """An unreadable line costs what it would have been, in the way that bad lines of its kind do."""
+        """Let an unreadable line cost what it would have been, in the way that bad lines of its kind do."""
         if stripped[0] == "#":
             directive = crontab_directives.read(line, self.file.suggestions)
             if directive is not None:
@@ -171,7 +171,7 @@ class _Reader:
             self._pending.add(directive, number, line)
 
     def _refuse_repetitions(self, directive: Directive) -> None:
-        """A key may stand once in all directives of a job, and once in those of the file; defaults may change."""
+        """Refuse a key that stands twice in the directives of a job, or in those of the file; defaults may change."""
         if directive.scope == "defaults":
             return
         seen = self._file_keys if directive.scope == "file" else self._pending.keys
@@ -220,7 +220,7 @@ class _Reader:
     # Jobs
 
     def _take_pending(self) -> PendingDirectives:
-        """The directives above a job line, bad ones included: they are not the next job's."""
+        """Return the directives above a job line, bad ones included: they are not the next job's."""
         pending, self._pending = self._pending, PendingDirectives()
         self._label = None
         return pending
@@ -259,7 +259,7 @@ class _Reader:
             self.file.report(fault, number, line)
             return
         name = values.pop("id", None)
-        self.file.drafts.append(
+        self.file.jobs.append(
             ParsedJob(
                 line=number,
                 text=line,

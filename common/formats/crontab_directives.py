@@ -33,7 +33,7 @@ _SEPARATORS = re.compile(r"[-_. \t]")
 
 @dataclass(slots=True, kw_only=True)
 class Directive:
-    """One directive line, read.
+    """The content of one directive line.
 
     Attributes:
         scope: What it binds to.
@@ -56,7 +56,7 @@ class Directive:
 
 
 def read(line: str, suggestions: Suggestions) -> Directive | None:
-    """The directive in a comment line, or None where the line is an ordinary comment."""
+    """Return the directive in a comment line, or None where the line is an ordinary comment."""
     head = _DIRECTIVE.match(line)
     if head is None:
         return _near_miss(line)
@@ -75,7 +75,7 @@ def read(line: str, suggestions: Suggestions) -> Directive | None:
 
 
 def read_value(option: Option, text: str, suggestions: Suggestions) -> Any:
-    """The value of a key, from its text.
+    """Return the value of a key, from its text.
 
     Raises:
         BadValueError: It is not of the key's type; the hint holds the suggestion.
@@ -96,7 +96,7 @@ def read_value(option: Option, text: str, suggestions: Suggestions) -> Any:
 
 
 def unknown_key_hint(key: str, known: tuple[str, ...], suggestions: Suggestions) -> str | None:
-    """What an unknown key was probably meant to be."""
+    """Return the key that an unknown one was probably meant to be, as a hint."""
     if key in KUBERNETES_KEYS and KUBERNETES_KEYS[key] in known:
         return f"did you mean '{KUBERNETES_KEYS[key]}'?"
     return suggestions.hint(key, known, f"key of {len(known)}")
@@ -108,7 +108,7 @@ def _skip_blanks(line: str, at: int) -> int:
 
 
 def _read_setting(line: str, at: int, directive: Directive, suggestions: Suggestions) -> int:
-    """Read one ``key=value`` at ``at`` into ``directive``; the offset behind it, always further on."""
+    """Read one ``key=value`` at ``at`` into ``directive``; return the offset behind it, always further on."""
     key = _KEY.match(line, at)
     if key is None or not key[1] or not key[2]:
         return _not_a_setting(line, at, directive)
@@ -239,7 +239,7 @@ def _refuse(directive: Directive, written: str, text: str, at: int, error: BadVa
 
 
 def _near_miss(line: str) -> Directive | None:
-    """A comment whose head is nearly ``kuber-cron:`` and that goes on like a directive; None otherwise.
+    """Return a directive in error for a comment that nearly is one; None otherwise.
 
     Prose that names the program ("# kuber-cron runs this file") is not one: it has neither the colon nor a
     ``key=``.
@@ -259,7 +259,7 @@ def _near_miss(line: str) -> Directive | None:
 
 
 def _within_two_edits(word: str, wanted: str) -> bool:
-    """Whether at most two insertions, deletions, replacements or swaps of neighbours lead to ``wanted``."""
+    """Return True if at most two insertions, deletions, replacements or swaps of neighbours lead to ``wanted``."""
     if abs(len(word) - len(wanted)) > 2:
         return False
     before: list[int] = []

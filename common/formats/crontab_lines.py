@@ -60,7 +60,7 @@ class JobLine:
 
 
 class JobLineParser:
-    """Takes job lines apart, and reports to their file what may surprise about them."""
+    """A parser of job lines, which reports to their file what may surprise about them."""
 
     def __init__(self, file: ParsedFile) -> None:
         self._file = file

@@ -24,7 +24,7 @@ _ONE_LINE_ZONE = re.compile(r"([^ \t]++)[ \t]++((?:[0-9*]|@[a-z]).*)")
 
 @dataclass(slots=True, kw_only=True)
 class Assignment:
-    """A variable line, read.
+    """The content of a variable line.
 
     Attributes:
         name: The variable; empty where the line is in error.
@@ -42,7 +42,7 @@ class Assignment:
 
 
 def read(line: str, suggestions: Suggestions) -> Assignment | None:
-    """The variable line, or None where the line is a job's."""
+    """Return the variable line, or None where the line is a job's."""
     found = _ASSIGNMENT.match(line)
     if found is None:
         return _nearly(line)
@@ -60,12 +60,12 @@ def read(line: str, suggestions: Suggestions) -> Assignment | None:
 
 
 def is_meant(line: str) -> bool:
-    """Whether an unreadable line would have been a variable's."""
+    """Return True if an unreadable line would have been a variable's."""
     return _ASSIGNMENT.match(line) is not None
 
 
 def is_zone(line: str) -> bool:
-    """Whether an unreadable line would have set ``CRON_TZ``."""
+    """Return True if an unreadable line would have set ``CRON_TZ``."""
     found = _ASSIGNMENT.match(line)
     return found is not None and "CRON_TZ" in (found[1], found[2], found[3])
 
@@ -124,7 +124,7 @@ def _warning(name: str, at: int) -> Fault | None:
 
 
 def _nearly(line: str) -> Assignment | None:
-    """A line that is no variable and no job either, as far as its beginning tells."""
+    """Return the fault of a line that is neither variable nor job, as far as its beginning shows; None otherwise."""
     start = len(line) - len(line.lstrip(" \t"))
     export = _EXPORT.match(line)
     if export is not None and (export[1] == "export" or "=" in line[export.end() : export.end() + 1]):

@@ -93,19 +93,19 @@ def _refuse_inexpressible(job: Job) -> None:
 
 
 def _is_directive(name: str, value: str) -> bool:
-    """Whether ``env.NAME`` can say it, which leaves the jobs below alone."""
+    """Return True if ``env.NAME`` can say it, which leaves the jobs below alone."""
     if name == "RANDOM_DELAY" and not value:
         return False
     return _ENV_NAME.fullmatch(name) is not None and len(value.encode(errors="replace")) < _LONG_VALUE
 
 
 def _variable(job: Job, name: str, value: str) -> str:
-    """The line that sets a variable for this job and all below."""
+    """Return the line that sets a variable for this job and all below."""
     return f"{_in_quotes(job, name) if not _ENV_NAME.fullmatch(name) else name}={_in_quotes(job, value)}"
 
 
 def _in_quotes(job: Job, text: str) -> str:
-    """``text`` in quotes that it has none of; bare where it has both kinds and may be."""
+    """Return ``text`` in quotes that it has none of; bare where it has both kinds and may be."""
     if '"' not in text and "\n" not in text:
         return f'"{text}"'
     if "'" not in text and "\n" not in text:
@@ -116,7 +116,7 @@ def _in_quotes(job: Job, text: str) -> str:
 
 
 def _directives(job: Job, settings: Sequence[tuple[str, str]]) -> list[str]:
-    """The settings as directive lines of readable width."""
+    """Return the settings as directive lines of readable width."""
     lines = [_HEAD]
     for key, value in settings:
         if "\n" in value:

@@ -1,6 +1,6 @@
 """Lint: what is valid and will probably surprise (spec: cron.md §2, the last line).
 
-All but :func:`transitions` look at a text alone; that one needs to know what time it is, so its caller says so.
+All but :func:`transitions` read a text alone; that one depends on the time, which its caller gives.
 """
 
 import re
@@ -27,7 +27,7 @@ _LOOK_AHEAD = timedelta(days=366)
 
 
 def command(text: str, schedule: str, at: int, *, cut_at: int | None, user_word: bool) -> Iterator[Fault]:
-    """What may surprise about a crontab's command.
+    """Yield warnings about a crontab's command.
 
     Args:
         text: The command as it stands on the line, behind the flags.
@@ -53,8 +53,8 @@ def command(text: str, schedule: str, at: int, *, cut_at: int | None, user_word:
             "leave the & out; runs do not wait for each other",
         )
     first = run.split(maxsplit=1)[0] if run.strip() else ""
-    looks = _DURATION if schedule.startswith("@") else _FIELD
-    if looks.fullmatch(first[:64]) and not user_word:
+    pattern = _DURATION if schedule.startswith("@") else _FIELD
+    if pattern.fullmatch(first[:64]) and not user_word:
         yield _warning(
             at,
             "KC909",
@@ -79,19 +79,19 @@ def command(text: str, schedule: str, at: int, *, cut_at: int | None, user_word:
 
 
 def looks_like_a_field(word: str) -> bool:
-    """Whether a word behind five fields might have been meant as a sixth."""
+    """Return True if a word behind five fields might have been meant as a sixth."""
     return _FIELD.fullmatch(word[:64]) is not None
 
 
 def user(name: str, at: int) -> Iterator[Fault]:
-    """What may surprise about a user word."""
+    """Yield warnings about a user word."""
     if looks_like_a_field(name):
         message = f"the user word is {shown(name)}, which looks like a field of the schedule"
         yield _warning(at, "KC909", message, "a schedule has five fields; then comes the user")
 
 
 def day_steps(schedule: str) -> str | None:
-    """The day field of the form ``*/n``, or None."""
+    """Return the day field of the form ``*/n``, or None."""
     fields = schedule.split(" ")
     if len(fields) != 5:
         return None
@@ -99,7 +99,7 @@ def day_steps(schedule: str) -> str | None:
 
 
 def steps(schedule: str, at: int) -> Iterator[Fault]:
-    """What may surprise about a schedule."""
+    """Yield warnings about a schedule."""
     field = day_steps(schedule)
     if field is not None:
         fields = schedule.split(" ")
@@ -117,9 +117,9 @@ def steps(schedule: str, at: int) -> Iterator[Fault]:
 def transitions(
     jobs: Iterable[Job], now: datetime, line: Callable[[Job], str] = lambda job: job.schedule
 ) -> list[Diagnostic]:
-    """A warning for each job that names a time of day inside its zone's next gap or fold after ``now``.
+    """Return a warning for each job that names a time of day inside its zone's next gap or fold after ``now``.
 
-    The jumps are looked up once per zone, and each schedule once per zone. ``line`` gives the source line of
+    The jumps are found once per zone, and each schedule once per zone. ``line`` gives the source line of
     a job, for the caret; without it the schedule stands there.
     """
     jumps: dict[str, list[timezones.Jump]] = {}
@@ -137,7 +137,7 @@ def transitions(
 
 
 def _next_jumps(zone: str, now: datetime) -> list[timezones.Jump]:
-    """The zone's next gap and its next fold, corrections left out."""
+    """Return the zone's next gap and its next fold, corrections left out."""
     coming = [jump for jump in timezones.find(zone).jumps(now, now + _LOOK_AHEAD) if not jump.is_correction]
     gaps = [jump for jump in coming if jump.is_gap]
     folds = [jump for jump in coming if not jump.is_gap]

@@ -21,14 +21,14 @@ MAX_FILE_BYTES = 32 * 1024 * 1024
 
 
 class SourceError(KuberCronError):
-    """A path that was named cannot be read at all."""
+    """A path cannot be read at all."""
 
     code = "no-such-file"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """What the sources hold.
+    """The content of job files.
 
     Attributes:
         jobs: All good jobs, in name order of their files and file order within.
@@ -41,24 +41,24 @@ class Loaded:
     files: list[str]
 
 
-# A file whose size and times are as they were at so many looks at its content is not read again...
-_LOOKS = 3
-# ... but every so many looks: what changes a file without its times is not to be believed in, and not impossible.
-_AGAIN = 60
+# A file whose size and times have not changed over so many polls is taken as unchanged without reading it...
+_POLLS_UNTIL_TRUSTED = 3
+# ... but is read every so many polls anyway: a change that leaves the times alone is unlikely, and not impossible.
+_POLLS_UNTIL_READ_AGAIN = 60
 
 
 class FileCache:
-    """What one process remembers of its files from look to look: contents by their times, and drafts by content.
+    """The files of one process as last read: digests by size and times, and parsed files by digest.
 
-    Only files with nothing wrong in them are remembered as drafts, for relations between jobs add to what is wrong.
+    A file is kept only where nothing is wrong with it, because relations between jobs add to what is wrong.
     """
 
     def __init__(self) -> None:
         self._digests: dict[Path, tuple[tuple[int, ...], bytes, int]] = {}
-        self._drafts: dict[Path, tuple[bytes, list[ParsedJob]]] = {}
+        self._parsed: dict[Path, tuple[bytes, list[ParsedJob]]] = {}
 
     def digest(self, path: Path) -> bytes:
-        """The sha256 of the file's content, or of why it cannot be read."""
+        """Return the sha256 of the file's content, or of why it cannot be read."""
         try:
             found = path.stat()
             times: tuple[int, ...] = (
@@ -70,32 +70,32 @@ class FileCache:
             )
         except OSError:
             times = ()
-        known, digest, looks = self._digests.get(path, ((), b"", 0))
-        looks = looks + 1 if times and known == times else 0
-        if looks < _LOOKS or looks % _AGAIN == 0:
+        known, digest, polls = self._digests.get(path, ((), b"", 0))
+        polls = polls + 1 if times and known == times else 0
+        if polls < _POLLS_UNTIL_TRUSTED or polls % _POLLS_UNTIL_READ_AGAIN == 0:
             before, digest = digest, _digest(_content(path))
-            looks = looks if digest == before else 0
-        self._digests[path] = times, digest, looks
+            polls = polls if digest == before else 0
+        self._digests[path] = times, digest, polls
         return digest
 
-    def drafts(self, path: Path, digest: bytes) -> ParsedFile | None:
-        """The file as it was read when it had this content."""
-        known, drafts = self._drafts.get(path, (b"", []))
-        return ParsedFile(source=str(path), drafts=drafts) if known == digest else None
+    def parsed(self, path: Path, digest: bytes) -> ParsedFile | None:
+        """Return the parsed file of this content, or None."""
+        known, jobs = self._parsed.get(path, (b"", []))
+        return ParsedFile(source=str(path), jobs=jobs) if known == digest else None
 
     def keep(self, path: Path, digest: bytes, file: ParsedFile) -> None:
-        """The file reads so."""
+        """Keep a parsed file, or forget it where something is wrong with it."""
         if file.diagnostics or file.lost:
-            self._drafts.pop(path, None)
+            self._parsed.pop(path, None)
         else:
-            self._drafts[path] = digest, file.drafts
+            self._parsed[path] = digest, file.jobs
 
     def forget_all_but(self, paths: Sequence[Path]) -> None:
-        """Only these files exist."""
+        """Forget the files that are not among ``paths``."""
         for gone in self._digests.keys() - set(paths):
             del self._digests[gone]
-        for gone in self._drafts.keys() - set(paths):
-            del self._drafts[gone]
+        for gone in self._parsed.keys() - set(paths):
+            del self._parsed[gone]
 
 
 def load(
@@ -103,28 +103,28 @@ def load(
     *,
     system: bool = False,
     timezone: str = "UTC",
-    memory: FileCache | None = None,
+    cache: FileCache | None = None,
 ) -> Loaded:
-    """Read files and directories; jobs get their ids over all of them.
+    """Read files and directories; return their jobs, which get their ids over all of them.
 
     Args:
         paths: Files, or directories of them.
         system: Crontabs have a user's name before the command.
         timezone: The zone of jobs that name none.
-        memory: Of earlier loads with the same ``system`` and ``timezone``.
+        cache: That of earlier loads with the same ``system`` and ``timezone``.
 
     Raises:
         SourceError: A path does not exist, or is neither a file nor a directory.
         ScheduleError: There is no such ``timezone``.
     """
     files = list(_files(paths))
-    drafts = [_read(path, system=system, timezone=timezone, memory=memory) for path in files]
-    parsed = link(drafts)
+    parsed_files = [_read(path, system=system, timezone=timezone, cache=cache) for path in files]
+    parsed = link(parsed_files)
     return Loaded(jobs=parsed.jobs, diagnostics=parsed.diagnostics, files=[str(path) for path in files])
 
 
 def read(content: bytes, source: str, *, system: bool = False, timezone: str = "UTC") -> Loaded:
-    """What `content` holds, which has no name to tell its language by: YAML where it begins like YAML.
+    """Return the jobs of ``content``, whose format is told by how it begins.
 
     Args:
         content: A crontab or a YAML file.
@@ -143,7 +143,7 @@ def read(content: bytes, source: str, *, system: bool = False, timezone: str = "
 def contents(
     paths: Sequence[str | Path], *, suffixes: Sequence[str], recursive: bool = False
 ) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of files, of directories those with one of the suffixes, in name order.
+    """Yield names and contents of files, of directories those with one of the suffixes, in name order.
 
     Raises:
         SourceError: A path does not exist, or a file cannot be read.
@@ -166,21 +166,21 @@ def _below(path: Path) -> Iterator[Path]:
             yield entry
 
 
-def fingerprint(paths: Sequence[str | Path], memory: FileCache | None = None) -> str:
-    """The sha256 over the names and contents of what ``load`` would read: equal while nothing has changed.
+def fingerprint(paths: Sequence[str | Path], cache: FileCache | None = None) -> str:
+    """Return the sha256 over names and contents of what ``load`` would read: equal while nothing has changed.
 
-    A path that cannot be read counts as it is told, so that its return is a change too.
+    A path that cannot be read counts with its error, so that its return is a change too.
     """
     digest = hashlib.sha256()
     try:
         files = list(_files(paths))
     except SourceError as error:
         return hashlib.sha256(str(error).encode()).hexdigest()
-    if memory is not None:
-        memory.forget_all_but(files)
+    if cache is not None:
+        cache.forget_all_but(files)
     for path in files:
         digest.update(f"{path}\0".encode("utf-8", "surrogateescape"))
-        digest.update(_digest(_content(path)) if memory is None else memory.digest(path))
+        digest.update(_digest(_content(path)) if cache is None else cache.digest(path))
     return digest.hexdigest()
 
 
@@ -231,17 +231,17 @@ def _content(path: Path) -> bytes | Fault:
     return body
 
 
-def _read(path: Path, *, system: bool, timezone: str, memory: FileCache | None) -> ParsedFile:
+def _read(path: Path, *, system: bool, timezone: str, cache: FileCache | None) -> ParsedFile:
     content = _content(path)
     digest = _digest(content)
-    if memory is not None and (known := memory.drafts(path, digest)):
+    if cache is not None and (known := cache.parsed(path, digest)):
         return known
     if isinstance(content, Fault):
-        draft = ParsedFile(source=str(path))
-        draft.report(content, 1, "")
-        return draft
+        unreadable = ParsedFile(source=str(path))
+        unreadable.report(content, 1, "")
+        return unreadable
     reader = registry.reader_of_suffix(path.suffix)
     read_now = reader(content, str(path), system=system, timezone=timezone)
-    if memory is not None:
-        memory.keep(path, digest, read_now)
+    if cache is not None:
+        cache.keep(path, digest, read_now)
     return read_now

@@ -1,7 +1,7 @@
 """The formats of jobs: the rows by which the loader, ``convert``, ``check`` and ``import`` know them.
 
-Another format is one module with a ``read``, a ``write`` or both, and one row of :data:`FORMATS`. Modules of formats are
-imported when they are used, because PyYAML costs more to import than a crontab costs to read.
+Another format is one module with a ``read``, a ``write`` or both, and one row of :data:`FORMATS`. The module is
+imported when it is used, because PyYAML costs more to import than a crontab costs to read.
 """
 
 import re
@@ -23,7 +23,7 @@ _YAML_LINE = re.compile(rb"""[ \t]*(?:---(?:[ \t]|$)|%YAML[ \t]|\{|["']?[A-Za-z_
 
 
 class Reader(Protocol):
-    """Reads one file."""
+    """The reader of a format."""
 
     def __call__(self, content: bytes, source: str, *, system: bool, timezone: str) -> "ParsedFile":
         """Return the jobs of a file, to be linked with those of others.
@@ -40,7 +40,7 @@ class Reader(Protocol):
 
 
 class Writer(Protocol):
-    """Writes jobs."""
+    """The writer of a format."""
 
     def __call__(
         self, jobs: "Sequence[Job]", *, remarks: Mapping[str, str] = _NO_REMARKS, image: str = ""
@@ -68,7 +68,7 @@ def _is_none_of_it(content: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFormat:
-    """One row.
+    """One format of jobs.
 
     Attributes:
         name: Its name on the command line.

@@ -33,12 +33,12 @@ class ParsedJob:
     Attributes:
         line: 1-based line of its schedule.
         text: That line.
-        name: The name a person gave it, or None.
-        label: What its id is made of otherwise.
-        about: What diagnostics about its relations are about.
+        name: The name that its file gives it, or None.
+        label: The text that its id is made of otherwise.
+        about: The part that diagnostics about its relations are about.
         values: The :class:`Job` attributes that are set, its id apart.
         never: Whether its schedule can never match; None where that depends on its id.
-        job: What it became when it was linked last: the same object again while its id is the same.
+        job: The job that it became when it was linked last: the same object again while its id is the same.
     """
 
     line: int
@@ -53,18 +53,18 @@ class ParsedJob:
 
 @dataclass(slots=True, kw_only=True)
 class ParsedFile:
-    """One file, read.
+    """The content of one file.
 
     Attributes:
         source: Its name.
-        drafts: Its jobs in file order.
-        diagnostics: What is wrong with it so far.
+        jobs: Its jobs in file order.
+        diagnostics: Everything wrong with it so far.
         lost: Names of jobs that could not be loaded, and their lines.
         suggestions: The file's budget of suggestions.
     """
 
     source: str
-    drafts: list[ParsedJob] = field(default_factory=list)
+    jobs: list[ParsedJob] = field(default_factory=list)
     diagnostics: list[Diagnostic] = field(default_factory=list)
     lost: dict[str, int] = field(default_factory=dict)
     suggestions: Suggestions = field(default_factory=Suggestions)
@@ -75,7 +75,7 @@ class ParsedFile:
 
 
 def complete(values: dict[str, Any]) -> None:
-    """Fill in what variables decide unless it is said otherwise, and fix local instants in the job's zone."""
+    """Fill in what variables decide unless an option does, and fix local instants in the job's zone."""
     env = values["env"]
     if env:
         if env.get("SHELL"):
@@ -89,19 +89,19 @@ def complete(values: dict[str, Any]) -> None:
 
 @dataclass(slots=True)
 class _Candidate:
-    """A draft with its id, until it is loaded or refused."""
+    """A job with its id, until it is loaded or refused."""
 
     file: ParsedFile
-    draft: ParsedJob
+    parsed: ParsedJob
     id: str
 
     def refuse(self, code: str, message: str, hint: str | None = None) -> None:
-        fault = Fault(code=code, message=message, hint=hint, about=self.draft.about)
-        self.file.report(fault, self.draft.line, self.draft.text)
+        fault = Fault(code=code, message=message, hint=hint, about=self.parsed.about)
+        self.file.report(fault, self.parsed.line, self.parsed.text)
 
 
 def link(files: Sequence[ParsedFile]) -> Parsed:
-    """The jobs of all files, ids made and relations checked, and everything wrong by file, line and column.
+    """Return the jobs of all files, ids made and relations checked, and everything wrong by file, line and column.
 
     ``files`` are in name order. A job that cannot be loaded is one error on its line: a duplicate of a name (its
     first holder stays), a predecessor that is unknown or not loaded itself, a cycle of predecessors (each of its
@@ -119,26 +119,26 @@ def _named(files: Sequence[ParsedFile]) -> list[_Candidate]:
     holders: dict[str, _Candidate] = {}
     kept: list[tuple[ParsedFile, ParsedJob]] = []
     for file in files:
-        for draft in file.drafts:
-            kept.append((file, draft))
-            if draft.name is not None:
-                holders.setdefault(draft.name, _Candidate(file, draft, draft.name))
+        for parsed in file.jobs:
+            kept.append((file, parsed))
+            if parsed.name is not None:
+                holders.setdefault(parsed.name, _Candidate(file, parsed, parsed.name))
     taken = set(holders)
     counts: dict[str, int] = {}
     candidates = []
-    for file, draft in kept:
-        if draft.name is None:
-            made = job_ids.numbered(draft.label, taken, counts)
+    for file, parsed in kept:
+        if parsed.name is None:
+            made = job_ids.numbered(parsed.label, taken, counts)
             taken.add(made)
-            candidates.append(_Candidate(file, draft, made))
-        elif holders[draft.name].draft is draft:
-            candidates.append(holders[draft.name])
+            candidates.append(_Candidate(file, parsed, made))
+        elif holders[parsed.name].parsed is parsed:
+            candidates.append(holders[parsed.name])
         else:
-            first = holders[draft.name]
-            where = f"line {first.draft.line}" + ("" if first.file is file else f" of {first.file.source}")
-            _Candidate(file, draft, draft.name).refuse(
+            first = holders[parsed.name]
+            where = f"line {first.parsed.line}" + ("" if first.file is file else f" of {first.file.source}")
+            _Candidate(file, parsed, parsed.name).refuse(
                 "KC307",
-                f"duplicate job name {shown(draft.name)} (first used on {where})",
+                f"duplicate job name {shown(parsed.name)} (first used on {where})",
                 "give it a name of its own",
             )
     return candidates
@@ -146,7 +146,7 @@ def _named(files: Sequence[ParsedFile]) -> list[_Candidate]:
 
 def _without_cycles(candidates: list[_Candidate]) -> list[_Candidate]:
     after = {
-        one.id: list(filter(None, names)) for one in candidates if (names := one.draft.values.get("after"))
+        one.id: list(filter(None, names)) for one in candidates if (names := one.parsed.values.get("after"))
     }
     cyclic = _on_cycles(after)
     if not cyclic:
@@ -160,12 +160,12 @@ def _without_cycles(candidates: list[_Candidate]) -> list[_Candidate]:
         one.refuse(
             "KC312", f"job {shown(one.id)} waits for itself: {way}", "take one after= out of the circle"
         )
-        one.file.lost[one.id] = one.draft.line
+        one.file.lost[one.id] = one.parsed.line
     return kept
 
 
 def _on_cycles(after: dict[str, list[str]]) -> dict[str, list[str]]:
-    """The ids that wait for themselves, over whatever detour, each with its circle's ids in sorted order.
+    """Return the ids that wait for themselves, over whatever detour, each with its circle's ids in sorted order.
 
     Tarjan's strongly connected components, with a stack of our own: chains may be 10,000 jobs long.
     """
@@ -220,12 +220,12 @@ def _close(
 
 
 def _with_their_predecessors(files: Sequence[ParsedFile], candidates: list[_Candidate]) -> list[_Candidate]:
-    """Those whose predecessors are all loaded; refusing one may cost its successors their place in turn."""
+    """Return the jobs whose predecessors are all loaded; refusing one may cost its successors their place in turn."""
     known = {one.id for one in candidates}
     lost = {name: line for file in reversed(files) for name, line in file.lost.items()}
     waiting: dict[str, list[_Candidate]] = defaultdict(list)
     for one in candidates:
-        for name in one.draft.values.get("after", ()):
+        for name in one.parsed.values.get("after", ()):
             waiting[name].append(one)
     refused: set[str] = set()
     missing = [name for name in waiting if name not in known]
@@ -247,34 +247,34 @@ def _with_their_predecessors(files: Sequence[ParsedFile], candidates: list[_Cand
 
 
 def _meant(name: str, by: _Candidate, candidates: list[_Candidate]) -> str | None:
-    """Which of the names that people gave was probably meant; not all, for the search takes 3 µs for each."""
-    given = [one.id for one in candidates if one.draft.name is not None and one is not by]
+    """Return the given name that was probably meant, as a hint; not all are searched, because each takes 3 µs."""
+    given = [one.id for one in candidates if one.parsed.name is not None and one is not by]
     found = similar.closest(name, given[:_SEARCHED_NAMES])
     return None if found is None else f"did you mean '{found}'?"
 
 
 def _job(one: _Candidate) -> Job:
-    draft = one.draft
-    if draft.job is None or draft.job.id != one.id:
-        draft.job = Job(id=one.id, source=one.file.source, line=draft.line, **draft.values)
-    return draft.job
+    parsed = one.parsed
+    if parsed.job is None or parsed.job.id != one.id:
+        parsed.job = Job(id=one.id, source=one.file.source, line=parsed.line, **parsed.values)
+    return parsed.job
 
 
 def _warn(candidates: Iterable[_Candidate]) -> None:
     limits: dict[str, tuple[str, int]] = {}
     for one in candidates:
-        schedule = one.draft.values["schedule"]
-        is_never = one.draft.never
+        schedule = one.parsed.values["schedule"]
+        is_never = one.parsed.never
         if is_never is None:
             is_never = Schedule.parse(schedule, job_id=one.id).never
         if is_never:
             message = f"job {shown(one.id)} never runs: no date matches {shown(schedule)}"
             fault = Fault(severity="warning", code="KC901", message=message, about="schedule")
-            one.file.report(fault, one.draft.line, one.draft.text)
-        group = one.draft.values.get("group")
+            one.file.report(fault, one.parsed.line, one.parsed.text)
+        group = one.parsed.values.get("group")
         if group is not None:
             name, _, limit = group.partition(":")
-            first = limits.setdefault(name, (limit or "1", one.draft.line))
+            first = limits.setdefault(name, (limit or "1", one.parsed.line))
             if first[0] != (limit or "1"):
                 fault = Fault(
                     severity="warning",
@@ -283,4 +283,4 @@ def _warn(candidates: Iterable[_Candidate]) -> None:
                     hint="write the same limit everywhere; the smallest holds",
                     about="directive",
                 )
-                one.file.report(fault, one.draft.line, one.draft.text)
+                one.file.report(fault, one.parsed.line, one.parsed.text)

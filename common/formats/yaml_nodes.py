@@ -21,7 +21,7 @@ QUOTE = 'YAML reads *, @, % and similar at the start as its own: write "…" aro
 
 
 def compose(text: str, *, max_depth: int) -> yaml.Node | None:
-    """The root of the one document that ``text`` holds, None where it is empty.
+    """Return the root of the one document that ``text`` holds, None where it is empty.
 
     Raises:
         yaml.YAMLError: It is no YAML, nested more deeply than ``max_depth``, or its aliases multiply too far.
@@ -56,7 +56,7 @@ def compose(text: str, *, max_depth: int) -> yaml.Node | None:
 
 
 def of_json(text: str) -> str:
-    r"""JSON as YAML 1.1 takes it.
+    r"""Return JSON as YAML 1.1 takes it.
 
     That needs two things: pairs of halves (``\ud83d\ude00``) become one escape, and what YAML takes for no character
     or for a line's end is escaped. Columns behind them are shifted.
@@ -71,7 +71,7 @@ def of_json(text: str) -> str:
 
 
 def documents(text: str) -> Iterator[tuple[int, str]]:
-    """The documents of a stream, each with the number of lines before it.
+    """Return the documents of a stream, each with the number of lines before it.
 
     They are cut at their ``---``, which no block of a mapping can hold at a line's start: so a document that is
     no YAML costs itself alone. Those without a line of their own are left out.
@@ -95,7 +95,7 @@ def _says_something(line: str) -> bool:
 
 
 def problem(error: Exception, lines: list[str]) -> tuple[int, int, str, str | None]:
-    """Line and column (from 1) of what ``compose`` raised, what is wrong, and a hint or None."""
+    """Return line and column (from 1) of what ``compose`` raised, what is wrong, and a hint or None."""
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     line, col = (mark.line + 1, mark.column + 1) if mark is not None else _place(error, lines)
     words = str(error)
@@ -105,7 +105,7 @@ def problem(error: Exception, lines: list[str]) -> tuple[int, int, str, str | No
 
 
 def _place(error: Exception, lines: list[str]) -> tuple[int, int]:
-    """Line and column of an error that has no mark but an offset, or none at all."""
+    """Return line and column of an error that has no mark but an offset, or none at all."""
     offset = getattr(error, "position", None) or getattr(error, "start", None)
     if not isinstance(offset, int):
         return 1, 1
@@ -117,7 +117,7 @@ def _place(error: Exception, lines: list[str]) -> tuple[int, int]:
 
 
 def kind(node: yaml.Node) -> str:
-    """What stands there, in words that follow ``is``: ``a list``, ``a number (5)``, ``empty``."""
+    """Return the kind of a node in words that follow ``is``: ``a list``, ``a number (5)``, ``empty``."""
     if isinstance(node, yaml.MappingNode):
         return "a mapping"
     if isinstance(node, yaml.SequenceNode):

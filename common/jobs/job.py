@@ -32,7 +32,7 @@ class Job(JobOptions):
 
     @property
     def name(self) -> str:
-        """The same as ``id``: the name a person gave it, or the one made from its command."""
+        """The same as ``id``: the name that its file gives it, or the one made from its command."""
         return self.id
 
 

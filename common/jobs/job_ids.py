@@ -1,4 +1,4 @@
-"""Jobs' ids: the name a person gave, else one made from the command, never from line or schedule (cron.md §3)."""
+"""Jobs' ids: the name that the job file gives, else one made from the command, never from line or schedule (cron.md §3)."""
 
 import hashlib
 import re
@@ -17,23 +17,23 @@ _HEAD = 4096
 
 
 def slug(text: str) -> str:
-    """``text`` with runs of other characters than letters, digits, ``_``, ``-`` as ``-``, at most 40; else ``job``."""
+    """Return ``text`` with runs of characters that no name has as one ``-``, cut to 40 characters; else ``job``."""
     return _OTHERS.sub("-", text).strip("-_")[:_LONGEST_SLUG].rstrip("-_") or "job"
 
 
 def label(comment: str) -> str | None:
-    """The slug of an Ansible (``#Ansible: x``) or cronitor (``# Name: x``) comment; None for others."""
+    """Return the slug of an Ansible (``#Ansible: x``) or cronitor (``# Name: x``) comment; None for others."""
     found = _LABEL.match(comment)
     return slug(found[1]) if found is not None and found[1].strip() else None
 
 
 def is_commented_out(comment: str) -> bool:
-    """Whether the comment looks like a job that somebody switched off."""
+    """Return True if the comment looks like a job that was switched off."""
     return _COMMENTED_OUT.match(comment) is not None
 
 
 def of_command(command: str | list[str]) -> str:
-    """The slug of the command's first word and 8 hex digits of its sha256."""
+    """Return the slug of the command's first word and 8 hex digits of its sha256."""
     if isinstance(command, list):
         first, whole = command[0], "\0".join(command)
     else:
@@ -43,7 +43,7 @@ def of_command(command: str | list[str]) -> str:
 
 
 def _first_word(command: str) -> str:
-    """The first word that is not ``NAME=value``; the empty string where there is none."""
+    """Return the first word that is not ``NAME=value``; the empty string where there is none."""
     for word in _WORD.finditer(command, 0, _HEAD):
         if not _ASSIGNMENT.match(word[0]):
             return word[0]
@@ -51,7 +51,7 @@ def _first_word(command: str) -> str:
 
 
 def numbered(wanted: str, taken: Collection[str], counts: dict[str, int]) -> str:
-    """``wanted``, or with the first of ``-2``, ``-3``, … that is free, cut so that it remains a valid name.
+    """Return ``wanted``, or with the first of ``-2``, ``-3``, … that is free, cut so that it remains a valid name.
 
     ``counts`` remembers the last number of each, so that 10,000 equal commands take 10,000 steps.
     """

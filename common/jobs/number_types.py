@@ -24,7 +24,7 @@ _UNITS = {
 
 
 def integer(lowest: int, highest: int = 999_999_999) -> ValueType:
-    """A whole number from ``lowest`` to ``highest``."""
+    """Return the type of whole numbers from ``lowest`` to ``highest``."""
     signed = re.compile(r"-?\d{1,9}" if lowest < 0 else r"\d{1,9}", re.ASCII)
     span = (
         f"from {lowest} to {highest}"
@@ -48,7 +48,7 @@ def integer(lowest: int, highest: int = 999_999_999) -> ValueType:
 
 
 def number(lowest: float, highest: float) -> ValueType:
-    """A decimal number without exponent, from ``lowest`` to ``highest``."""
+    """Return the type of decimal numbers without exponent, from ``lowest`` to ``highest``."""
 
     def parse(text: str) -> float:
         if not _DECIMAL.fullmatch(text):
@@ -105,7 +105,7 @@ def _parse_codes(text: str, words: tuple[str, ...]) -> list[int | str]:
 
 
 def _write_codes(codes: Sequence[int | str]) -> str:
-    """Runs of following numbers as ranges, in the order given."""
+    """Return runs of following numbers as ranges, in the order given."""
     parts: list[str] = []
     run: list[int] = []
 
@@ -127,7 +127,7 @@ def _write_codes(codes: Sequence[int | str]) -> str:
 
 
 def _outcomes(default_word: str | None, default: object) -> ValueType:
-    """Exit codes and words; ``default_word`` says the default aloud, to take a ``defaults`` directive back."""
+    """Return the type of exit codes and words; ``default_word`` undoes a ``defaults`` directive."""
 
     def parse(text: str) -> object:
         if default_word is not None and text == default_word:

@@ -35,7 +35,7 @@ Priority = Literal["high", "normal", "low"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Row:
-    """What an annotation says of its attribute; see :class:`Option`."""
+    """The part of an option that its attribute's annotation holds; see :class:`Option`."""
 
     type: ValueType
     doc: str

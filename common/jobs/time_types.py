@@ -15,7 +15,7 @@ LONGEST_SECONDS = 3650 * 86400
 
 
 def duration_text(seconds: float) -> str:
-    """Seconds in the grammar of durations: ``5400`` is ``1h30m``, ``0`` is ``0s``."""
+    """Return seconds in the grammar of durations: ``5400`` is ``1h30m``, ``0`` is ``0s``."""
     left = int(seconds)
     parts = []
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
@@ -26,7 +26,7 @@ def duration_text(seconds: float) -> str:
 
 
 def duration_seconds(text: str) -> float:
-    """Seconds of ``(<n>d)?(<n>h)?(<n>m)?(<n>s)?`` or of a bare number.
+    """Return the seconds of ``(<n>d)?(<n>h)?(<n>m)?(<n>s)?`` or of a bare number.
 
     Raises:
         BadValueError: It is neither, or longer than ten years.
@@ -72,7 +72,7 @@ def _duration(*, may_be_none: bool = False, least: int = 0) -> ValueType:
 
 
 def _parse_instant(text: str) -> datetime:
-    """An aware UTC datetime, or a naive one where the text has no offset: local time in the job's zone."""
+    """Return an aware UTC datetime, or a naive one where the text has no offset: local time in the job's zone."""
     try:
         instant = datetime.fromisoformat(text)
         return instant if instant.tzinfo is None else instant.astimezone(UTC)
@@ -99,7 +99,9 @@ instant = ValueType(
 
 
 def localised(instant: datetime, local: tzinfo) -> datetime:
-    """``instant`` as aware UTC; a naive one is local time, of a repeated one the first, of a skipped one the later.
+    """Return ``instant`` as aware UTC; a naive one is local time.
+
+    Of a repeated local time it is the first, of a skipped one the later instant.
 
     Beyond what a datetime can hold it is the nearest that it can.
     """

@@ -63,7 +63,7 @@ class DayRule:
         self.never = not self.is_every_day and self._can_never_match()
 
     def first(self, day: int) -> int | None:
-        """The first matching day at or after ``day``, or None up to the end of the year 9999."""
+        """Return the first matching day at or after ``day``, or None up to the end of the year 9999."""
         if self.is_every_day:
             return max(day, _FIRST_DAY) if day <= _LAST_DAY else None
         asked, answer = self._answer
@@ -77,7 +77,7 @@ class DayRule:
         return found
 
     def longest_stretch(self, day: int) -> int | None:
-        """The most days from one match to the next, seen over the eight years after ``day``, or None.
+        """Return the most days from one match to the next, seen over the eight years after ``day``, or None.
 
         Eight years hold a leap day wherever they begin but around 1900, 2100 and their like. Rules that match
         less than twice in them are judged by their next two matches.
@@ -137,7 +137,7 @@ class DayRule:
 
 @lru_cache(maxsize=4096)
 def rule(days: Atoms, months: Atoms, weekdays: Atoms, *, must_match_both: bool) -> DayRule:
-    """The rule for these sets, the same object for equal ones."""
+    """Return the rule for these sets, the same object for equal ones."""
     return DayRule(days, months, weekdays, must_match_both=must_match_both)
 
 
@@ -174,7 +174,7 @@ def _ask_croniter(expression: str, length: int, first_weekday: int) -> int:
 
 @lru_cache(maxsize=28)
 def _month_like(length: int, first_weekday: int) -> tuple[int, int]:
-    """A month of that length that begins on that weekday; 28 years hold them all."""
+    """Return a month of that length that begins on that weekday; 28 years hold them all."""
     for year in range(2000, 2028):
         for month in range(1, 13):
             weekday, days = calendar.monthrange(year, month)

@@ -38,7 +38,7 @@ _FIELD_NAMES = " ".join(kind.about for kind in KINDS)
 
 
 def split(text: str) -> Words:
-    """The words between blanks and tabs, at least one.
+    """Return the words between blanks and tabs, at least one.
 
     Raises:
         ScheduleError: The text is empty, or has a character that looks like a blank and is none.
@@ -52,7 +52,7 @@ def split(text: str) -> Words:
 
 
 def nickname(words: Words) -> str:
-    """The nickname that the words begin with; only ``@every`` has a word after it.
+    """Return the nickname that the words begin with; only ``@every`` has a word after it.
 
     Raises:
         ScheduleError: There is none of that name, or it has words after it.
@@ -80,7 +80,7 @@ def nickname(words: Words) -> str:
 
 
 def every_seconds(words: Words) -> int:
-    """The period of ``@every DURATION`` in seconds.
+    """Return the period of ``@every DURATION`` in seconds.
 
     Raises:
         ScheduleError: It is missing, no duration, or not from 1 s to 7 d.
@@ -106,7 +106,7 @@ def every_seconds(words: Words) -> int:
 
 
 def require_five(words: Words) -> None:
-    """Returns if there are five words.
+    """Raise unless there are five words.
 
     Raises:
         ScheduleError: There are more or fewer, or the first is a variable.

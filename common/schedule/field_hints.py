@@ -52,7 +52,7 @@ _MISPLACED = re.compile(
 
 
 def explain(kind: FieldSpec, item: str, *, is_valid: Callable[[str], bool]) -> ScheduleError:
-    """The error for an item that the grammar does not have in this field.
+    """Return the error for an item that the grammar does not have in this field.
 
     ``is_valid`` says whether the parser takes an item here.
     """
@@ -149,7 +149,7 @@ def _nearest_name(word: str, names: tuple[str, ...]) -> str:
 
 
 def split_range(kind: FieldSpec, item: str, start: tuple[str, int], end: tuple[str, int]) -> str | None:
-    """The hint for a range that runs backwards: the two ranges that it was meant to be.
+    """Return the hint for a range that runs backwards: the two ranges that it was meant to be.
 
     ``start`` and ``end`` are the text and the number of the range's two ends.
     A step goes on counting across the border, as it would in a range that ran on.
@@ -183,6 +183,6 @@ def _span(kind: FieldSpec, low: int, high: int, step: int, *, named: bool) -> st
 
 
 def shown(text: str) -> str:
-    """The text as it may stand in a message: short, and with nothing that moves the cursor."""
+    """Return the text as it may stand in a message: short, and with nothing that moves the cursor."""
     cut = text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
     return cut if cut.isprintable() else cut.encode("unicode_escape", "backslashreplace").decode("ascii")

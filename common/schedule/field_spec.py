@@ -37,7 +37,7 @@ class ErrorCode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldSpec:
-    """What one of the five fields takes.
+    """The grammar of one of the five fields.
 
     Attributes:
         index: Its place, 0 to 4; part of the hash behind ``H`` and ``~``.
@@ -59,7 +59,7 @@ class FieldSpec:
 
     @property
     def all_values(self) -> frozenset[int]:
-        """What ``*`` stands for."""
+        """The values that ``*`` stands for."""
         return frozenset(range(self.low, self.top + 1))
 
 

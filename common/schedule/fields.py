@@ -42,7 +42,7 @@ _NTH = re.compile(rf"{_NUMBER}#([0-9]+)")
 
 
 def parse(kind: FieldSpec, text: str, job_id: str = "") -> Field:
-    """The field's values, the hashed ones spread by the job's id.
+    """Return the field's values, the hashed ones spread by the job's id.
 
     Raises:
         ScheduleError: With the offset of the bad item within the field.
@@ -125,7 +125,7 @@ def _spread(kind: FieldSpec, item: str, found: re.Match[str], job_id: str) -> se
 
 
 def _word(kind: FieldSpec, item: str) -> str | None:
-    """What depends on the month, in its canonical spelling; None if the item is nothing of the kind."""
+    """Return an item that depends on the month, in its canonical spelling; None if it is nothing of the kind."""
     if kind is DAY:
         if item.upper() in ("L", "LW"):
             return item.upper()
@@ -143,13 +143,13 @@ def _word(kind: FieldSpec, item: str) -> str | None:
 
 
 def slot(job_id: str, index: int) -> int:
-    """The number that spreads jobs: the same on every replica, moved only by renaming the job."""
+    """Return the number that spreads jobs: the same on every replica, moved only by renaming the job."""
     digest = sha256(job_id.encode("utf-8", "surrogatepass") + b"\0" + str(index).encode()).digest()
     return int.from_bytes(digest[:8], "big")
 
 
 def value(kind: FieldSpec, text: str) -> int:
-    """The number that digits or a three-letter name stand for.
+    """Return the number that digits or a three-letter name stand for.
 
     Raises:
         ScheduleError: It is too long, no name of this field, or outside the field's range.

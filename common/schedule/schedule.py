@@ -47,7 +47,7 @@ _NAIVE_EPOCH = EPOCH.replace(tzinfo=None)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """What a text means, whatever the zone; shared by all schedules of the same text.
+    """The meaning of a text, whatever the zone; shared by all schedules of the same text.
 
     Attributes:
         every_seconds: The period of ``@every``, else 0.
@@ -66,7 +66,7 @@ class _Plan:
     is_fixed: bool = False
 
     def first_minute(self, minute: int) -> int | None:
-        """The first matching wall minute at or after ``minute``, both counted from 1970-01-01 00:00."""
+        """Return the first matching wall minute at or after ``minute``, both counted from 1970-01-01 00:00."""
         if self.days is None:
             return None
         day, time = divmod(minute, _MINUTES_A_DAY)
@@ -98,7 +98,7 @@ class Schedule:
 
     @classmethod
     def parse(cls, text: str, timezone: str = "UTC", job_id: str = "") -> "Schedule":
-        """The schedule that the text means in that zone; ``H`` and ``~`` are spread by the job's id.
+        """Return the schedule that the text means in that zone; ``H`` and ``~`` are spread by the job's id.
 
         Raises:
             ScheduleError: The text or the zone cannot be understood. Nothing else is raised for any text.
@@ -119,7 +119,7 @@ class Schedule:
 
     @property
     def is_current(self) -> bool:
-        """Whether its zone is what the tz database has now; if not, parse it again (rule 10)."""
+        """True if its zone is what the tz database has now; if not, parse it again (rule 10)."""
         return timezones.is_current(self._zone)
 
     @property
@@ -129,21 +129,21 @@ class Schedule:
 
     @property
     def kind(self) -> ScheduleKind:
-        """``cron`` has times, ``every`` a period, ``reboot`` and ``after`` no times of their own."""
+        """The kind: ``cron`` has times, ``every`` a period, ``reboot`` and ``after`` no times of their own."""
         return self._plan.kind
 
     @property
     def never(self) -> bool:
-        """Whether no time can ever match (31 February), decided from the sets."""
+        """True if no time can ever match (31 February), decided from the sets."""
         return self._plan.days is not None and self._plan.days.never
 
     @property
     def is_fixed(self) -> bool:
-        """Whether it names times of day, so that the zone's gaps and repetitions are evened out (rule 4)."""
+        """True if it names times of day, so that the zone's gaps and repetitions are evened out (rule 4)."""
         return self._plan.is_fixed
 
     def next_after(self, instant: datetime) -> datetime | None:
-        """The first run strictly later than an aware instant, as aware UTC in whole seconds; None is never.
+        """Return the first run strictly later than an aware instant, as aware UTC in whole seconds; None is never.
 
         Raises:
             ValueError: The instant is naive.
@@ -153,7 +153,7 @@ class Schedule:
         return None if found is None or found > LAST_INSTANT else EPOCH + timedelta(seconds=found)
 
     def named_within(self, start: datetime, end: datetime) -> datetime | None:
-        """The first local time that matches in [start, end), all naive; for the lint of gaps and folds."""
+        """Return the first local time that matches in [start, end), all naive; for the lint of gaps and folds."""
         minute = self._plan.first_minute(-(-(start - _NAIVE_EPOCH) // timedelta(minutes=1)))
         if minute is None:
             return None
@@ -164,7 +164,7 @@ class Schedule:
         return found if found < end else None
 
     def longest_gap_seconds(self, start: datetime) -> float | None:
-        """The longest time between two runs that the sets allow, in seconds; None if there are no two.
+        """Return the longest time between two runs that the sets allow, in seconds; None if there are no two.
 
         An estimate for the dead man's switch, bounded in cost: the longest stretch of days without a match in
         the eight years after ``start``, and the widest hole between the times of day. It is in wall time, so a
@@ -205,7 +205,7 @@ class Schedule:
         return None
 
     def _after_gap(self, span: Span) -> int | None:
-        """The first whole minute after the gap that the span begins with, if a named time was skipped."""
+        """Return the first whole minute after the gap that the span begins with, if a named time was skipped."""
         if span.offset - span.before >= CORRECTION_SECONDS:
             return None
         skipped = self._plan.first_minute(-(-(span.start + span.before) // 60))
@@ -269,7 +269,7 @@ def _sorted(part: Field) -> tuple[int, ...]:
 
 
 def _widest_hole(minutes: tuple[int, ...], hours: tuple[int, ...], stretch_days: int) -> int:
-    """The most minutes between two times of day, over midnight and ``stretch_days`` included."""
+    """Return the most minutes between two times of day, over midnight and ``stretch_days`` included."""
     last, first = hours[-1] * 60 + minutes[-1], hours[0] * 60 + minutes[0]
     within_hour = max((b - a for a, b in pairwise(minutes)), default=0)
     between_hours = max((b - a for a, b in pairwise(hours)), default=0)

@@ -52,7 +52,7 @@ _FIXED_MINUTES = re.compile(r"(?:UTC|GMT|Z)? ?[+-][0-9]{1,2}:?[0-9]{2}", re.IGNO
 
 
 class Jump(NamedTuple):
-    """A zone's clocks are set from one offset to another at an instant."""
+    """An instant at which a zone's clocks are set from one offset to another."""
 
     at_epoch: int
     """The first instant with the new offset, in seconds since the Unix epoch."""
@@ -68,12 +68,12 @@ class Jump(NamedTuple):
 
     @property
     def is_gap(self) -> bool:
-        """Whether local times are skipped; else they are repeated."""
+        """True if local times are skipped; else they are repeated."""
         return self.after > self.before
 
     @property
     def is_correction(self) -> bool:
-        """Whether it is too long for skipped times to be made up for, or repeated ones left out (rule 6)."""
+        """True if it is too long for skipped times to be made up for, or repeated ones left out (rule 6)."""
         size = self.after - self.before
         return size >= CORRECTION_SECONDS or size < -CORRECTION_SECONDS
 
@@ -107,7 +107,7 @@ class Zone:
         self._blocks: dict[int, tuple[list[int], list[Span]]] = {}
 
     def span(self, instant: int) -> Span:
-        """The span that the instant lies in."""
+        """Return the span that the instant lies in."""
         number = instant // _BLOCK_SECONDS
         block = self._blocks.get(number)
         if block is None:
@@ -116,7 +116,7 @@ class Zone:
         return spans[bisect_right(starts, instant) - 1]
 
     def jumps(self, start: datetime, end: datetime) -> list[Jump]:
-        """The jumps at instants in [start, end), both aware, in order."""
+        """Return the jumps at instants in [start, end), both aware, in order."""
         first, last = seconds_since_epoch(start), seconds_since_epoch(end)
         found = []
         instant = first
@@ -159,7 +159,7 @@ class Zone:
         return jumps
 
     def _bisect(self, old: int, new: int, before: int) -> int:
-        """The first instant in (old, new] whose offset is not ``before``."""
+        """Return the first instant in (old, new] whose offset is not ``before``."""
         while new - old > 1:
             middle = (old + new) // 2
             if self._ask(middle) == before:
@@ -170,7 +170,7 @@ class Zone:
 
 
 def seconds_since_epoch(instant: datetime) -> int:
-    """Whole seconds from the Unix epoch to an aware instant, fractions cut off towards the past.
+    """Return the whole seconds from the Unix epoch to an aware instant, fractions cut off towards the past.
 
     Raises:
         ValueError: The instant is naive: it could be any of two dozen.
@@ -183,7 +183,7 @@ def seconds_since_epoch(instant: datetime) -> int:
 
 @lru_cache(maxsize=1)
 def names() -> tuple[str, ...]:
-    """The names of the tz database, from the tzdata package: the same on every machine."""
+    """Return the names of the tz database, from the tzdata package: the same on every machine."""
     return tuple(resources.files("tzdata").joinpath("zones").read_text("utf-8").split())
 
 
@@ -193,7 +193,7 @@ def _folded_names() -> dict[str, str]:
 
 
 def find(name: str) -> Zone:
-    """The zone of an IANA name, the same object each time.
+    """Return the zone of an IANA name, the same object each time.
 
     Raises:
         ScheduleError: There is no such zone; about ``timezone``, code KC204.
@@ -211,7 +211,7 @@ _kept: dict[str, tuple[bytes, Zone]] = {}
 
 
 def refresh() -> None:
-    """Zones that the machine's tz database now has otherwise are found afresh from now on (cron.md §1, rule 10).
+    """Find zones afresh from now on that the machine's tz database now has otherwise (cron.md §1, rule 10).
 
     Where none has changed, each stays the same object. Schedules that exist keep the zone they were parsed with;
     ``is_current`` tells the two apart. For a reload, before it parses.
@@ -225,7 +225,7 @@ def refresh() -> None:
 
 
 def is_current(zone: Zone) -> bool:
-    """Whether the zone is still what ``find`` gives for its name."""
+    """Return True if the zone is still what ``find`` gives for its name."""
     return _kept.get(zone.name, (b"", None))[1] is zone
 
 
@@ -245,7 +245,7 @@ def _load(name: str) -> Zone | None:
 
 
 def _bytes(name: str) -> bytes:
-    """What the tz database holds of a zone, looked for where zoneinfo looks."""
+    """Return what the tz database holds of a zone, from where zoneinfo reads it."""
     for folder in TZPATH:
         path = Path(folder, name)
         if path.is_file():

@@ -144,7 +144,7 @@ class CatalogWatcher:
         self._fingerprint = loader.fingerprint(self._paths, self._memory)
         self._changed_at = self._clock.elapsed()
         timezones.refresh()  # a new tz database can move future runs (spec: cron.md §1.10)
-        loaded = loader.load(self._paths, system=self._system, timezone=self._timezone, memory=self._memory)
+        loaded = loader.load(self._paths, system=self._system, timezone=self._timezone, cache=self._memory)
         errors = [d for d in loaded.diagnostics if d.severity == "error"]
         before = self.current
         if errors and before.version:

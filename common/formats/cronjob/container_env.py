@@ -36,19 +36,19 @@ class ContainerEnv:
     has_unknown_names: bool = False
 
     def expand(self, text: str) -> list[variable_expansion.Part]:
-        """``text`` with its ``$(NAME)``."""
+        """Return the parts of ``text``, its ``$(NAME)`` apart."""
         elsewhere = {name for name in self.elsewhere if _IDENTIFIER.fullmatch(name)}
         if self.has_unknown_names:
             elsewhere |= set(_PROBABLE.findall(text))
         return variable_expansion.expand(text, self.known, elsewhere)
 
     def set_known(self, name: str, value: str) -> None:
-        """From here on ``name`` has this value."""
+        """Let ``name`` have this value from here on."""
         self.known[name] = value
         self.elsewhere.discard(name)
 
     def set_elsewhere(self, name: str) -> None:
-        """From here on ``name`` has a value that the workers know."""
+        """Let ``name`` have a value that only the workers know from here on."""
         self.known.pop(name, None)
         self.elsewhere.add(name)
 
@@ -56,7 +56,7 @@ class ContainerEnv:
 def read(
     fields: Mapping[str, TypedValue], namespace: str, maps: ConfigMaps, report: ImportReport
 ) -> ContainerEnv:
-    """A container's variables, from its ``envFrom`` and ``env``.
+    """Return a container's variables, from its ``envFrom`` and ``env``.
 
     Raises:
         WrongTypeError: A field is missing or of a wrong type.
@@ -71,7 +71,7 @@ def read(
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """What the variables of one container are read with."""
+    """The state of a container's variables from entry to entry."""
 
     found: ContainerEnv
     namespace: str

@@ -33,7 +33,7 @@ _GRACE_SECONDS = 30  # Kubernetes' own terminationGracePeriodSeconds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedJob:
-    """A CronJob that can be taken over; only its name's uniqueness is open.
+    """A CronJob that can be taken over; only whether its name is unique is open.
 
     Attributes:
         name: The name that it asks for.
@@ -53,7 +53,7 @@ class ImportedJob:
 
 
 def title(cronjob: TypedValue) -> tuple[str, str]:
-    """Its namespace and name as far as they can be read, for messages; each may be empty."""
+    """Return namespace and name as far as they can be read, for messages; each may be empty."""
     try:
         metadata = cronjob.fields()["metadata"].fields()
     except (KeyError, WrongTypeError):
@@ -75,7 +75,7 @@ def read(
     maps: ConfigMaps,
     report: ImportReport,
 ) -> ImportedJob | None:
-    """A CronJob as a draft; None where the findings say why it cannot be taken over.
+    """Return the job that a CronJob becomes; None where the report says why it cannot be taken over.
 
     Args:
         cronjob: The object.
@@ -109,7 +109,7 @@ def read(
 
 @dataclass(slots=True)
 class _Reader:
-    """What is known so far of one CronJob.
+    """The state of a CronJob from part to part.
 
     Attributes:
         options: What its annotation says, which beats the fields.
@@ -267,7 +267,7 @@ def _number(fields: Mapping[str, TypedValue], name: str, default: int) -> float:
 
 
 def _failure_policy(policy: TypedValue, report: ImportReport) -> dict[str, Any]:
-    """``FailJob`` on exit codes; what other rules say is told.
+    """Return what ``FailJob`` on exit codes sets; other rules are reported.
 
     Rules are tried in order, so one that is not understood ends what can be taken over.
     """

@@ -25,7 +25,7 @@ class Difference:
 
     @property
     def is_error(self) -> bool:
-        """Whether the CronJob is not taken over."""
+        """True if the CronJob is not taken over."""
         return self.code.startswith("KC5")
 
 
@@ -139,7 +139,7 @@ DIFFERENCES = _table(
 
 
 def table() -> str:
-    """The manual's table, in Markdown."""
+    """Return the manual's table, in Markdown."""
     rows = ["| code | about | what follows |", "| --- | --- | --- |"]
     rows += [f"| {each.code} | {each.title} | {each.advice} |" for each in DIFFERENCES.values()]
     return "\n".join(rows)

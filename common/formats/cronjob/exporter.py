@@ -92,12 +92,12 @@ def _container(job: Job, name: str, image: str) -> dict[str, Any]:
 
 
 def literally(text: str) -> str:
-    """``text`` as Kubernetes takes it to the letter."""
+    """Return ``text`` as Kubernetes takes it to the letter."""
     return _EXPANDED.sub("$$", text)
 
 
 def _name(wanted: str, taken: Collection[str]) -> str:
-    """A name that Kubernetes takes and no other job has."""
+    """Return a name that Kubernetes takes and no other job has."""
     base = _NOT_IN_A_NAME.sub("-", wanted.lower())[:_LONGEST_NAME].strip("-")
     name, number = base, 1
     while name in taken:
@@ -107,7 +107,7 @@ def _name(wanted: str, taken: Collection[str]) -> str:
 
 
 def _notes(job: Job, name: str, schedule: str) -> Iterator[str]:
-    """What the manifest says in another way, or not at all."""
+    """Yield sentences on what the manifest says in another way, or not at all."""
     if name != job.id:
         yield f"is called {name}"
     if schedule != job.schedule:

@@ -11,7 +11,7 @@ from kuber_cron.common.formats.cronjob.typed_values import TypedValue, WrongType
 
 @dataclass(frozen=True, slots=True)
 class SourcePosition:
-    """Where a document stands.
+    """The place of a document in its file.
 
     Attributes:
         source: The file, as the user named it.
@@ -24,7 +24,7 @@ class SourcePosition:
     before: int = 0
 
     def diagnostic(self, code: str, value: TypedValue, message: str, hint: str | None = None) -> Diagnostic:
-        """The diagnostic of a difference at ``value``."""
+        """Return the diagnostic of a difference at ``value``."""
         text = self.lines[value.line] if value.line < len(self.lines) else ""
         return Diagnostic(
             source=self.source,
@@ -54,7 +54,7 @@ class Need:
     source: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Its attributes, for JSON."""
+        """Return the attributes, for JSON."""
         return {"kind": self.kind, "name": self.name, "source": self.source or None}
 
 
@@ -76,7 +76,7 @@ class ImportReport:
 
     @property
     def is_refused(self) -> bool:
-        """Whether it cannot be taken over."""
+        """True if the CronJob cannot be taken over."""
         return any(each.severity == "error" for each in self.diagnostics)
 
     def add(self, code: str, value: TypedValue, message: str, hint: str | None = None) -> None:

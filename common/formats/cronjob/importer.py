@@ -26,7 +26,7 @@ _LONGEST_NAME = 63
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportOptions:
-    """How CronJobs are to be taken over.
+    """The operator's options for taking CronJobs over.
 
     Attributes:
         form: The name of the format to write.
@@ -45,7 +45,7 @@ class ImportOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportResult:
-    """What became of the CronJobs.
+    """The outcome of an import.
 
     Attributes:
         text: The job file; empty where no job is in it.
@@ -63,7 +63,7 @@ class ImportResult:
 
 
 def import_cronjobs(files: Iterable[tuple[str, bytes]], options: ImportOptions) -> ImportResult:
-    """The jobs that the CronJobs in files of manifests become, and everything that is to be said of it.
+    """Return the jobs that the CronJobs in files of manifests become, with everything that differs.
 
     Args:
         files: Names and contents.
@@ -112,7 +112,7 @@ def _read(objects: ManifestObjects, options: ImportOptions) -> tuple[list[Import
 
 
 def _named(drafts: Sequence[ImportedJob], *, with_namespace: bool) -> dict[str, ImportedJob]:
-    """The drafts by names of their own, in their order."""
+    """Return the imported jobs by names of their own, in their order."""
     counts = Counter(draft.name for draft in drafts)
     named: dict[str, ImportedJob] = {}
     numbers: dict[str, int] = {}
@@ -136,7 +136,7 @@ def _job(name: str, draft: ImportedJob) -> Job:
 
 
 def _with_queues(jobs: Mapping[str, Job], named: Mapping[str, ImportedJob], by: QueueBy) -> dict[str, Job]:
-    """The jobs with the queues that they are to have; one that its annotation says stays."""
+    """Return the jobs with the queues that they are to have; one that its annotation says stays."""
     if by == "none":
         return dict(jobs)
     wanted = {name: draft.image if by == "image" else draft.namespace for name, draft in named.items()}
@@ -150,7 +150,7 @@ def _with_queues(jobs: Mapping[str, Job], named: Mapping[str, ImportedJob], by: 
 
 
 def _queue_names(wanted: Sequence[str], by: QueueBy) -> dict[str, str]:
-    """A queue's name for each image or namespace: an image's last word, with its tag where two would be equal."""
+    """Return a queue's name for each image or namespace: an image's last word, with its tag if two were equal."""
     if by == "namespace":
         return {each: job_ids.slug(each) for each in wanted if each}
     short = {each: job_ids.slug(pod_reader.repository(each).rpartition("/")[2]) for each in wanted if each}
@@ -207,7 +207,7 @@ def _remark(draft: ImportedJob) -> str:
 
 
 def _needs(jobs: Sequence[Job], named: Mapping[str, ImportedJob]) -> dict[str, dict[Need, list[str]]]:
-    """What the workers of each queue must have; one variable with two sources is a finding."""
+    """Return what the workers of each queue must have; one variable with two sources is reported."""
     needs: dict[str, dict[Need, list[str]]] = defaultdict(dict)
     sources: dict[tuple[str, str], tuple[Need, str]] = {}
     for job in jobs:

@@ -22,7 +22,7 @@ _BATCH = ("batch/v1", "batch/v1beta1", "batch/v2alpha1")
 
 @dataclass(slots=True)
 class ManifestObjects:
-    """What files hold.
+    """The objects of all manifests.
 
     Attributes:
         cronjobs: The CronJobs with their documents, in the order of the files.
@@ -51,7 +51,7 @@ class ManifestObjects:
                 self._take(TypedValue(root, "", root), position)
 
     def end(self) -> None:
-        """The diagnostics hold what was passed over, too."""
+        """Report what was passed over."""
         for kind, (count, position, value) in self._others.items():
             what = f"{kind} is passed over" if count == 1 else f"{kind} ({count} of them) is passed over"
             self.diagnostics.append(position.diagnostic("KC622", value, what))
@@ -97,5 +97,5 @@ def _broken(error: Exception, position: SourcePosition) -> Diagnostic:
 
 
 def name_of(position: SourcePosition, value: TypedValue) -> str:
-    """Where an object stands, for messages about another one."""
+    """Return file and line of an object, for messages about another one."""
     return f"{position.source}:{position.before + value.line + 1}"

@@ -19,7 +19,7 @@ _SHELL_NAMES = ("sh", "bash", "dash", "ash", "ksh", "zsh")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerChoice:
-    """What a person said about containers.
+    """The operator's choice of containers and entry points.
 
     Attributes:
         containers: Names of those to take where a pod has several.
@@ -30,13 +30,13 @@ class ContainerChoice:
     entrypoints: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def entrypoint(self, image: str) -> Sequence[str] | None:
-        """What ``image`` runs, None where nobody said so."""
+        """Return the words that ``image`` runs, None where the operator names none."""
         return self.entrypoints.get(image) or self.entrypoints.get(repository(image))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerCommand:
-    """What a container does.
+    """The one command of a container.
 
     Attributes:
         image: Its image; empty where it has none.
@@ -54,7 +54,7 @@ class ContainerCommand:
 
 
 def repository(image: str) -> str:
-    """An image without its tag and digest."""
+    """Return an image without its tag and digest."""
     name = image.partition("@")[0]
     head, colon, tag = name.rpartition(":")
     return head if colon and "/" not in tag else name
@@ -63,7 +63,7 @@ def repository(image: str) -> str:
 def read(
     pod: TypedValue, namespace: str, choice: ContainerChoice, maps: ConfigMaps, report: ImportReport
 ) -> ContainerCommand | None:
-    """The command of a pod's spec; None where the findings say why there is none.
+    """Return the command of a pod's spec; None where the report says why there is none.
 
     Raises:
         WrongTypeError: A field is missing or of a wrong type.
@@ -134,7 +134,7 @@ def _words(
     choice: ContainerChoice,
     report: ImportReport,
 ) -> list[str] | None:
-    """The program and its arguments as written; what they refer to is not filled in."""
+    """Return the program and its arguments as written; what they refer to is not filled in."""
     arguments = [each.text() for each in parts["args"].items()] if "args" in parts else []
     program = [each.text() for each in parts["command"].items()] if "command" in parts else []
     if program:
@@ -156,7 +156,7 @@ def _words(
 def _command(
     words: Sequence[str], variables: ContainerEnv, place: TypedValue, report: ImportReport
 ) -> tuple[str | list[str], str]:
-    """What runs, and the shell that runs it if it is a string."""
+    """Return what runs, and the shell that runs it if it is a string."""
     parts = [variables.expand(word) for word in words]
     missing = list(dict.fromkeys(name for part in parts for name in variable_expansion.names(part)))
     if missing:
@@ -190,7 +190,7 @@ def _report_volumes(
 
 
 def _volume(volume: TypedValue | None) -> str:
-    """What a volume is, in a few words."""
+    """Return a volume's kind and name, in a few words."""
     fields = volume.fields() if volume is not None else {}
     known = {
         "persistentVolumeClaim": ("PersistentVolumeClaim", "claimName"),

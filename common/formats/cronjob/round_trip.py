@@ -75,7 +75,7 @@ def _text(option: Option, value: Any) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Annotations:
-    """What the annotations of a CronJob say.
+    """The content of a CronJob's annotations.
 
     Attributes:
         name: The job's name, or None.
@@ -89,7 +89,7 @@ class Annotations:
 
 
 def read(metadata: TypedValue, report: ImportReport) -> Annotations:
-    """What the annotations say.
+    """Return the content of the annotations.
 
     Raises:
         WrongTypeError: One is no string.

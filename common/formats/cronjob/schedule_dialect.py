@@ -40,7 +40,7 @@ class TranslatedSchedule:
 
 
 def read(text: str) -> TranslatedSchedule:
-    """Kubernetes' ``text`` in our grammar; what robfig/cron would refuse is left for our parser to refuse.
+    """Return Kubernetes' ``text`` in our grammar; what robfig/cron would refuse is left for our parser to refuse.
 
     Raises:
         ScheduleError: A nickname that Kubernetes has not, though we have.
@@ -80,7 +80,7 @@ def _read_field(word: str, index: int) -> str:
 
 
 def _is_star(item: str) -> bool:
-    """Whether an item makes its field unrestricted: a star without a step of more than one."""
+    """Return True if an item makes its field unrestricted: a star without a step of more than one."""
     head, _, step = item.partition("/")
     return head.partition("-")[0] in {"*", "?"} and step in {"", "1"}
 
@@ -94,7 +94,7 @@ def _go_duration(text: str) -> str:
 
 
 def written(job: Job) -> str | None:
-    """The schedule of `job` in Kubernetes' grammar; None where it has none like it."""
+    """Return the schedule of `job` in Kubernetes' grammar; None where it has none like it."""
     if job.schedule.startswith("@"):
         if job.schedule == "@every_minute":
             return "* * * * *"

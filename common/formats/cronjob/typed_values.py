@@ -34,7 +34,7 @@ class WrongTypeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TypedValue:
-    """One value.
+    """One value of an object, with its path.
 
     Attributes:
         node: What stands there.
@@ -57,7 +57,7 @@ class TypedValue:
         return self.key.start_mark.column
 
     def fields(self) -> dict[str, "TypedValue"]:
-        """A mapping's values by name, without those that are null; the later of two equal keys counts.
+        """Return a mapping's values by name, without those that are null; the later of two equal keys counts.
 
         Raises:
             WrongTypeError: It is no mapping.
@@ -74,7 +74,7 @@ class TypedValue:
         return found
 
     def field(self, name: str) -> "TypedValue":
-        """A mapping's value that has to be there.
+        """Return a mapping's value that has to be there.
 
         Raises:
             WrongTypeError: It is missing, or this is no mapping.
@@ -85,7 +85,7 @@ class TypedValue:
         return found
 
     def items(self) -> list["TypedValue"]:
-        """A list's values.
+        """Return a list's values.
 
         Raises:
             WrongTypeError: It is no list.
@@ -95,7 +95,7 @@ class TypedValue:
         return [TypedValue(node, f"{self.path}[{at}]", node) for at, node in enumerate(self.node.value)]
 
     def text(self) -> str:
-        """A string.
+        """Return a string.
 
         Raises:
             WrongTypeError: It is none.
@@ -109,7 +109,7 @@ class TypedValue:
         return str(node.value)
 
     def integer(self) -> int:
-        """A whole number of at least 0.
+        """Return a whole number of at least 0.
 
         Raises:
             WrongTypeError: It is none.
@@ -124,7 +124,7 @@ class TypedValue:
         return int(node.value)
 
     def boolean(self) -> bool:
-        """A truth value.
+        """Return a truth value.
 
         Raises:
             WrongTypeError: It is none.
@@ -134,7 +134,7 @@ class TypedValue:
         return self.node.value.lower() in {"true", "yes", "on"}
 
     def plain(self) -> Any:
-        """What stands there, without places: for comparisons with defaults."""
+        """Return the value without its places, for comparisons with defaults."""
         if isinstance(self.node, yaml.MappingNode):
             return {name: value.plain() for name, value in self.fields().items()}
         if isinstance(self.node, yaml.SequenceNode):
@@ -151,7 +151,7 @@ class TypedValue:
 
 
 def _pairs(node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, yaml.Node]]:
-    """A mapping's keys and values, those that ``<<`` brings first, so that its own win."""
+    """Return a mapping's keys and values, those that ``<<`` brings first, so that its own win."""
     own = []
     for key, value in node.value:
         if key.tag != f"{TAG}merge":
@@ -165,5 +165,5 @@ def _pairs(node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, yaml.Node]]:
 
 
 def _is_sexagesimal(node: yaml.ScalarNode) -> bool:
-    """Whether YAML 1.1 alone takes it for a number: ``22:30``."""
+    """Return True if YAML 1.1 alone takes it for a number: ``22:30``."""
     return node.tag in {f"{TAG}int", f"{TAG}float"} and ":" in node.value

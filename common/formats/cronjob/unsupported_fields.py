@@ -114,7 +114,7 @@ KNOWN_CONTAINER = (
 def report_all(
     fields: Mapping[str, TypedValue], lost: UnsupportedFields, known: Iterable[str], report: ImportReport
 ) -> None:
-    """The report hold what is said of fields without counterpart, and of those that nobody knows."""
+    """Report the fields without counterpart, and those that nobody knows."""
     names = tuple(known)
     for name, value in fields.items():
         if name in lost:

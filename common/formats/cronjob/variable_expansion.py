@@ -21,7 +21,7 @@ Part = str | Reference
 
 
 def expand(text: str, known: Mapping[str, str], elsewhere: Collection[str] = ()) -> list[Part]:
-    """``text`` in parts, known values filled in; no two texts stand side by side.
+    """Return ``text`` in parts, known values filled in; no two texts stand side by side.
 
     Args:
         text: As it stands in the manifest.
@@ -53,22 +53,22 @@ def expand(text: str, known: Mapping[str, str], elsewhere: Collection[str] = ())
 
 
 def names(parts: Sequence[Part]) -> list[str]:
-    """The variables that are known to the workers only, each once."""
+    """Return the variables that are known to the workers only, each once."""
     return list(dict.fromkeys(part.name for part in parts if isinstance(part, Reference)))
 
 
 def literal(parts: Sequence[Part]) -> str:
-    """The text of parts without references."""
+    """Return the text of parts without references."""
     return "".join(part for part in parts if isinstance(part, str))
 
 
 def script(parts: Sequence[Part]) -> str:
-    """A shell script with each reference as the shell fills it in."""
+    """Return a shell script with each reference as the shell fills it in."""
     return "".join(part if isinstance(part, str) else f"${{{part.name}}}" for part in parts)
 
 
 def command_line(words: Sequence[Sequence[Part]]) -> str:
-    """A program with its arguments as a line for the shell, which becomes that program."""
+    """Return a program with its arguments as a line for the shell, which becomes that program."""
     return " ".join(["exec", *map(_word, words)])
 
 

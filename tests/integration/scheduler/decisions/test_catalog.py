@@ -109,7 +109,7 @@ def test_a_missing_path_is_named_with_the_remedy(tmp_path):
 def test_what_is_remembered_of_files_is_what_they_hold(tmp_path):
     def told(**settings):
         loaded = loader.load([tmp_path], **settings)
-        return loaded.jobs, loaded.diagnostics, loader.fingerprint([tmp_path], settings.get("memory"))
+        return loaded.jobs, loaded.diagnostics, loader.fingerprint([tmp_path], settings.get("cache"))
 
     memory, prints = loader.FileCache(), set()
     (tmp_path / "a").write_text(GOOD)
@@ -125,7 +125,7 @@ def test_what_is_remembered_of_files_is_what_they_hold(tmp_path):
     for step in steps:
         step()
         for _ in range(5):  # long enough that contents are believed by their times
-            jobs, diagnostics, found = told(memory=memory)
+            jobs, diagnostics, found = told(cache=memory)
             assert (jobs, diagnostics) == told()[:2]
         prints.add(found)
     assert len(prints) == len(steps)

@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from kuber_cron.worker.execution.launch import AttemptResult, Launch, argv, environment
+from kuber_cron.worker.execution.environment import environment
+from kuber_cron.worker.execution.launch import AttemptResult, Launch, argv
 from kuber_cron.worker.execution.supervisor import Supervisor
 
 COMMANDS = 1_000

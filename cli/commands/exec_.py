@@ -92,7 +92,7 @@ def launch_of(job: Job, extra: dict[str, str], base: Mapping[str, str], now: dat
     """Return the launch of a manual run of `job` at `now`, as a worker would make it, with `extra` over its variables."""
     from kuber_cron.common.runs import payload as runs
     from kuber_cron.common.runs.run_id import manual_run_id
-    from kuber_cron.worker.execution import launching
+    from kuber_cron.worker.execution.launch import Launch
 
     at = now.replace(microsecond=0)
     payload = runs.payload_for(
@@ -101,7 +101,7 @@ def launch_of(job: Job, extra: dict[str, str], base: Mapping[str, str], now: dat
         run=manual_run_id(job.id, at, secrets.token_hex(4)),
         manual=True,
     )
-    return launching.launch(
+    return Launch.from_payload(
         payload, secrets.token_hex(16), 1, log_dir=None, environ=base, user_required=False
     )
 

@@ -162,9 +162,10 @@ class _Tiers(SharedParts):
 
     def worker(self, *, alone: bool) -> "Worker":
         """Return a worker; `alone` where no scheduler shares its metrics."""
+        from kuber_cron.worker.coordination.worker_context import WorkerOptions
         from kuber_cron.worker.metrics import WorkerMetrics
         from kuber_cron.worker.output.log_retention import LogRetention
-        from kuber_cron.worker.service import Worker, WorkerOptions
+        from kuber_cron.worker.service import Worker
 
         settings = self.settings
         metrics = WorkerMetrics(self.registry, slots=settings.worker_slots, alone=alone)
@@ -176,7 +177,7 @@ class _Tiers(SharedParts):
                 ttl_seconds=settings.worker_ttl_seconds,
                 log_dir=settings.log_dir,
                 environ=dict(os.environ),
-                keys_for_signatures=self.signing_keys,
+                signing_keys=self.signing_keys,
                 user_required=settings.user == "require",
                 redact=settings.redact,
                 retention=LogRetention(
@@ -188,19 +189,20 @@ class _Tiers(SharedParts):
             connect=self.connect,
             clock=self.clock,
             metrics=metrics,
-            measures=self.measures,
+            job_metrics=self.measures,
             sinks=self._sinks(metrics.log_dropped.labels("reader").inc),
-            messenger=self.messenger,
+            sender=self.messenger,
         )
 
     def _sinks(self, on_dropped: "Callable[[int], None]") -> "Callable[[Launch], Sequence[Sink]]":
-        from kuber_cron.worker.output.stdout_relay import Relay, sinks_for
+        from kuber_cron.worker.output.stdout_relay import Relay
 
-        if self.settings.worker_output == "off":
+        form = self.settings.worker_output
+        if form == "off":
             return lambda _: ()
         relay = Relay(1, on_dropped=on_dropped)
         self.stack.callback(relay.close)
-        return partial(sinks_for, relay, self.settings.worker_output)
+        return lambda launch: [relay.lane(form, job=launch.job, run_id=launch.run_id, attempt=launch.attempt)]
 
 
 def _settle_memory() -> None:

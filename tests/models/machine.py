@@ -21,7 +21,7 @@ from tests.models.world import START, Held, Replica, Worker, World
 from kuber_cron.common.errors import FencedError
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs.retry_policy import OutcomeKind
-from kuber_cron.worker.coordination.run_store import Started
+from kuber_cron.worker.coordination.run_store import AttemptStart
 
 NUMBERS = st.integers(0, 23)
 KINDS: tuple[OutcomeKind, ...] = (
@@ -111,12 +111,12 @@ class ScriptsMachine(RuleBasedStateMachine):
     @rule(hours=st.sampled_from([0.0, 0.0, 1.0]))
     def tidy(self, hours: float) -> None:
         """Retries are due an hour later, and only then."""
-        claimed = [worker.ledger.unstarted() for worker in self.world.workers]
+        claimed = [worker.ledger.claimed_runs() for worker in self.world.workers]
         self.world.tidy_clock.hours_ahead = hours
         self.world.leader.tidy()
         self._applied()
         self._is_swept()
-        assert [worker.ledger.unstarted() for worker in self.world.workers] == claimed, (
+        assert [worker.ledger.claimed_runs() for worker in self.world.workers] == claimed, (
             "a live worker's claims"
         )
 
@@ -144,7 +144,7 @@ class ScriptsMachine(RuleBasedStateMachine):
     @rule(i=st.integers(0, 1), j=NUMBERS, heard=st.sampled_from([True, True, True, False]))
     def start(self, i: int, j: int, *, heard: bool) -> None:
         worker = self.world.workers[i]
-        mine = sorted({*worker.ledger.unstarted(), *(run for run, _ in worker.unheard)})
+        mine = sorted({*worker.ledger.claimed_runs(), *(run for run, _ in worker.unheard)})
         if mine:
             self.world.start(worker, _pick(mine, j), heard=heard)
 
@@ -152,19 +152,19 @@ class ScriptsMachine(RuleBasedStateMachine):
     def start_what_is_not_claimed(self, i: int, j: int) -> None:
         """An answer to a claim that was lost, and the claims given back since; or a worker gone mad."""
         worker = self.world.workers[i]
-        mine = worker.ledger.unstarted()
+        mine = worker.ledger.claimed_runs()
         now = self.camera()
         runs = [run for run in sorted(now.runs) if run not in mine]
         if runs:
             answer = worker.ledger.start(_pick(runs, j), "mad", self.world.tidy_clock.now())
-            assert not isinstance(answer, Started)
+            assert not isinstance(answer, AttemptStart)
             assert self.camera().essence() == now.essence()
 
     @rule(i=st.integers(0, 1), count=st.integers(1, 4), other_first=st.booleans())
     def claim_and_start(self, i: int, count: int, *, other_first: bool) -> None:
         worker = self.world.workers[i]
         self.claim(i, count, other_first=other_first)
-        for run in worker.ledger.unstarted()[::-1]:
+        for run in worker.ledger.claimed_runs()[::-1]:
             self.world.start(worker, run)
 
     @rule(minutes=st.integers(1, 2), i=st.integers(0, 1), count=st.integers(1, 4))
@@ -192,13 +192,13 @@ class ScriptsMachine(RuleBasedStateMachine):
         before = self.camera().essence()
         answer = worker.ledger.start(held.run, held.execution, self.world.tidy_clock.now())
         if owner == held.execution:
-            assert isinstance(answer, Started)
+            assert isinstance(answer, AttemptStart)
             assert answer.attempt == held.started.attempt
-        elif isinstance(answer, Started):
+        elif isinstance(answer, AttemptStart):
             # It was lost or interrupted, and this very worker has claimed it anew.
             worker.running = [Held(h.run, h.execution, answer) if h is held else h for h in worker.running]
             return
-        if isinstance(answer, Started):
+        if isinstance(answer, AttemptStart):
             assert self.camera().essence() == before
 
     @precondition(lambda self: self._known_attempts())
@@ -241,7 +241,7 @@ class ScriptsMachine(RuleBasedStateMachine):
         worker = self.world.workers[i]
         runs = self.camera().runs
         pairs = [(held.run, held.execution) for held in worker.running]
-        told = worker.ledger.beat(pairs, self.world.tidy_clock.now())
+        told = worker.ledger.heartbeat(pairs, self.world.tidy_clock.now())
         for (run, execution), word in zip(pairs, told, strict=True):
             is_mine = runs.get(run, {}).get("execution") == execution
             assert word == ("GONE" if not is_mine else "STOP" if runs[run]["stop"] else "OK")
@@ -421,7 +421,7 @@ class ScriptsMachine(RuleBasedStateMachine):
         world = self.world
         if worker in world.workers:
             worker.ledger.claim(["default", "other"], 50)
-            for run in [*worker.ledger.unstarted()[::-1], *(run for run, _ in worker.unheard)]:
+            for run in [*worker.ledger.claimed_runs()[::-1], *(run for run, _ in worker.unheard)]:
                 world.start(worker, run)
         for held in list(worker.running):
             world.end(worker, held, "success")

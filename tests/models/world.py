@@ -27,8 +27,8 @@ from kuber_cron.scheduler.decisions.dispatcher import BatchItem, DecisionResult,
 from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
 from kuber_cron.scheduler.election.term import Term
 from kuber_cron.scheduler.maintenance.housekeeping import Housekeeper, MaintenanceEvent
-from kuber_cron.worker.coordination.run_store import AttemptEnd, NotStarted, RunStore, Started
-from kuber_cron.worker.execution import launching
+from kuber_cron.worker.coordination.result_reporter import end_action
+from kuber_cron.worker.coordination.run_store import AttemptEnd, AttemptStart, NotStarted, RunStore
 from kuber_cron.worker.execution.outcome import Outcome
 
 KEYS = Keys("rq")
@@ -166,7 +166,7 @@ class Held:
 
     run: str
     execution: str
-    started: Started
+    started: AttemptStart
     ending: AttemptEnd | None = None
 
 
@@ -228,10 +228,10 @@ class World:
     def _worker(self) -> Worker:
         name = f"w{next(self._numbers)}"
         worker = Worker(name, RunStore(Store(self.client, KEYS), worker=name, ttl_seconds=_TTL_SECONDS))
-        worker.ledger.announce(datetime.now(UTC))
+        worker.ledger.register(datetime.now(UTC))
         return worker
 
-    def start(self, worker: Worker, run: str, *, heard: bool = True) -> Started | NotStarted | None:
+    def start(self, worker: Worker, run: str, *, heard: bool = True) -> AttemptStart | NotStarted | None:
         """Start a claimed run; without ``heard`` the worker does not know what came of it."""
         known = [execution for other, execution in worker.unheard if other == run]
         execution = known[0] if known else f"e{next(self._numbers)}"
@@ -241,7 +241,7 @@ class World:
                 worker.unheard.append((run, execution))
             return None
         worker.unheard = [pair for pair in worker.unheard if pair != (run, execution)]
-        if isinstance(answer, Started):
+        if isinstance(answer, AttemptStart):
             worker.running.append(Held(run, execution, answer))
         return answer
 
@@ -252,7 +252,7 @@ class World:
         decision = retry_policy.decide(
             policy, kind, exit_code=outcome.exit_code, spent=held.started.spent, rng=random.Random(0)
         )
-        action, delay = launching.action(decision, outcome)
+        action, delay = end_action(decision, outcome)
         ending = AttemptEnd(
             action=action,
             outcome=kind,

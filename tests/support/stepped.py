@@ -28,7 +28,7 @@ from kuber_cron.scheduler.decisions.removals import Removals
 from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
 from kuber_cron.scheduler.election.term import Term
 from kuber_cron.scheduler.maintenance.housekeeping import Housekeeper, MaintenanceEvent
-from kuber_cron.worker.coordination.run_store import AttemptEnd, RunStore, Started
+from kuber_cron.worker.coordination.run_store import AttemptEnd, AttemptStart, RunStore
 
 KEYS = Keys("rq")
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
@@ -228,7 +228,7 @@ class SteppedWorker:
     def __init__(self, client: redis.Redis, name: str = "worker", keys: Keys = KEYS) -> None:
         self.client, self.keys, self.name = client, keys, name
         self.ledger = RunStore(Store(client, keys), worker=name, ttl_seconds=600)
-        self.ledger.announce(T0)
+        self.ledger.register(T0)
         self.running: dict[str, str] = {}
         self._count = 0
 
@@ -236,20 +236,20 @@ class SteppedWorker:
         """The id that was claimed, ``""`` for none."""
         return next(iter(self.ledger.claim([queue], 1)), "")
 
-    def start(self, run: str, at: datetime = T0) -> Started | str:
+    def start(self, run: str, at: datetime = T0) -> AttemptStart | str:
         """Start what was claimed, or why it was not."""
         self._count += 1
         execution = f"{self.name}-{self._count}"
         answer = self.ledger.start(run, execution, at)
-        if not isinstance(answer, Started):
-            return answer.text
+        if not isinstance(answer, AttemptStart):
+            return answer.sentence
         self.running[run] = execution
         return answer
 
     def take(self, queue: str = "default", at: datetime = T0) -> str:
         """Claim and start runs until one runs; its id, ``""`` when the queue is empty."""
         while run := self.claim(queue):
-            if isinstance(self.start(run, at), Started):
+            if isinstance(self.start(run, at), AttemptStart):
                 return run
         return ""
 

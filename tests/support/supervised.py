@@ -8,7 +8,8 @@ from typing import Any, Self
 
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
-from kuber_cron.worker.execution.launch import AttemptResult, Launch, argv, environment
+from kuber_cron.worker.execution.environment import environment
+from kuber_cron.worker.execution.launch import AttemptResult, Launch, argv
 from kuber_cron.worker.execution.supervisor import Supervisor
 
 _numbers = itertools.count()

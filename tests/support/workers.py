@@ -13,15 +13,17 @@ from rq.job import Job as RQJob
 from rq.serializers import JSONSerializer
 from tests.support.waiting import eventually
 
-from kuber_cron.common.clock import SystemClock
+from kuber_cron.common.clock import Clock, SystemClock
 from kuber_cron.common.jobs.job import Job
 from kuber_cron.common.notifications.sender import NotificationSender
 from kuber_cron.common.observability.job_metrics import JobMetrics
 from kuber_cron.common.redis_store import connections
 from kuber_cron.common.redis_store.keys import Keys
 from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
+from kuber_cron.worker.coordination.slots import Slots
+from kuber_cron.worker.coordination.worker_context import WorkerContext, WorkerOptions
 from kuber_cron.worker.metrics import WorkerMetrics
-from kuber_cron.worker.service import Worker, WorkerOptions
+from kuber_cron.worker.service import Worker
 
 KEYS = Keys("rq")
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -45,6 +47,21 @@ def push(
     return record.run
 
 
+def context(
+    registry: CollectorRegistry, *, clock: Clock | None = None, slots: int = 1, **options: Any
+) -> WorkerContext:
+    """A worker's context without a worker."""
+    given = {"keys": KEYS, "log_dir": None, "environ": {}, "slots": slots, **options}
+    return WorkerContext(
+        name="w",
+        options=WorkerOptions(**given),
+        slots=Slots(slots),
+        clock=clock or SystemClock(),
+        metrics=WorkerMetrics(registry, slots=slots, alone=True),
+        job_metrics=JobMetrics(registry),
+    )
+
+
 @contextlib.contextmanager
 def worker(
     url: str,
@@ -62,8 +79,8 @@ def worker(
         connect=lambda purpose: connections.open_client(url, purpose, block_seconds=2.0),
         clock=SystemClock(),
         metrics=WorkerMetrics(registry, slots=given["slots"], alone=True),
-        measures=JobMetrics(registry),
-        messenger=messenger,
+        job_metrics=JobMetrics(registry),
+        sender=messenger,
     )
     made.registry = registry  # type: ignore[attr-defined] # for the test's eyes only
     made.start()

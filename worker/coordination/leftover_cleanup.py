@@ -1,11 +1,11 @@
-"""Clearing: what an earlier worker on this machine left running is ended, once its runs have been found lost.
+"""Leftover cleanup: ends what an earlier worker on this machine left running, once its attempts were found lost.
 
-A worker that was killed leaves its commands to themselves; the leader finds their runs lost within the ttl, and another
-worker, perhaps on another machine, is given them. So a worker that starts here looks for processes that carry the
-execution of a lost attempt, at once and until every such loss must have been found.
+A worker that was killed leaves its commands running; the leader finds their attempts lost within the ttl, and another
+worker, perhaps on another machine, is given their runs. So a worker that starts here searches for processes that carry
+the execution of a lost attempt, at once and until every such loss must have been found.
 
 What it does *not* touch: processes of attempts that ended by themselves, and those of other instances, whose executions
-this Redis does not know.
+this Redis does not have.
 """
 
 import threading
@@ -13,50 +13,48 @@ import threading
 import structlog
 from redis.exceptions import RedisError
 
-from kuber_cron.common.clock import Clock
 from kuber_cron.worker.coordination.run_store import RunStore
+from kuber_cron.worker.coordination.worker_context import WorkerContext
 from kuber_cron.worker.execution import leftover_processes
-from kuber_cron.worker.metrics import WorkerMetrics
 
 log = structlog.get_logger(__name__)
 
-_PAUSE_SECONDS = 2.0
-# After the ttl the leader finds a lost worker's runs; where Redis was away it rests for another before it looks.
+_INTERVAL_SECONDS = 2.0
+# The leader finds a lost worker's attempts after the ttl; where Redis was away, it waits for another ttl first.
 _TTLS = 3
 
 
 class LeftoverCleanup:
-    """Looks for a while after the start, in a thread of its own."""
+    """Searches for a while after the worker's start, in a thread of its own."""
 
-    def __init__(self, ledger: RunStore, *, clock: Clock, ttl_seconds: float, metrics: WorkerMetrics) -> None:
-        self._ledger = ledger
-        self._clock = clock
-        self._seconds = _TTLS * ttl_seconds
-        self._metrics = metrics
+    def __init__(self, context: WorkerContext, run_store: RunStore) -> None:
+        self._context = context
+        self._run_store = run_store
 
     def run(self, done: threading.Event) -> None:
-        """Look until nobody can be found any more, or ``done``."""
-        until = self._clock.elapsed() + self._seconds
+        """Search until no further loss can be found, or ``done``."""
+        clock = self._context.clock
+        until = clock.elapsed() + _TTLS * self._context.options.ttl_seconds
         while True:
             try:
-                self.look()
+                self.end_lost_attempts()
             except RedisError as error:
-                log.warning("what an earlier worker left cannot be told yet", error=str(error))
+                log.warning("searching for an earlier worker's processes failed", error=str(error))
             except Exception:
-                self._metrics.errors.inc()
-                log.exception("looking for what an earlier worker left failed")
-            if self._clock.elapsed() >= until or done.wait(_PAUSE_SECONDS):
+                self._context.metrics.errors.inc()
+                log.exception("searching for an earlier worker's processes failed")
+            if clock.elapsed() >= until or done.wait(_INTERVAL_SECONDS):
                 return
 
-    def look(self) -> None:
-        """No process of an attempt that is known to be lost runs here any more.
+    def end_lost_attempts(self) -> None:
+        """Kill every process here of an attempt that Redis has as lost.
 
         Raises:
             redis.RedisError: Redis did not answer.
         """
-        carried = leftover_processes.carried()
+        found = leftover_processes.attempts()
         lost: set[str] = set()
-        for run in {run for run, _ in carried}:
-            lost.update(self._ledger.executions(run, lost=True))
-        if killed := leftover_processes.sweep(lost.intersection(execution for _, execution in carried)):
-            log.warning("processes that an earlier worker left were killed", processes=killed)
+        for run_id in {run_id for run_id, _ in found}:
+            lost.update(self._run_store.ended_executions(run_id, lost=True))
+        if killed := leftover_processes.end(lost.intersection(execution_id for _, execution_id in found)):
+            log.warning("processes of an earlier worker killed", processes=killed)

@@ -1,8 +1,8 @@
-"""Telling: what the attempts of this worker mean to those who are to be notified.
+"""Notifications of this worker's runs: a ping at the first start, a notification and a ping at the end.
 
-A run's *final* end is told, not each attempt: what will be tried again is nobody's news yet. Whether it is final has
-been decided by the end script, which may know of a stop that the worker has not heard of, so Redis is asked for it.
-Nothing here fails a run or holds one up: an error is logged, and the messenger only takes a note.
+Notified is a run's *final* end, not each attempt, because one that will be tried again is no news yet. Whether an end is
+final has been decided by the end script, which may know of a stop that the worker does not, so Redis is asked for it.
+Nothing here fails a run or holds one up: an error is logged, and the sender only puts a delivery into its queue.
 """
 
 import structlog
@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from kuber_cron.common.jobs.options import OPTIONS
 from kuber_cron.common.notifications import events
-from kuber_cron.common.notifications.events import Ping, RunEnded
+from kuber_cron.common.notifications.events import EventKind, Ping, RunEnded
 from kuber_cron.common.notifications.sender import NotificationSender
 from kuber_cron.common.runs.run_id import job_of_run
 from kuber_cron.worker.coordination.run_store import RunStore
@@ -19,93 +19,94 @@ from kuber_cron.worker.execution.launch import AttemptResult
 
 log = structlog.get_logger(__name__)
 
-# Of a run that cannot be read, nobody knows what its job asks for.
+# For a run that cannot be read: nobody knows what its job asks for.
 _NOTIFY = str(OPTIONS["notify"].default)
 
 
 class WorkerNotifications:
-    """Tells of one worker's runs. ``started`` and ``ended`` are called in different threads."""
+    """The notifications of one worker's runs. ``started`` and ``ended`` are called in different threads."""
 
-    def __init__(self, messenger: NotificationSender | None, ledger: RunStore, *, worker: str) -> None:
-        """``ledger`` is asked in the thread that calls ``ended``. Without a messenger nothing is told."""
-        self._messenger = messenger
-        self._ledger = ledger
+    def __init__(self, sender: NotificationSender | None, run_store: RunStore, *, worker: str) -> None:
+        """``run_store`` is read in the thread that calls ``ended``. Without a sender nothing is sent."""
+        self._sender = sender
+        self._run_store = run_store
         self._worker = worker
 
-    def started(self, held: RunningAttempt) -> None:
-        """The first attempt of a run has started, or a later one, which is not told."""
-        payload = held.payload
-        if self._messenger is None or payload is None or not payload.ping or held.started.attempt != 1:
+    def started(self, attempt: RunningAttempt) -> None:
+        """Ping for the start of a run's first attempt; a later attempt is no start of the run."""
+        payload = attempt.payload
+        if self._sender is None or payload is None or not payload.ping or attempt.start.attempt != 1:
             return
         try:
-            self._messenger.ping(Ping(url=payload.ping, job=held.job, run=held.run, sign="start"))
+            self._sender.ping(Ping(url=payload.ping, job=attempt.job, run=attempt.run_id, sign="start"))
         except Exception:  # as below
-            log.exception("a start could not be told", run=held.run)
+            log.exception("notifying of a start failed", run=attempt.run_id)
 
-    def ended(self, held: RunningAttempt, ended: AttemptResult, *, verdict: str, is_final: bool) -> None:
-        """An attempt has ended and is recorded.
+    def ended(
+        self, attempt: RunningAttempt, result: AttemptResult, *, recovered: bool, is_final: bool
+    ) -> None:
+        """Notify of an attempt's end, which has been recorded, if it was its run's.
 
         Args:
-            held: The attempt.
-            ended: How it ended.
-            verdict: The end script's answer.
-            is_final: Whether it was asked to end the run for good.
+            attempt: The attempt.
+            result: How it ended.
+            recovered: True for a success after a failure.
+            is_final: Whether the run was to end for good.
         """
-        if self._messenger is None or verdict in {"LATE", "UNSENT"}:
+        if self._sender is None:
             return
         try:
-            self._tell(self._messenger, held, ended, recovered=verdict == "RECOVERED", is_final=is_final)
+            self._notify(self._sender, attempt, result, recovered=recovered, is_final=is_final)
         except (
             Exception
-        ):  # the runs that follow have to be recorded, whatever is wrong with this one's notice
-            log.exception("an end could not be told", run=held.run)
+        ):  # the results that follow have to be recorded, whatever is wrong with this notification
+            log.exception("notifying of an end failed", run=attempt.run_id)
 
-    def _tell(
+    def _notify(
         self,
-        messenger: NotificationSender,
-        held: RunningAttempt,
-        ended: AttemptResult,
+        sender: NotificationSender,
+        attempt: RunningAttempt,
+        result: AttemptResult,
         *,
         recovered: bool,
         is_final: bool,
     ) -> None:
-        payload, words = held.payload, held.payload.notify if held.payload else _NOTIFY
-        url = payload.ping if payload else None
-        if ended.outcome.is_success:
-            if not url and not messenger.wants(words, "recovery" if recovered else "success"):
-                return
-            outcome: str | None = "success"
-        else:
-            if not url and not messenger.wants(words, "failure"):
-                return
-            outcome = self._outcome(held, ended, is_final=is_final)
+        payload = attempt.payload
+        notify, url = (payload.notify, payload.ping) if payload else (_NOTIFY, None)
+        is_success = result.outcome.is_success
+        success: EventKind = "recovery" if recovered else "success"
+        if not url and not sender.wants(notify, success if is_success else "failure"):
+            return
+        outcome = "success" if is_success else self._outcome(attempt, result, is_final=is_final)
         if outcome is None:
             return
-        notice = RunEnded(
-            job=held.job or job_of_run(held.run),
+        notification = RunEnded(
+            job=attempt.job or job_of_run(attempt.run_id),
             team=payload.team if payload else None,
             description=payload.description if payload else None,
-            run=held.run,
-            attempt=held.started.attempt,
+            run=attempt.run_id,
+            attempt=attempt.start.attempt,
             outcome=outcome,
             recovered=recovered,
-            exit_code=ended.outcome.exit_code,
-            signal=ended.outcome.signal,
+            exit_code=result.outcome.exit_code,
+            signal=result.outcome.signal,
             scheduled_at=payload.scheduled_at if payload else None,
-            started_at=ended.started_at,
-            ended_at=ended.ended_at,
-            duration_seconds=ended.elapsed_seconds if ended.pid is not None else None,
+            started_at=result.started_at,
+            ended_at=result.ended_at,
+            duration_seconds=result.elapsed_seconds if result.pid is not None else None,
             worker=self._worker,
-            output=events.end_of(ended.captured.text),
+            output=events.end_of(result.captured.text),
         )
-        messenger.tell(words, notice)
-        sign = events.sign_of(notice)
+        sender.tell(notify, notification)
+        sign = events.sign_of(notification)
         if url and sign is not None:
-            messenger.ping(Ping(url=url, job=notice.job, run=held.run, sign=sign, output=notice.output))
+            sender.ping(
+                Ping(url=url, job=notification.job, run=attempt.run_id, sign=sign, output=notification.output)
+            )
 
-    def _outcome(self, held: RunningAttempt, ended: AttemptResult, *, is_final: bool) -> str | None:
-        """The run's outcome, if it is over; None if it goes on."""
+    def _outcome(self, attempt: RunningAttempt, result: AttemptResult, *, is_final: bool) -> str | None:
+        """Return the run's outcome if it has ended, None if it goes on."""
         try:
-            return self._ledger.outcome_if_over(held.run, held.execution)
+            return self._run_store.outcome_if_ended(attempt.run_id, attempt.execution_id)
         except RedisError:
-            return ended.outcome.kind if is_final else None
+            return result.outcome.kind if is_final else None

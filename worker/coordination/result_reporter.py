@@ -1,10 +1,11 @@
-"""Reporting: how attempts ended goes to Redis, in the order in which they did, until Redis has taken it.
+"""The result reporter: records attempt results in Redis, in the order in which attempts ended.
 
-Outcomes wait in memory while Redis is away. One that Redis refuses (a key of the wrong kind, say) is set aside and asked
-for again, and holds up no other. What this does *not* guarantee: that a run is not repeated by another
-worker when this one was cut off for longer than its ttl; the answer LATE then says so, and nothing is counted.
+Results wait in memory while Redis is away. One that Redis refuses (a key of the wrong kind, say) is set aside, tried
+again, and holds up no other. What this does *not* guarantee: that a run is not repeated by another worker when this one
+was cut off for longer than its ttl; the reply LATE then says so, and nothing is counted.
 """
 
+import enum
 import random
 import threading
 from collections import deque
@@ -16,30 +17,35 @@ from queue import Empty, SimpleQueue
 import structlog
 from redis.exceptions import RedisError, ResponseError
 
-from kuber_cron.common.clock import Clock
-from kuber_cron.common.observability.job_metrics import JobMetrics
 from kuber_cron.common.runs import retry_policy
-from kuber_cron.worker.coordination import rq_registration
+from kuber_cron.worker.coordination import rq_codec
 from kuber_cron.worker.coordination.notifications import WorkerNotifications
-from kuber_cron.worker.coordination.run_store import AttemptEnd, EndAction, RunStore
-from kuber_cron.worker.coordination.slots import RunningAttempt, Slots
-from kuber_cron.worker.execution import launching
+from kuber_cron.worker.coordination.run_store import AttemptEnd, EndAction, EndReply, RunStore
+from kuber_cron.worker.coordination.slots import RunningAttempt
+from kuber_cron.worker.coordination.worker_context import WorkerContext
 from kuber_cron.worker.execution.launch import AttemptResult
 from kuber_cron.worker.execution.outcome import Outcome
-from kuber_cron.worker.metrics import WorkerMetrics
 
 log = structlog.get_logger(__name__)
 
 _AFTER_ERROR_SECONDS = 0.5
-# After a drain, outcomes that Redis does not take are given up this late; the leader then finds them lost.
+# After a drain, results that Redis does not take are given up this late; the leader then finds the attempts lost.
 _FLUSH_SECONDS = 5.0
 _RECENT = 50
-FINAL = frozenset({"finish", "fail", "stop", "quarantine"})
+_FINAL_ACTIONS = frozenset({"finish", "fail", "stop", "quarantine"})
+
+
+class _Unrecorded(enum.Enum):
+    """Why Redis has not taken a result."""
+
+    REFUSED = "refused"
+    """For now: to be tried again."""
+    GIVEN_UP = "given up"
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedAttempt:
-    """An attempt that has ended, for people who watch."""
+    """An attempt that has ended, for a live view."""
 
     job: str
     outcome: Outcome
@@ -50,84 +56,96 @@ class FinishedAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What RQ shows of a worker."""
+    """The totals that RQ shows of a worker."""
 
     succeeded: int
     failed: int
     working_seconds: float
 
 
+def end_action(decision: retry_policy.RetryDecision, outcome: Outcome) -> tuple[EndAction, float]:
+    """Return what the end script is to do by the retry policy's decision, and a retry's backoff in seconds."""
+    match decision:
+        case retry_policy.Retry(delay_seconds=delay):
+            return "retry", delay
+        case retry_policy.Requeue():
+            return "requeue", 0.0
+        case retry_policy.GiveUp():
+            final: dict[str, EndAction] = {"success": "finish", "stopped": "stop"}
+            return final.get(outcome.kind, "fail"), 0.0
+
+
 class ResultReporter:
-    """Takes ends from any thread and records them in one of its own."""
+    """Takes attempt results from any thread and records them in one of its own."""
 
     def __init__(
         self,
-        ledger: RunStore,
+        context: WorkerContext,
+        run_store: RunStore,
         *,
-        worker: str,
-        slots: Slots,
-        clock: Clock,
-        metrics: WorkerMetrics,
-        measures: JobMetrics,
+        notifications: WorkerNotifications,
         rng: random.Random,
         may_give_up: Callable[[], bool],
-        teller: WorkerNotifications,
     ) -> None:
-        """``may_give_up``: nobody would miss an outcome that Redis does not take, for all commands have ended."""
-        self._ledger = ledger
-        self._worker = worker
-        self._slots = slots
-        self._clock = clock
-        self._metrics = metrics
-        self._measures = measures
+        """Prepare; results are recorded once ``run`` is called.
+
+        Args:
+            context: The worker.
+            run_store: On a connection without retries.
+            notifications: Takes the results that were recorded.
+            rng: Where the jitter of backoffs comes from.
+            may_give_up: True once no command runs any more, so that results which Redis does not take may be lost.
+        """
+        self._context = context
+        self._run_store = run_store
+        self._notifications = notifications
         self._rng = rng
         self._may_give_up = may_give_up
-        self._teller = teller
-        self._ended: SimpleQueue[AttemptResult | None] = SimpleQueue()
-        self._refused: deque[AttemptResult] = deque()  # by Redis; to be told again, all of them at once
-        self._again_at = 0.0
+        self._results: SimpleQueue[AttemptResult | None] = SimpleQueue()
+        self._refused: deque[AttemptResult] = deque()  # by Redis; to be tried again, all of them at once
+        self._retry_at = 0.0
         self._is_last = False
         self._flush_until: float | None = None
-        self._gave_up = False
+        self._has_given_up = False
         self._pause = threading.Event()
         self._recent: deque[FinishedAttempt] = deque(maxlen=_RECENT)
         self._totals = Totals(0, 0, 0.0)
 
-    def tell(self, ended: AttemptResult) -> None:
-        """An attempt has ended. Returns at once."""
-        self._ended.put(ended)
+    def report(self, result: AttemptResult) -> None:
+        """Take a result to be recorded. Returns at once."""
+        self._results.put(result)
 
     def finish(self) -> None:
-        """``run`` returns when all that was told is recorded."""
-        self._ended.put(None)
+        """Make ``run`` return once all results so far are recorded."""
+        self._results.put(None)
 
     def recent(self) -> list[FinishedAttempt]:
-        """The attempts that ended last, newest first."""
+        """Return the attempts that ended last, newest first."""
         return list(self._recent)
 
     @property
     def totals(self) -> Totals:
-        """What this worker has done so far."""
+        """The worker's totals so far."""
         return self._totals
 
     def run(self) -> None:
-        """Record ends until ``finish``."""
-        while (ended := self._next()) is not None:
+        """Record results until ``finish``."""
+        while (result := self._next()) is not None:
             try:
-                if not self._report(ended):
-                    self._refused.append(ended)
-                    self._again_at = self._clock.elapsed() + _AFTER_ERROR_SECONDS
+                if not self._record(result):
+                    self._refused.append(result)
+                    self._retry_at = self._context.clock.elapsed() + _AFTER_ERROR_SECONDS
                     continue
             except Exception:
-                # The other outcomes must still be recorded; this run's execution expires and is taken back.
-                self._metrics.errors.inc()
-                log.exception("an outcome could not be recorded", run=ended.launch.run_id)
-            self._slots.free(ended.launch.execution_id)
+                # The other results must still be recorded; this run's execution expires and is taken back.
+                self._context.metrics.errors.inc()
+                log.exception("recording an attempt result failed", run=result.launch.run_id)
+            self._context.slots.release(result.launch.execution_id)
 
     def _next(self) -> AttemptResult | None:
-        """What is to be recorded now; None when all is, and nothing more will come."""
+        """Return the result to record now; None when all are recorded, and no more will come."""
         while True:
-            if self._refused and (wait := self._again_at - self._clock.elapsed()) <= 0:
+            if self._refused and (wait := self._retry_at - self._context.clock.elapsed()) <= 0:
                 return self._refused.popleft()
             if self._is_last:
                 if not self._refused:
@@ -135,126 +153,139 @@ class ResultReporter:
                 self._pause.wait(wait)
                 continue
             try:
-                ended = self._ended.get(timeout=wait if self._refused else None)
+                result = self._results.get(timeout=wait if self._refused else None)
             except Empty:
                 continue
-            if ended is not None:
-                return ended
+            if result is not None:
+                return result
             self._is_last = True
 
-    def _report(self, ended: AttemptResult) -> bool:
-        """Whether it is done with; False where Redis refuses it for now."""
-        held = self._slots.get(ended.launch.execution_id)
-        if held is None:
-            raise KeyError(ended.launch.execution_id)
-        action, delay = self._action(held, ended)
-        ending = AttemptEnd(
+    def _record(self, result: AttemptResult) -> bool:
+        """Record a result and what follows from it; return False where Redis refuses it for now."""
+        attempt = self._context.slots.get(result.launch.execution_id)
+        if attempt is None:
+            raise KeyError(result.launch.execution_id)
+        action, delay = self._action(attempt, result)
+        end = AttemptEnd(
             action=action,
-            outcome=ended.outcome.kind,
-            ended_at=ended.ended_at,
+            outcome=result.outcome.kind,
+            ended_at=result.ended_at,
             delay_seconds=delay,
             spends_retry=action == "retry",
-            duration_seconds=ended.elapsed_seconds if ended.pid is not None else None,
-            note=held.problem.to_note() if held.problem is not None else "",
-            result=rq_registration.result_fields(
+            duration_seconds=result.elapsed_seconds if result.pid is not None else None,
+            note=attempt.problem.to_note() if attempt.problem is not None else "",
+            result=rq_codec.result_fields(
                 action,
-                ended,
-                worker=self._worker,
-                attempt=held.started.attempt,
-                ended_at=ended.ended_at,
-                queued_at=held.started.queued_at,
+                result,
+                worker=self._context.name,
+                attempt=attempt.start.attempt,
+                queued_at=attempt.start.queued_at,
             ),
         )
-        verdict = self._recorded(held, ending)
-        if verdict is None:
+        reply = self._send(attempt, end)
+        if reply is _Unrecorded.REFUSED:
             return False
-        if held.payload is not None and ending.action != "return":
-            self._count(held, ended, ending, verdict)
-        self._teller.ended(
-            held, ended, verdict=verdict, is_final=ending.action in FINAL or verdict == "STOPPED"
-        )
+        is_attempt = attempt.payload is not None and action != "return"
+        if reply is EndReply.LATE or reply is _Unrecorded.GIVEN_UP:
+            if is_attempt:
+                self._context.job_metrics.attempt_forgotten(attempt.job)
+                reason = "run taken away" if reply is EndReply.LATE else "Redis unreachable"
+                log.warning("attempt result not recorded", reason=reason, **_facts(attempt, result))
+            return True
+        is_final = action in _FINAL_ACTIONS or reply is EndReply.STOPPED
+        if is_attempt:
+            retry_in_seconds = delay if action == "retry" and reply is not EndReply.STOPPED else None
+            self._count(attempt, result, is_retried=retry_in_seconds is not None)
+            _log(attempt, result, is_final=is_final, retry_in_seconds=retry_in_seconds)
+        self._notifications.ended(attempt, result, recovered=reply is EndReply.RECOVERED, is_final=is_final)
         return True
 
-    def _action(self, held: RunningAttempt, ended: AttemptResult) -> tuple[EndAction, float]:
-        outcome = ended.outcome
-        if held.problem is not None:
-            return ("return" if held.problem.reason == "version" else "quarantine"), 0.0
-        if held.payload is None:
-            raise ValueError(held.run)
-        if outcome.kind == "interrupted" and ended.pid is None:
-            return "return", 0.0  # we drained before it ran: no attempt, also for a job that has only one
+    def _action(self, attempt: RunningAttempt, result: AttemptResult) -> tuple[EndAction, float]:
+        outcome = result.outcome
+        if attempt.problem is not None:
+            return ("return" if attempt.problem.reason == "version" else "quarantine"), 0.0
+        if attempt.payload is None:
+            raise ValueError(attempt.run_id)
+        if outcome.kind == "interrupted" and result.pid is None:
+            return "return", 0.0  # drained before it ran: no attempt, also for a job that has only one
         decision = retry_policy.decide(
-            held.payload,
+            attempt.payload,
             outcome.kind,
             exit_code=outcome.exit_code,
-            spent=held.started.spent,
+            spent=attempt.start.spent,
             rng=self._rng,
         )
-        return launching.action(decision, outcome)
+        return end_action(decision, outcome)
 
-    def _recorded(self, held: RunningAttempt, ending: AttemptEnd) -> str | None:
-        """The end script's answer, asked for until there is one or nobody waits for it any more.
+    def _send(self, attempt: RunningAttempt, end: AttemptEnd) -> EndReply | _Unrecorded:
+        """Return the end script's reply, asked for until there is one or the result may be given up.
 
-        None where Redis refuses this one, so that the others go on.
+        REFUSED where Redis refuses this one, so that the others go on.
         """
-        while not self._gave_up:
+        while not self._has_given_up:
             try:
-                return self._ledger.end(held.run, held.execution, ending)
+                return self._run_store.end(attempt.run_id, attempt.execution_id, end)
             except RedisError as error:
-                log.warning("an outcome waits for redis", run=held.run, error=str(error))
+                log.warning("recording an attempt result failed", run=attempt.run_id, error=str(error))
                 is_refused = isinstance(error, ResponseError)
                 if self._is_too_late():
-                    self._gave_up = not is_refused  # Redis is away: nor are the others asked for
-                    return "UNSENT"
+                    self._has_given_up = not is_refused  # Redis is away: the others are not tried either
+                    return _Unrecorded.GIVEN_UP
                 if is_refused:
-                    return None
+                    return _Unrecorded.REFUSED
                 self._pause.wait(_AFTER_ERROR_SECONDS)
-        return "UNSENT"
+        return _Unrecorded.GIVEN_UP
 
     def _is_too_late(self) -> bool:
-        """Whether Redis has had its time for all outcomes together, counted from the first that it did not take."""
+        """Return True once Redis has had its time for all results together, counted from the first it did not take."""
         if not self._may_give_up():
             return False
-        now = self._clock.elapsed()
+        now = self._context.clock.elapsed()
         if self._flush_until is None:
             self._flush_until = now + _FLUSH_SECONDS
         return now >= self._flush_until
 
-    def _count(self, held: RunningAttempt, ended: AttemptResult, ending: AttemptEnd, verdict: str) -> None:
-        outcome, job = ended.outcome, held.job
-        facts = {
-            "job": job,
-            "run": held.run,
-            "attempt": held.started.attempt,
-            "outcome": str(outcome),
-            "seconds": round(ended.elapsed_seconds, 3),
-        }
-        if verdict in {"LATE", "UNSENT"}:
-            self._measures.attempt_forgotten(job)
-            log.warning("outcome not recorded: the run is not ours any more", verdict=verdict, **facts)
-            return
-        self._measures.attempt_ended(
+    def _count(self, attempt: RunningAttempt, result: AttemptResult, *, is_retried: bool) -> None:
+        outcome, job = result.outcome, attempt.job
+        self._context.job_metrics.attempt_ended(
             job,
             outcome.kind,
-            duration=ended.elapsed_seconds,
-            cpu_seconds=ended.cpu_seconds,
-            max_rss_bytes=ended.max_rss_bytes,
+            duration=result.elapsed_seconds,
+            cpu_seconds=result.cpu_seconds,
+            max_rss_bytes=result.max_rss_bytes,
         )
-        if ending.action == "retry" and verdict != "STOPPED":
-            self._measures.retry_queued(job)
-            facts["retry_in_seconds"] = round(ending.delay_seconds, 1)
+        if is_retried:
+            self._context.job_metrics.retry_queued(job)
         before = self._totals
         self._totals = Totals(
             before.succeeded + outcome.is_success,
             before.failed + (not outcome.is_success),
-            before.working_seconds + ended.elapsed_seconds,
+            before.working_seconds + result.elapsed_seconds,
         )
         self._recent.appendleft(
-            FinishedAttempt(job, outcome, ended.ended_at, ended.elapsed_seconds, held.started.attempt)
+            FinishedAttempt(job, outcome, result.ended_at, result.elapsed_seconds, attempt.start.attempt)
         )
-        for warning in ended.warnings:
-            log.warning("attempt not quite as asked", job=job, run=held.run, warning=warning)
-        say = log.warning
-        if outcome.is_success:
-            say = log.debug if held.is_quiet else log.info
-        say("run ended" if ending.action in FINAL or verdict == "STOPPED" else "attempt ended", **facts)
+
+
+def _log(
+    attempt: RunningAttempt, result: AttemptResult, *, is_final: bool, retry_in_seconds: float | None
+) -> None:
+    for warning in result.warnings:
+        log.warning("attempt not as asked", job=attempt.job, run=attempt.run_id, warning=warning)
+    facts = _facts(attempt, result)
+    if retry_in_seconds is not None:
+        facts["retry_in_seconds"] = round(retry_in_seconds, 1)
+    log_line = log.warning
+    if result.outcome.is_success:
+        log_line = log.debug if attempt.is_quiet else log.info
+    log_line("run ended" if is_final else "attempt ended", **facts)
+
+
+def _facts(attempt: RunningAttempt, result: AttemptResult) -> dict[str, object]:
+    return {
+        "job": attempt.job,
+        "run": attempt.run_id,
+        "attempt": attempt.start.attempt,
+        "outcome": str(result.outcome),
+        "seconds": round(result.elapsed_seconds, 3),
+    }

@@ -1,9 +1,10 @@
-"""The worker's book-keeping in Redis: claim, start, heartbeat, end; one script each (spec: reliability.md §6).
+"""The worker's view of Redis: claim, start, heartbeat and end of runs, one script each (spec: reliability.md §6).
 
-Every call may be repeated after a lost answer: start and end give their first answer again for the same
-execution id, a claim that was moved stays in this worker's own claim list until it is started or returned.
+Every call may be repeated after a lost answer: start and end give their first answer again for the same execution id,
+and a run that a claim has moved stays in this worker's own claim list until it is started or returned.
 """
 
+import enum
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,21 +18,56 @@ from kuber_cron.common.runs.retry_policy import SpentBudgets
 from kuber_cron.common.time_format import parse_or_none, rq_instant
 
 EndAction = Literal["finish", "fail", "stop", "retry", "requeue", "return", "quarantine"]
-HeartbeatReply = Literal["OK", "GONE", "STOP"]
-HELD = "held: its group"
-_OVER = frozenset({"finished", "failed", "stopped"})
+"""What becomes of a run whose attempt has ended. ``return``: back to its queue, as if it had not been claimed."""
+
+_FINAL_STATUSES = frozenset({"finished", "failed", "stopped"})
+
+
+class HeartbeatReply(enum.StrEnum):
+    """The heartbeat script's answer for one attempt."""
+
+    OK = "OK"
+    GONE = "GONE"
+    """The attempt is not this worker's any more."""
+    STOP = "STOP"
+    """An operator or a newer run has asked for its end."""
+
+
+class EndReply(enum.StrEnum):
+    """The end script's answer."""
+
+    DONE = "DONE"
+    STOPPED = "STOPPED"
+    """The run has ended, instead of being attempted again: its stop had been asked for."""
+    RECOVERED = "RECOVERED"
+    """A success after the job's previous run had failed."""
+    REPEATED = "REPEATED"
+    """The end had been recorded already, by an earlier call."""
+    LATE = "LATE"
+    """The attempt was not this worker's any more; nothing was recorded."""
+
+
+class Refusal(enum.StrEnum):
+    """Why a claimed run was not started."""
+
+    DROPPED = "DROPPED"
+    """Deleted, ended or taken meanwhile."""
+    HELD = "HELD"
+    """Its group has no room: the run is held."""
+    QUARANTINED = "QUARANTINED"
+    """Its record in Redis cannot be read: the run is in quarantine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Started:
-    """An attempt that is ours.
+class AttemptStart:
+    """An attempt that the start script has given to this worker.
 
     Attributes:
         attempt: 1 for the first.
         recovered: Whether the attempt before it was lost or interrupted.
         data: RQ's ``data`` field, unread.
         spent: What the run's earlier attempts have used up.
-        queued_at: When it was queued, for the start latency; None if nobody said so.
+        queued_at: When the run was queued, for the start latency; None where Redis does not have it.
     """
 
     attempt: int
@@ -43,20 +79,21 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class NotStarted:
-    """Why a claimed run was not started; ``reason`` is set where it went to quarantine."""
+    """The start script's refusal, and a sentence for the log."""
 
-    text: str
-    reason: str | None = None
+    refusal: Refusal
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptEnd:
-    """How an attempt's end is to be recorded.
+    """What the end script is to record of an attempt.
 
     Attributes:
         action: What becomes of the run.
         outcome: The attempt's outcome; for ``requeue`` the account that pays, ``lost`` or ``interrupted``.
-        delay_seconds: For ``retry``: how long to wait.
+        ended_at: When it ended, aware UTC.
+        delay_seconds: For ``retry``: the backoff.
         spends_retry: Whether it uses up one of the run's retries.
         duration_seconds: How long the command ran; None if it never did.
         note: For ``quarantine``: the record, as JSON.
@@ -74,7 +111,7 @@ class AttemptEnd:
 
 
 class RunStore:
-    """One worker's entries. ``client`` has no retries of its own where an answer matters (the service's choice)."""
+    """One worker's runs in Redis. ``client`` has no retries of its own where an answer matters (the service's choice)."""
 
     def __init__(self, store: Store, *, worker: str, ttl_seconds: float) -> None:
         self._store = store
@@ -82,25 +119,25 @@ class RunStore:
         self._ttl_ms = int(ttl_seconds * 1000)
         self._claims = store.keys.claims(worker)
 
-    def announce(self, now: datetime) -> None:
-        """The worker is alive and may have claims; to be called before the first claim."""
-        self.beat((), now)
+    def register(self, now: datetime) -> None:
+        """Enter the worker among those that may have claims; to be called before the first claim."""
+        self.heartbeat((), now)
 
-    def retire(self) -> None:
-        """Nothing is claimed any more, and what was not started is back in its queue."""
+    def deregister(self) -> None:
+        """Remove the worker, and return to its queue what it has claimed and not started."""
         self._store.call("deregister_worker", self._worker)
 
-    def unstarted(self) -> list[str]:
-        """What lies in the claim list, newest first; also what an unanswered claim has moved there."""
+    def claimed_runs(self) -> list[str]:
+        """Return the claim list, newest first; what an unanswered claim has moved there is in it."""
         return [text(run) for run in reversed(self._store.client.lrange(self._claims, 0, -1))]
 
     def claim(self, queues: Sequence[str], count: int) -> list[str]:
-        """Up to ``count`` runs, the first queue's first; none if all are empty."""
+        """Claim at most ``count`` runs, the first queue's first; none if all are empty."""
         return [text(run) for run in self._store.call("claim_runs", self._claims, count, *queues)]
 
-    def await_claim(self, waiting: "Redis", queue: str, seconds: float) -> list[str]:
-        """Wait on one queue for up to ``seconds``, on a connection whose time-out is longer than that."""
-        run = waiting.blmove(
+    def await_claim(self, client: "Redis", queue: str, seconds: float) -> list[str]:
+        """Wait at most ``seconds`` for a run of one queue, on a connection whose time-out is longer than that."""
+        run = client.blmove(
             self._store.keys.queue(queue),
             self._claims,
             seconds,  # type: ignore[arg-type] # Redis takes fractions, redis-py's type does not say so
@@ -109,8 +146,8 @@ class RunStore:
         )
         return [text(run)] if run is not None else []
 
-    def start(self, run: str, execution: str, now: datetime) -> Started | NotStarted:
-        """The attempt is ours and counted; or why it was not started."""
+    def start(self, run: str, execution: str, now: datetime) -> AttemptStart | NotStarted:
+        """Count an attempt and make it this worker's, or return why it was not started."""
         reply = self._store.call(
             "start_attempt",
             run,
@@ -121,14 +158,13 @@ class RunStore:
             now.timestamp(),
             self._claims,
         )
-        if reply[0] == b"DROPPED":
-            return NotStarted(text(reply[1]))
-        if reply[0] == b"HELD":
-            return NotStarted(f"{HELD} {text(reply[1])} has no room")
-        if reply[0] == b"QUARANTINED":
-            return NotStarted(text(reply[1]), "malformed")
+        if reply[0] != b"STARTED":
+            refusal, about = Refusal(text(reply[0])), text(reply[1])
+            return NotStarted(
+                refusal, f"held: its group {about} has no room" if refusal is Refusal.HELD else about
+            )
         _, attempt, recovered, data, retried, lost, interrupted, queued = reply
-        return Started(
+        return AttemptStart(
             attempt=int(attempt),
             recovered=bool(recovered),
             data=data,
@@ -136,58 +172,47 @@ class RunStore:
             queued_at=parse_or_none(text(queued)),
         )
 
-    def end(self, run: str, execution: str, ending: AttemptEnd) -> str:
-        """The script's word: ``DONE``, ``STOPPED``, ``RECOVERED``, ``REPEATED`` or ``LATE``.
-
-        STOPPED is over instead of attempted again, RECOVERED a success after a failure, REPEATED had been recorded.
-        """
+    def end(self, run: str, execution: str, end: AttemptEnd) -> EndReply:
+        """Record an attempt's end, and what becomes of the run."""
         reply = self._store.call(
             "end_attempt",
             run,
             execution,
             self._worker,
-            ending.action,
-            ending.outcome,
-            rq_instant(ending.ended_at),
-            ending.ended_at.timestamp(),
-            "" if ending.duration_seconds is None else ending.duration_seconds,
-            int(ending.delay_seconds * 1000),
-            int(ending.spends_retry),
-            ending.note,
-            *ending.result,
+            end.action,
+            end.outcome,
+            rq_instant(end.ended_at),
+            end.ended_at.timestamp(),
+            "" if end.duration_seconds is None else end.duration_seconds,
+            int(end.delay_seconds * 1000),
+            int(end.spends_retry),
+            end.note,
+            *end.result,
         )
-        return text(reply)
+        return EndReply(text(reply))
 
-    def outcome_if_over(self, run: str, execution: str) -> str | None:
-        """The run's outcome if it ended for good with this execution, as Redis has it; None if it goes on."""
+    def outcome_if_ended(self, run: str, execution: str) -> str | None:
+        """Return the run's outcome if it has ended for good with this execution, None if it goes on."""
         fields = ("status", "outcome", "ended_execution")
         status, outcome, last = (
             text(value) for value in self._store.client.hmget(self._store.keys.run(run), *fields)
         )
-        return outcome if last == execution and status in _OVER else None
+        return outcome if last == execution and status in _FINAL_STATUSES else None
 
-    def executions(self, run: str, *, lost: bool = False) -> list[str]:
-        """The run's executions that have ended; ``lost``: only those whose end no worker has seen."""
+    def ended_executions(self, run: str, *, lost: bool = False) -> list[str]:
+        """Return the run's executions that have ended; ``lost``: only those whose end no worker has seen."""
         entries: Any = self._store.client.xrange(self._store.keys.results(run))
-        # What a worker tells of an attempt's end has a value; the leader's entry of a loss has none.
+        # A worker's entry of an attempt's end has a value; the leader's entry of a loss has none.
         return [
             text(fields[b"execution_id"])
             for _, fields in entries
             if b"execution_id" in fields and not (lost and b"return_value" in fields)
         ]
 
-    def beat(self, running: Iterable[tuple[str, str]], now: datetime) -> list[HeartbeatReply]:
-        """One heartbeat for the worker and these (run, execution) pairs; what each of them is told."""
+    def heartbeat(self, running: Iterable[tuple[str, str]], now: datetime) -> list[HeartbeatReply]:
+        """Refresh the worker and these (run, execution) pairs; return the reply for each pair, in order."""
         pairs = [part for pair in running for part in pair]
         reply = self._store.call(
             "heartbeat", self._worker, self._ttl_ms, rq_instant(now), now.timestamp(), *pairs
         )
-        return [_pulse(text(word)) for word in reply]
-
-
-def _pulse(word: str) -> HeartbeatReply:
-    match word:
-        case "OK" | "GONE" | "STOP":
-            return word
-        case _:
-            raise ValueError(f"heartbeat.lua answered {word!r}")
+        return [HeartbeatReply(text(word)) for word in reply]

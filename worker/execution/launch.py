@@ -1,31 +1,28 @@
-"""Commands: what a worker is asked to start, and what it tells when that has ended.
+"""The launch of an attempt, and the attempt result: what the supervisor is given, and what it gives back.
 
-Values and pure functions only; :mod:`kuber_cron.worker.execution.supervisor` runs them. Which variables a command sees,
-which program runs it and where is decided here (spec: cron.md §2, Variables; reliability.md §6, last item).
+Values and pure functions only; :mod:`kuber_cron.worker.execution.supervisor` runs them. :meth:`Launch.from_payload` is where a
+job's options become a command.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Self
 
-from kuber_cron.common import time_format
 from kuber_cron.common.jobs.options import OPTIONS
 from kuber_cron.common.records.excerpt import Excerpt
+from kuber_cron.common.runs.log_path import log_path
+from kuber_cron.common.runs.payload import Payload
+from kuber_cron.worker.execution.environment import environment, working_directory
 from kuber_cron.worker.execution.outcome import Cause, Outcome
+from kuber_cron.worker.output import redactor
 from kuber_cron.worker.output.capture import Captured
-
-OWN_PREFIX = "KUBER_CRON_"
-EXECUTION = "KUBER_CRON_EXECUTION"
-"""The variable by which an attempt's processes are known, wherever they went."""
-RUN = "KUBER_CRON_RUN_ID"
-
-_DEFAULT_PATH = "/usr/bin:/bin"  # crontab(5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """One attempt to start: everything that decides what runs, and nothing that has to be looked up.
+    """An attempt to start: all that decides what runs, so that the supervisor looks nothing up.
 
     Attributes:
         run_id: The run this is an attempt of.
@@ -34,9 +31,9 @@ class Launch:
         attempt: 1 for the first.
         scheduled_at: The occurrence's instant, aware UTC, or None for a run without one.
         argv: The program and its arguments; see :func:`argv`.
-        stdin: Its input; None and ``b""`` both read as end of file at once.
-        env: Its complete environment; see :func:`environment`.
-        inherits_home: ``HOME`` in ``env`` is the worker's own, so it is replaced where ``user`` is.
+        stdin: Its input; under None and ``b""`` the command reads end of file at once.
+        env: Its complete environment; see :func:`~kuber_cron.worker.execution.environment.environment`.
+        inherits_home: True where ``HOME`` in ``env`` is the worker's own, so that another ``user`` gets its own.
         cwd: Its working directory, None for the worker's own.
         user: Who runs it (a name or a number), None for the worker's own user.
         user_required: Refuse it where the worker cannot become ``user``, instead of running it as itself.
@@ -47,9 +44,9 @@ class Launch:
         timeout_seconds: From its start to TERM, or None.
         kill_grace_seconds: From TERM to KILL.
         success_codes: Exit codes that count as success.
-        log_path: Where its output goes, None for nowhere but head and tail.
-        log_limit_bytes: The size of that file is never above this, but for one line that says what was dropped.
-        hidden: Values that are hidden wherever its output goes but that file; as ``redacting.values`` gives them.
+        log_path: Its log file, None for none: only head and tail are kept then.
+        log_limit_bytes: The most that file holds, beside one line on what was dropped.
+        hidden: Values that are hidden in its output, that file aside; as ``redactor.values`` returns them.
     """
 
     run_id: str
@@ -75,10 +72,79 @@ class Launch:
     log_limit_bytes: int = OPTIONS["log_limit"].default
     hidden: tuple[bytes, ...] = field(default=(), repr=False)
 
+    @classmethod
+    def from_payload(
+        cls,
+        payload: Payload,
+        execution_id: str,
+        attempt: int,
+        *,
+        log_dir: Path | None,
+        environ: Mapping[str, str],
+        user_required: bool,
+        redact: Sequence[str] = (),
+    ) -> Self:
+        """Return the launch of one attempt of a run.
+
+        Args:
+            payload: The run's, verified.
+            execution_id: The attempt's own id.
+            attempt: 1 for the first.
+            log_dir: Where log files are kept; None for none.
+            environ: The worker's own environment.
+            user_required: Refuse a command where the worker cannot become its user.
+            redact: Patterns of the variables whose values are hidden in its output.
+
+        Raises:
+            ValueError: A name in the payload cannot be part of a path, or its umask is none.
+        """
+        path = None
+        if log_dir is not None:
+            path = log_dir / log_path(job=payload.job, run=payload.run, attempt=attempt)
+        env = environment(
+            environ,
+            payload.env,
+            job=payload.job,
+            run_id=payload.run,
+            execution_id=execution_id,
+            attempt=attempt,
+            scheduled_at=payload.scheduled_at,
+            shell=payload.shell if isinstance(payload.command, str) else None,
+        )
+        return cls(
+            run_id=payload.run,
+            job=payload.job,
+            execution_id=execution_id,
+            attempt=attempt,
+            scheduled_at=payload.scheduled_at,
+            argv=argv(payload.command, payload.shell),
+            stdin=None if payload.stdin is None else payload.stdin.encode(),
+            env=env,
+            inherits_home="HOME" not in payload.env,
+            cwd=working_directory(payload.cwd, payload.env),
+            user=payload.user,
+            user_required=user_required,
+            umask=None if payload.umask is None else int(payload.umask, 8),
+            nice=payload.nice,
+            memory_bytes=payload.memory,
+            cpu_seconds=payload.cpu_time,
+            timeout_seconds=payload.timeout,
+            kill_grace_seconds=payload.kill_grace,
+            success_codes=frozenset(payload.success_codes),
+            log_path=path,
+            log_limit_bytes=payload.log_limit,
+            hidden=redactor.values(env, redact),
+        )
+
+    @classmethod
+    def of_unreadable_run(cls, run_id: str, execution_id: str, attempt: int) -> Self:
+        """Return the launch that stands for a run whose payload cannot be read: there is nothing to start."""
+        return cls(run_id=run_id, job="", execution_id=execution_id, attempt=attempt, argv=(), env={})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningCommand:
-    """One command that runs now, for a live view.
+    """A command that runs now, for a live view.
 
     Attributes:
         launch: What was started.
@@ -87,7 +153,7 @@ class RunningCommand:
         elapsed_seconds: Since its start.
         ending: Why we are ending it, or None.
         output_bytes: What it has written so far.
-        excerpt: Asks for what is kept of that; for any thread.
+        excerpt: Returns what is kept of that; for any thread.
     """
 
     launch: Launch
@@ -101,7 +167,7 @@ class RunningCommand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptResult:
-    """One attempt that is over: its process is reaped, and its pipes and its log file are closed.
+    """How an attempt ended. Its process is reaped, its pipes and its log file are closed.
 
     Attributes:
         launch: What was started.
@@ -114,7 +180,7 @@ class AttemptResult:
         cpu_seconds: User and system time of its process and of all that this has waited for.
         max_rss_bytes: The largest resident size among them; None where it was not above the worker's own, which
             the kernel charges to each child at its birth.
-        stragglers: Processes outside its group that had to be killed after it.
+        leftover_processes: How many processes outside its group had to be killed after it.
         warnings: Sentences about what could not be done as asked (a user, a limit, a log file).
     """
 
@@ -127,55 +193,16 @@ class AttemptResult:
     captured: Captured = field(default_factory=Captured)
     cpu_seconds: float = 0.0
     max_rss_bytes: int | None = None
-    stragglers: int = 0
+    leftover_processes: int = 0
     warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def never_ran(cls, launch: Launch, outcome: Outcome, sentence: str, now: datetime) -> Self:
+        """Return the result of an attempt whose command was never started, with a sentence for people as its output."""
+        captured = Captured(head=f"kuber-cron: {sentence}\n")
+        return cls(launch=launch, outcome=outcome, ended_at=now, captured=captured)
 
 
 def argv(command: str | Sequence[str], shell: str = OPTIONS["shell"].default) -> list[str]:
-    """What is executed: a text runs under ``shell -c``, a list as it is."""
+    """Return what is executed: a text runs under ``shell -c``, a list as it is."""
     return [shell, "-c", command] if isinstance(command, str) else list(command)
-
-
-def working_directory(cwd: str | None, env: Mapping[str, str]) -> str | None:
-    """Where the command runs: the job's ``cwd``, else ``HOME`` as written in its file, else the worker's own."""
-    return cwd or env.get("HOME") or None
-
-
-def environment(
-    base: Mapping[str, str],
-    own: Mapping[str, str],
-    *,
-    job: str,
-    run_id: str,
-    execution_id: str,
-    attempt: int = 1,
-    scheduled_at: datetime | None = None,
-    shell: str | None = None,
-) -> dict[str, str]:
-    """The complete environment of one attempt.
-
-    The worker's own environment less every ``KUBER_CRON_*`` (its settings, and the files of its secrets), then
-    the job's variables, then ours, which nobody overrides.
-
-    Args:
-        base: The worker's environment.
-        own: The variables of the job as written (``CRON_TZ`` stays among them).
-        job: For ``KUBER_CRON_JOB``.
-        run_id: For ``KUBER_CRON_RUN_ID``.
-        execution_id: For ``KUBER_CRON_EXECUTION``.
-        attempt: For ``KUBER_CRON_ATTEMPT``.
-        scheduled_at: For ``KUBER_CRON_SCHEDULED_AT``, ISO 8601 UTC with Z; absent if None.
-        shell: For ``SHELL`` where the job's command runs under one.
-    """
-    env = {"PATH": _DEFAULT_PATH}
-    env.update((name, value) for name, value in base.items() if not name.startswith(OWN_PREFIX))
-    if shell is not None:
-        env["SHELL"] = shell
-    env.update(own)
-    env[f"{OWN_PREFIX}JOB"] = job
-    env[RUN] = run_id
-    env[f"{OWN_PREFIX}ATTEMPT"] = str(attempt)
-    env[EXECUTION] = execution_id
-    if scheduled_at is not None:
-        env[f"{OWN_PREFIX}SCHEDULED_AT"] = time_format.iso(scheduled_at, "seconds")
-    return env

@@ -1,10 +1,10 @@
-"""Stragglers: processes of an attempt that outlive it, found and killed.
+"""Leftover processes: those of an attempt that outlive it, found and killed.
 
 An attempt's process group is ended by signal; a process that has left it (a daemon that called setsid) is known by
 the attempt's own ``KUBER_CRON_EXECUTION`` in its environment, as it was when the process was executed. A process
-that left the group *and* wiped its environment cannot be told from a stranger's and is left alone.
+that left the group *and* wiped its environment cannot be distinguished from a stranger's and is left alone.
 
-Looking costs 10 to 20 µs for each process of the machine, so it is done only after a kill, for all attempts that wait
+A search costs 10 to 20 µs for each process of the machine, so it is made only after a kill, for all attempts that wait
 for it at once.
 """
 
@@ -17,14 +17,14 @@ from contextlib import suppress
 
 import psutil
 
-from kuber_cron.worker.execution.launch import EXECUTION, RUN
+from kuber_cron.worker.execution.environment import EXECUTION, RUN
 
 _MAX_PASSES = 50
 _PASS_SECONDS = 0.02
 
 
 def find(execution_ids: Collection[str]) -> dict[int, str]:
-    """Living processes, this one excepted, that carry one of the ids in their environment: pid → id."""
+    """Return the living processes, this one excepted, that carry one of the ids in their environment: pid → id."""
     if not execution_ids:
         return {}
     wanted = set(execution_ids)
@@ -32,8 +32,8 @@ def find(execution_ids: Collection[str]) -> dict[int, str]:
     return {pid: execution for pid, execution in found if execution in wanted}
 
 
-def carried() -> set[tuple[str, str]]:
-    """The (run, execution) pairs of which living processes, this one excepted, say that they are of them."""
+def attempts() -> set[tuple[str, str]]:
+    """Return the (run id, execution id) pairs that living processes, this one excepted, carry in their environment."""
     found = set()
     for pid in _pids():
         if pid != os.getpid() and (execution := _variable(pid, EXECUTION)):
@@ -42,7 +42,7 @@ def carried() -> set[tuple[str, str]]:
 
 
 def members(group: int, *, besides: int) -> list[int]:
-    """Living processes of a process group, ``besides`` and zombies excepted."""
+    """Return the living processes of a process group, ``besides`` and zombies excepted."""
     found = []
     for pid in _pids():
         with suppress(OSError):  # ended meanwhile
@@ -52,17 +52,17 @@ def members(group: int, *, besides: int) -> list[int]:
 
 
 def kill(pids: Iterable[int]) -> None:
-    """KILL each of them; what has ended meanwhile is left alone."""
+    """Send KILL to each of them; one that has ended meanwhile is no error."""
     for pid in pids:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
 
 
-def sweep(execution_ids: Collection[str]) -> int:
-    """Nothing of these attempts runs any more on this machine; how many processes had to be killed.
+def end(execution_ids: Collection[str]) -> int:
+    """Kill every process of these attempts on this machine; return how many had to be killed.
 
-    For a worker that starts, and one that takes a lost run over. Looks again until nothing is found, for about a
-    second: a process may fork between being seen and being killed.
+    For a worker that starts, and one that takes a lost run over. Searches again until nothing is found, for about a
+    second, because a process may fork between being found and being killed.
     """
     killed: set[int] = set()
     for _ in range(_MAX_PASSES):

@@ -222,7 +222,7 @@ class ProcessAttempt:
             captured=captured,
             cpu_seconds=cpu_seconds,
             max_rss_bytes=max_rss_bytes,
-            stragglers=len(self._stragglers),
+            leftover_processes=len(self._stragglers),
             warnings=tuple(self.warnings),
         )
 

@@ -9,13 +9,12 @@ commands none is promised, they take turns.
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
 from kuber_cron.common.records.excerpt import Stream
-from kuber_cron.worker.execution.launch import Launch
-from kuber_cron.worker.output.capture import JsonLines, Sink
+from kuber_cron.worker.output.capture import JsonLines
 
 _LIMIT_BYTES = 4 * 1024 * 1024  # some seconds of a chatty command; log files have all of it
 _SHARE = 2  # so much of it is one command's at most, divided by this
@@ -93,12 +92,11 @@ class Relay:
         self._thread = threading.Thread(target=self._write_all, name="relay", daemon=True)
         self._thread.start()
 
-    def lane(self, form: str, launch: Launch) -> Lane:
-        """A way for this command's output: as ``json`` lines, or ``raw``."""
+    def lane(self, form: str, *, job: str, run_id: str, attempt: int) -> Lane:
+        """Return a sink for an attempt's output: as ``json`` lines, or ``raw``."""
         if form == "raw":
             return Lane(self, _Raw(self._write))
-        lines = JsonLines(self._write_text, job=launch.job, run_id=launch.run_id, attempt=launch.attempt)
-        return Lane(self, lines)
+        return Lane(self, JsonLines(self._write_text, job=job, run_id=run_id, attempt=attempt))
 
     def put(self, lane: Lane, stream: Stream, data: bytes) -> None:
         """The piece waits in its lane, or is dropped. Never blocks."""
@@ -175,8 +173,3 @@ class Relay:
         view = memoryview(data)
         while view:
             view = view[os.write(self._descriptor, view) :]
-
-
-def sinks_for(relay: Relay, form: str, launch: Launch) -> Sequence[Sink]:
-    """Return where an attempt's output goes beside its log file: ``json`` lines, or ``raw``."""
-    return [relay.lane(form, launch)]

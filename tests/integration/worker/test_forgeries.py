@@ -38,7 +38,7 @@ def proof(tmp_path):
 
 @pytest.fixture
 def signing_worker(redis_url, tmp_path):
-    with worker(redis_url, tmp_path / "logs", keys_for_signatures=[KEY]) as made:
+    with worker(redis_url, tmp_path / "logs", signing_keys=[KEY]) as made:
         yield made
 
 
@@ -147,7 +147,7 @@ def test_either_of_two_keys_is_accepted_during_a_rotation(redis_client, redis_ur
     runs = [
         push(redis_client, job(f"key{key!r}".replace("'", "")), signing_key=key) for key in (b"new", b"old")
     ]
-    with worker(redis_url, tmp_path, keys_for_signatures=[b"new", b"old"]):
+    with worker(redis_url, tmp_path, signing_keys=[b"new", b"old"]):
         assert all(ended(redis_client, run).is_finished for run in runs)
 
 

@@ -17,7 +17,7 @@ from tests.support.waiting import eventually
 from tests.support.workers import KEYS, ended, job, push, status, worker
 
 from kuber_cron.common.redis_store import connections
-from kuber_cron.worker.coordination.rq_registration import Registration
+from kuber_cron.worker.coordination.rq_registration import RqRegistration
 
 
 def sample(made, name, **labels):
@@ -174,7 +174,7 @@ def test_an_altered_command_is_not_run_where_a_key_is_set(redis_client, redis_ur
     proof = tmp_path / "proof"
     forged = push(redis_client, job("forged", f"touch {proof}"), signing_key=b"somebody else's")
     signed = push(redis_client, job("signed"), signing_key=b"ours")
-    with worker(redis_url, tmp_path, keys_for_signatures=[b"ours"]) as made:
+    with worker(redis_url, tmp_path, signing_keys=[b"ours"]) as made:
         assert ended(redis_client, signed).is_finished
         assert ended(redis_client, forged).is_failed
         assert sample(made, "cron_quarantined_total", reason="signature") == 1
@@ -196,17 +196,17 @@ def test_a_run_taken_by_another_is_ended_here_and_its_outcome_is_not_recorded(
 def test_rqs_worker_does_not_make_our_connection_wait_longer(redis_url):
     with connections.open_client(redis_url, "rq") as client:
         before = client.connection_pool.connection_kwargs["socket_timeout"]
-        made = Registration(["default"], "w", client, 15.0)
+        made = RqRegistration(["default"], "w", client, 15.0)
         assert made.connection.connection_pool.connection_kwargs["socket_timeout"] == before
 
 
 def test_a_worker_whose_loop_has_ended_is_not_alive(redis_url, tmp_path):
     with worker(redis_url, tmp_path) as made:
         assert made.checks()["loop"]() == "ok"
-        made._threads["follower"] = over = threading.Thread(target=str)
+        made._threads["live-output"] = over = threading.Thread(target=str)
         over.start()
         over.join()
-        assert made.checks()["loop"]() == "the follower has ended"
+        assert made.checks()["loop"]() == "the live-output loop has ended"
 
 
 def test_each_final_end_is_counted_in_redis_by_how_it_came(redis_client, redis_url, tmp_path):

@@ -20,7 +20,7 @@ from tests.support.waiting import eventually
 from tests.support.workers import KEYS, ended, job, push, status, worker
 
 from kuber_cron.common.redis_store.scripts import Store
-from kuber_cron.worker.coordination.run_store import AttemptEnd, NotStarted, RunStore, Started
+from kuber_cron.worker.coordination.run_store import AttemptEnd, AttemptStart, NotStarted, RunStore
 
 TTL = 4.0  # the shortest that the settings allow
 
@@ -184,7 +184,7 @@ def test_a_worker_whose_heartbeats_hang_starts_nothing_that_it_would_end_at_once
         redis.Redis.from_url(server.url, protocol=2) as client,
         worker(server.url, tmp_path / "logs", ttl_seconds=TTL, grace_seconds=1.0) as made,
     ):
-        heart = made._beats._store
+        heart = made._heartbeat_store._store
         hangs = threading.Event()
         call = heart.call
 
@@ -195,7 +195,7 @@ def test_a_worker_whose_heartbeats_hang_starts_nothing_that_it_would_end_at_once
 
         heart.call = beat
         hangs.set()
-        eventually(made._pulse.is_cut_off, 10)
+        eventually(made._heartbeat.is_cut_off, 10)
         run = push(client, job("patient", "true", max_lost=0))
         threading.Event().wait(1.5)
         assert status(client, run) == "queued"
@@ -207,7 +207,7 @@ def test_a_worker_whose_heartbeats_hang_starts_nothing_that_it_would_end_at_once
 @pytest.fixture
 def ledger(redis_client):
     made = RunStore(Store(redis_client, KEYS), worker="w", ttl_seconds=15)
-    made.announce(datetime.now(UTC))
+    made.register(datetime.now(UTC))
     return made
 
 
@@ -218,8 +218,8 @@ def now():
 def test_a_claim_whose_reply_is_lost_stays_in_the_claim_list_and_can_be_started(redis_client, ledger):
     run = push(redis_client, job())
     ledger.claim(["default"], 1)  # and nobody heard the answer
-    assert ledger.unstarted() == [run]
-    assert isinstance(ledger.start(run, "e1", now()), Started)
+    assert ledger.claimed_runs() == [run]
+    assert isinstance(ledger.start(run, "e1", now()), AttemptStart)
 
 
 def test_a_start_sent_twice_is_one_attempt_and_gives_the_first_answer_again(redis_client, ledger):

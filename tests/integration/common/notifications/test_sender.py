@@ -376,7 +376,7 @@ def test_a_run_that_a_newer_one_replaces_is_no_failure(
 
 def test_a_run_that_cannot_be_verified_is_told(receiving, messengers, redis_client, redis_url, tmp_path):
     run = push(redis_client, job("forged", "true"))
-    with working(redis_url, tmp_path, messenger=messengers(), keys_for_signatures=[b"key"]):
+    with working(redis_url, tmp_path, messenger=messengers(), signing_keys=[b"key"]):
         ended(redis_client, run)
         eventually(lambda: receiving.received)
     told = receiving.received[0].json

@@ -115,7 +115,7 @@ def test_a_running_run_is_told_to_stop_durably_and_at_once(make_leader, worker, 
         message = heard.get_message(timeout=1)
     assert json.loads(message["data"]) == {"command": "stop-job", "job_id": run}
     assert fields(redis_client, run, "stop", "stopped_by") == ["stopped", WHO]
-    assert worker.ledger.beat([(run, worker.running[run])], minute(1)) == ["STOP"]
+    assert worker.ledger.heartbeat([(run, worker.running[run])], minute(1)) == ["STOP"]
     assert worker.end(run, "retry") == "STOPPED"
     assert fields(redis_client, run, "status", "outcome") == ["stopped", "failed"]
 
@@ -210,7 +210,7 @@ def test_a_run_that_was_stopped_in_a_workers_hands_and_retried_stands_in_its_que
     run = worker.claim()
     person.stop(run)
     assert person.retry(run) == ScriptReply("QUEUED")
-    assert worker.ledger.unstarted() == []
+    assert worker.ledger.claimed_runs() == []
     assert worker.start(run) == "not claimed by this worker"
     assert worker.work() == [run]
 

@@ -170,7 +170,7 @@ def test_a_claim_that_arrives_after_its_worker_has_retired_is_returned_too(make_
     made.minutes(0, 3)
     worker.claim()
     worker.claim()
-    worker.ledger.retire()
+    worker.ledger.deregister()
     assert made.queued() == [made.run(1), made.run(2), made.run(3)]
     assert worker.claim() == made.run(1)  # sent before, and held up on its way
     made.tidy()

@@ -14,13 +14,13 @@ from kuber_cron.common.errors import FencedError, StateLostError
 from kuber_cron.common.runs.manual_request import MAX_BYTES
 from kuber_cron.common.runs.run_id import manual_run_id
 from kuber_cron.control.actions.errors import HalfDecidedError, NotDecidedError, RefusedError
-from kuber_cron.worker.coordination import rq_registration
+from kuber_cron.worker.coordination import rq_codec
 
 KEY = b"a key"
 
 
 def payload(client, run, keys=()):
-    return rq_registration.read(client.hget(KEYS.run(run), "data"), keys, run)
+    return rq_codec.read_payload(client.hget(KEYS.run(run), "data"), keys, run)
 
 
 def test_a_trigger_makes_one_run_by_hand_with_who_asked(make_leader, redis_client):

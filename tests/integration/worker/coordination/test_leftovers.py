@@ -14,7 +14,7 @@ from tests.support.workers import ended, push, status
 
 from kuber_cron.worker.coordination import claimer
 from kuber_cron.worker.execution import leftover_processes
-from kuber_cron.worker.execution.launch import EXECUTION, RUN
+from kuber_cron.worker.execution.environment import EXECUTION, RUN
 
 
 def test_a_worker_that_comes_back_after_its_claims_were_returned_is_looked_after_again(make_leader, worker):
@@ -24,7 +24,7 @@ def test_a_worker_that_comes_back_after_its_claims_were_returned_is_looked_after
     made.client.delete(KEYS.seen("worker"))  # a day has passed
     made.tidy()
     assert made.client.smembers(KEYS.claimers) == set()
-    worker.ledger.beat([], T0)
+    worker.ledger.heartbeat([], T0)
     assert worker.claim() == made.run(1)
     worker.die()
     made.tidy()
@@ -100,7 +100,7 @@ def test_a_worker_that_starts_leaves_alone_what_an_attempt_left_that_ended_by_it
     made.client.xadd(f"rq:results:{run}", {"execution_id": worker.running[run], "return_value": "bnVsbA=="})
     worker.end(run)
     with workers.worker(redis_url, tmp_path) as made_worker:
-        made_worker._clearer.look()
+        made_worker._cleanup.end_lost_attempts()
     assert daemon.poll() is None
 
 
@@ -109,18 +109,18 @@ def test_a_retry_begins_without_what_the_failed_attempt_left(redis_client, redis
     run = push(redis_client, job(command=command, retries=1))
     with workers.worker(redis_url, tmp_path):
         eventually(lambda: status(redis_client, run) == "scheduled")
-        assert run in {of for of, _ in leftover_processes.carried()}
+        assert run in {of for of, _ in leftover_processes.attempts()}
         redis_client.zrem("rq:scheduled:default", run)
         redis_client.hset(KEYS.run(run), "status", "queued")
         redis_client.rpush(KEYS.queue("default"), run)
         assert ended(redis_client, run).is_finished
-    assert run not in {of for of, _ in leftover_processes.carried()}
+    assert run not in {of for of, _ in leftover_processes.attempts()}
 
 
 def test_a_claim_that_arrives_after_its_worker_has_given_it_up_is_started(
     redis_client, redis_url, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(claimer, "_LOOK_SECONDS", 0.5)
+    monkeypatch.setattr(claimer, "_CHECK_SECONDS", 0.5)
     with workers.worker(redis_url, tmp_path) as made:
         assert ended(redis_client, push(redis_client, job(command="true"))).is_finished
         run = push(redis_client, job(command="true"), queue="elsewhere")

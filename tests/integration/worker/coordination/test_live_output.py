@@ -33,8 +33,8 @@ class Commands:
         for number in range(count):
             self.ends[f"e{number}"] = ExcerptBuffer()
             self.held.add(f"e{number}")
-        self.follower = LiveOutput(
-            client, KEYS, running=self.running, is_held=self.held.__contains__, clock=self.clock
+        self.live_output = LiveOutput(
+            client, KEYS, running=self.running, is_running=self.held.__contains__, clock=self.clock
         )
 
     def running(self):
@@ -51,9 +51,9 @@ class Commands:
             for execution, ends in self.ends.items()
         ]
 
-    def turn(self, seconds=1.0):
+    def publish(self, seconds=1.0):
         self.clock.at += seconds
-        self.follower.turn()
+        self.live_output.publish_changes()
 
 
 def told(client, execution="e0"):
@@ -100,18 +100,18 @@ def test_of_a_worker_that_ends_nothing_is_left(redis_client, redis_url, tmp_path
 
 def test_what_has_not_changed_is_told_again_only_before_it_would_expire(redis_client):
     commands = Commands(redis_client)
-    commands.turn()
+    commands.publish()
     assert told(redis_client) is None  # it has said nothing
     commands.ends["e0"].write("stdout", b"one\n")
-    commands.turn()
+    commands.publish()
     assert told(redis_client)["head"] == "one\n"
     redis_client.flushall()
-    commands.turn()
+    commands.publish()
     assert told(redis_client) is None
-    commands.turn(TTL_SECONDS / 2)
+    commands.publish(TTL_SECONDS / 2)
     assert told(redis_client)["head"] == "one\n"
     commands.held.clear()
-    commands.turn()
+    commands.publish()
     assert told(redis_client) is None
 
 
@@ -120,7 +120,7 @@ def test_sixty_four_that_flood_take_one_exchange_a_turn_and_bounded_room(redis_c
     for ends in commands.ends.values():
         ends.write("stdout", b"x" * 100_000)
     before = redis_client.info("stats")["total_net_input_bytes"]
-    commands.turn()
+    commands.publish()
     assert len(redis_client.keys(KEYS.output("*"))) == 64
     assert redis_client.info("stats")["total_net_input_bytes"] - before < 64 * 17_000
 
@@ -130,16 +130,16 @@ def test_what_does_not_fit_into_one_turn_is_told_in_the_next(redis_client):
     for ends in commands.ends.values():
         ends.write("stdout", b"x" * 100_000)
     for turns in (1, 2, 3):
-        commands.turn()
+        commands.publish()
         assert len(redis_client.keys(KEYS.output("*"))) == min(300, turns * 126)
 
 
 def test_a_redis_that_is_away_costs_nothing_and_is_told_later():
     commands = Commands(connections.open_client("redis://127.0.0.1:1", "deciding"))
     commands.ends["e0"].write("stdout", b"one\n")
-    commands.turn()
-    commands.turn()
-    assert commands.follower._told == {}
+    commands.publish()
+    commands.publish()
+    assert commands.live_output._published == {}
 
 
 @pytest.mark.parametrize("output", ["echo it is hunter22", "printf 'it is hun'; printf x >&2; echo ter22"])

@@ -133,23 +133,23 @@ def test_a_daemon_in_a_session_of_its_own_does_not_outlive_an_attempt_that_was_e
     eventually(lambda: len(remaining(launch)) == 2)
     commands.supervisor.stop(launch.execution_id, cause)
     ended = commands.end()
-    assert ended.stragglers == 1
+    assert ended.leftover_processes == 1
     assert not remaining(launch)
 
 
 def test_a_daemon_of_an_attempt_that_succeeded_lives_on(commands):
     ended = commands.run(DAEMON + "exit 0")
     assert ended.outcome.is_success
-    assert ended.stragglers == 0
+    assert ended.leftover_processes == 0
     assert len(remaining(ended.launch)) == 1
-    assert leftover_processes.sweep({ended.launch.execution_id, "another"}) == 1
+    assert leftover_processes.end({ended.launch.execution_id, "another"}) == 1
     assert not remaining(ended.launch)
 
 
 def test_a_sweep_leaves_what_carries_another_id_alone(commands):
     launch = commands.start("echo ready; exec sleep 60")
     commands.says(launch, 6)
-    assert leftover_processes.sweep({launch.execution_id + "0", launch.execution_id[:-1], ""}) == 0
+    assert leftover_processes.end({launch.execution_id + "0", launch.execution_id[:-1], ""}) == 0
     assert remaining(launch)
 
 
@@ -217,7 +217,7 @@ def test_many_that_are_ended_at_once_are_each_ended_cleanly(commands):
     commands.supervisor.stop_all("interrupted")
     ended = [commands.end() for _ in launches]
     assert {one.outcome.kind for one in ended} == {"interrupted"}
-    assert {one.stragglers for one in ended} == {1}
+    assert {one.leftover_processes for one in ended} == {1}
     assert not leftover_processes.find({launch.execution_id for launch in launches})
 
 

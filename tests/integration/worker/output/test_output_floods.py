@@ -17,13 +17,13 @@ sys.path[:0] = {path!r}
 import resource
 from pathlib import Path
 from tests.support.supervised import Supervised
-from kuber_cron.worker.output.stdout_relay import Relay, sinks_for
+from kuber_cron.worker.output.stdout_relay import Relay
 def high_water():
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
 read, write = os.pipe()
 threading.Thread(target=lambda: [None for _ in iter(lambda: os.read(read, 1 << 16), b"")], daemon=True).start()
 relay = Relay(write)
-with Supervised(sinks=lambda launch: sinks_for(relay, "json", launch)) as commands:
+with Supervised(sinks=lambda launch: [relay.lane("json", job=launch.job, run_id=launch.run_id, attempt=1)]) as commands:
     options = {{"log_path": Path({log!r}), "log_limit_bytes": 1_000_000, "hidden": (b"a-secret-value",)}}
     commands.run("head -c 100000 /dev/zero; sleep 0.1", **options)
     before = high_water()

@@ -1,22 +1,12 @@
-import dataclasses
 import json
 import os
 import re
-from datetime import UTC, datetime
 
 import pytest
 
-from kuber_cron.worker.execution.launch import Launch
 from kuber_cron.worker.output import stdout_relay
 
-LAUNCH = Launch(
-    run_id="r-1",
-    job="r",
-    execution_id="e",
-    argv=("true",),
-    env={},
-    scheduled_at=datetime(2026, 1, 1, tzinfo=UTC),
-)
+ATTEMPT = {"job": "r", "run_id": "r-1", "attempt": 1}
 
 
 @pytest.fixture
@@ -30,7 +20,7 @@ def pipe():
 def test_pieces_arrive_in_order_and_before_the_close_returns(pipe):
     read, write = pipe
     target = stdout_relay.Relay(write)
-    lane = target.lane("raw", LAUNCH)
+    lane = target.lane("raw", **ATTEMPT)
     for number in range(100):
         lane.write("stdout", b"%d\n" % number)
     target.close()
@@ -48,7 +38,7 @@ def test_a_reader_that_stalls_holds_up_nobody_and_is_told_what_it_missed(pipe, f
     read, write = pipe
     dropped = []
     target = stdout_relay.Relay(write, limit_bytes=200_000, on_dropped=dropped.append)
-    lane = target.lane(form, LAUNCH)
+    lane = target.lane(form, **ATTEMPT)
     for _ in range(1000):
         lane.write("stdout", b"x" * 999 + b"\n")  # a megabyte into a pipe of 64 KiB that nobody empties
     received = b""
@@ -66,7 +56,7 @@ def test_a_reader_that_stalls_holds_up_nobody_and_is_told_what_it_missed(pipe, f
 def test_one_command_that_floods_costs_the_others_no_line(pipe):
     read, write = pipe
     target = stdout_relay.Relay(write, limit_bytes=400_000)
-    flood, quiet = target.lane("raw", LAUNCH), target.lane("json", dataclasses.replace(LAUNCH, job="quiet"))
+    flood, quiet = target.lane("raw", **ATTEMPT), target.lane("json", **ATTEMPT | {"job": "quiet"})
     for _ in range(100):
         flood.write("stdout", b"x" * 9_999 + b"\n")
         quiet.write("stdout", b"y\n")
@@ -82,7 +72,7 @@ def test_a_reader_that_has_gone_costs_nothing():
     os.close(read)
     dropped = []
     target = stdout_relay.Relay(write, limit_bytes=1000, on_dropped=dropped.append)
-    lane = target.lane("raw", LAUNCH)
+    lane = target.lane("raw", **ATTEMPT)
     for _ in range(100):
         lane.write("stdout", b"x" * 100)
     lane.close()
@@ -96,9 +86,9 @@ def test_json_lines_say_whose_they_are_and_raw_output_is_as_it_was(pipe):
     read, write = pipe
     target = stdout_relay.Relay(write)
     for form in ("json", "raw"):
-        for sink in stdout_relay.sinks_for(target, form, LAUNCH):
-            sink.write("stderr", b"caf\xc3\xa9\n")
-            sink.close()
+        lane = target.lane(form, **ATTEMPT)
+        lane.write("stderr", b"caf\xc3\xa9\n")
+        lane.close()
     target.close()
     first, second = sorted(os.read(read, 65536).splitlines(), reverse=True)
     assert json.loads(first) == {"job": "r", "run": "r-1", "attempt": 1, "stream": "stderr", "text": "café"}

@@ -1,15 +1,14 @@
-"""When the worker's heart beats."""
+"""When the worker sends its heartbeats."""
 
 from datetime import UTC, datetime
 
 import pytest
 from prometheus_client import CollectorRegistry
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from tests.support.workers import context
 
 from kuber_cron.worker.coordination.heartbeat import Heartbeat
 from kuber_cron.worker.coordination.run_store import RunStore
-from kuber_cron.worker.coordination.slots import Slots
-from kuber_cron.worker.metrics import WorkerMetrics
 
 TTL = 15.0
 
@@ -31,7 +30,7 @@ class Heart(RunStore):
     def __init__(self, clock, seconds=0.0, error=None):
         self.clock, self.seconds, self.error = clock, seconds, error
 
-    def beat(self, _running, _now):
+    def heartbeat(self, _running, _now):
         self.clock.seconds += self.seconds
         if self.error is not None:
             raise self.error
@@ -51,19 +50,16 @@ class Once:
 
 
 def pause(clock, heart, rq_seconds=0.0):
-    """How long the pulse waits after one turn."""
+    """How long the worker waits after one heartbeat."""
 
-    def tell_rq():
+    def send_to_rq():
         clock.seconds += rq_seconds
 
     made = Heartbeat(
+        context(CollectorRegistry(), clock=clock, ttl_seconds=TTL),
         heart,
-        Slots(1),
-        clock=clock,
-        ttl_seconds=TTL,
         stop=lambda *_, **__: None,
-        tell_rq=tell_rq,
-        metrics=WorkerMetrics(CollectorRegistry(), slots=1, alone=True),
+        send_to_rq=send_to_rq,
     )
     done = Once()
     made.run(done)
@@ -71,7 +67,7 @@ def pause(clock, heart, rq_seconds=0.0):
 
 
 @pytest.mark.parametrize(("rq_seconds", "waits"), [(0.0, 5.0), (4.0, 1.0), (11.0, 0.0)])
-def test_what_rq_is_told_does_not_delay_the_next_heartbeat(rq_seconds, waits):
+def test_the_heartbeat_to_rq_does_not_delay_the_next_heartbeat(rq_seconds, waits):
     clock = HandClock()
     assert pause(clock, Heart(clock), rq_seconds) == pytest.approx(waits)
 

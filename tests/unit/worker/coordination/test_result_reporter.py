@@ -8,29 +8,25 @@ from datetime import UTC, datetime
 import pytest
 import redis
 from prometheus_client import CollectorRegistry
-from tests.support.workers import job
+from tests.support.workers import context, job
 
-from kuber_cron.common.clock import SystemClock
-from kuber_cron.common.observability.job_metrics import JobMetrics
 from kuber_cron.common.runs import payload
 from kuber_cron.common.runs.retry_policy import SpentBudgets
 from kuber_cron.worker.coordination import result_reporter
 from kuber_cron.worker.coordination.command_listener import CommandListener
 from kuber_cron.worker.coordination.notifications import WorkerNotifications
 from kuber_cron.worker.coordination.result_reporter import ResultReporter
-from kuber_cron.worker.coordination.run_store import RunStore, Started
-from kuber_cron.worker.coordination.slots import RunningAttempt, Slots
-from kuber_cron.worker.execution import launching
-from kuber_cron.worker.execution.launch import AttemptResult
+from kuber_cron.worker.coordination.run_store import AttemptStart, EndReply, RunStore
+from kuber_cron.worker.coordination.slots import RunningAttempt
+from kuber_cron.worker.execution.launch import AttemptResult, Launch
 from kuber_cron.worker.execution.outcome import Outcome
-from kuber_cron.worker.metrics import WorkerMetrics
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-STARTED = Started(attempt=1, recovered=False, data=b"", spent=SpentBudgets(), queued_at=None)
+START = AttemptStart(attempt=1, recovered=False, data=b"", spent=SpentBudgets(), queued_at=None)
 
 
 class Book(RunStore):
-    """A ledger that Redis does not answer, or always with DONE."""
+    """A run store that Redis does not answer, or always with DONE."""
 
     def __init__(self, error=None):
         self.error = error
@@ -40,7 +36,7 @@ class Book(RunStore):
         self.endings.append(ending)
         if self.error is not None:
             raise self.error
-        return "DONE"
+        return EndReply.DONE
 
 
 @pytest.fixture
@@ -55,22 +51,19 @@ def report(registry, monkeypatch):
     monkeypatch.setattr(result_reporter, "_AFTER_ERROR_SECONDS", 0.02)
 
     def run(book, *ends, **policy):
-        slots = Slots(len(ends))
+        worker = context(registry, slots=len(ends))
+        slots = worker.slots
         reporter = ResultReporter(
+            worker,
             book,
-            worker="w",
-            slots=slots,
-            clock=SystemClock(),
-            metrics=WorkerMetrics(registry, slots=1, alone=True),
-            measures=JobMetrics(registry),
+            notifications=WorkerNotifications(None, book, worker="w"),
             rng=random.Random(1),
             may_give_up=lambda: True,
-            teller=WorkerNotifications(None, book, worker="w"),
         )
         for number, ended in enumerate(ends):
             execution = f"e{number}"
-            slots.put(RunningAttempt("run", execution, STARTED, payload.payload_for(job(**policy), NOW)))
-            reporter.tell(replace(ended, launch=launching.unreadable("run", execution, 1)))
+            slots.occupy(RunningAttempt("run", execution, START, payload.payload_for(job(**policy), NOW)))
+            reporter.report(replace(ended, launch=Launch.of_unreadable_run("run", execution, 1)))
         reporter.finish()
         thread = threading.Thread(target=reporter.run, daemon=True)
         thread.start()
@@ -84,7 +77,7 @@ def report(registry, monkeypatch):
 
 def an_end(kind="success", pid=1):
     return AttemptResult(
-        launch=launching.unreadable("", "", 1), outcome=Outcome(kind=kind), pid=pid, ended_at=NOW
+        launch=Launch.of_unreadable_run("", "", 1), outcome=Outcome(kind=kind), pid=pid, ended_at=NOW
     )
 
 
@@ -129,4 +122,4 @@ def test_no_error_makes_the_worker_deaf_for_commands(monkeypatch):
                 done.set()
             raise RuntimeError("pubsub connection not set")
 
-    CommandListener(Client(), "channel", obey=lambda _: None).run(done)
+    CommandListener(Client(), "channel", on_command=lambda _: None).run(done)

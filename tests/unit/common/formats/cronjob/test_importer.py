@@ -14,7 +14,7 @@ from kuber_cron.common.formats.cronjob import exporter, importer, schedule_diale
 from kuber_cron.common.formats.cronjob.importer import ImportOptions
 from kuber_cron.common.formats.cronjob.pod_reader import ContainerChoice
 from kuber_cron.common.jobs.job import Job
-from kuber_cron.worker.execution.launch import working_directory
+from kuber_cron.worker.execution.environment import working_directory
 
 # A CronJob of which nothing is said but its image.
 PLAIN = {

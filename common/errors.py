@@ -45,12 +45,6 @@ class RedisRefusedError(KuberCronError):
     code = "redis-refused"
 
 
-class EmbeddedRedisError(KuberCronError):
-    """The Redis server of the one-machine mode could not be started or is in use."""
-
-    code = "embedded-redis"
-
-
 class FencedError(KuberCronError):
     """A larger epoch has claimed the schedule: this process is no longer the leader and must not decide."""
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kuber_cron.cli.terminal.live_view import RecentRow, RunningRow, Snapshot, UpcomingRow
-from kuber_cron.common.errors import EmbeddedRedisError
+from kuber_cron.common.redis_store.embedded.errors import EmbeddedRedisError
 
 if TYPE_CHECKING:
     from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis

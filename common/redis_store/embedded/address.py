@@ -23,10 +23,10 @@ class ServerAddress:
     sockets: str = ""
 
 
-def find_place(directory: Path, listen: Literal["auto", "tcp"]) -> ServerAddress:
-    """A place that works, tried out: in the data directory, in a private temporary one, or on loopback.
+def find_address(directory: Path, listen: Literal["auto", "tcp"]) -> ServerAddress:
+    """Return an address that works, tried out: in the data directory, in a private temporary one, or on loopback.
 
-    The caller holds the directory's locks, for a socket left there by a crash is removed.
+    The caller holds the directory's locks, because a socket left there by a crash is removed.
     """
     if listen == "auto":
         if _takes_socket(directory):
@@ -53,7 +53,7 @@ def _on_socket(directory: Path, sockets: str = "") -> ServerAddress:
 
 
 def _takes_socket(directory: Path) -> bool:
-    """Whether a socket can be bound there: tried, for length limits and file systems differ."""
+    """Return True where a socket can be bound: tried, because length limits and file systems differ."""
     path = directory / SOCKET_NAME
     with socket.socket(socket.AF_UNIX) as probe:
         try:
@@ -66,7 +66,7 @@ def _takes_socket(directory: Path) -> bool:
 
 
 def _free_port() -> int:
-    """A port that was free a moment ago; if somebody takes it meanwhile, the server's last words say so."""
+    """Return a port that was free a moment ago; if somebody takes it meanwhile, the server's last words say so."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))

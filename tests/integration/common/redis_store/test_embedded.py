@@ -15,9 +15,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from tests.support.waiting import eventually
 
-from kuber_cron.common.errors import EmbeddedRedisError
-from kuber_cron.common.redis_store.embedded import binary
-from kuber_cron.common.redis_store.embedded import server as embedded
+from kuber_cron.common.redis_store.embedded import binary, data_directory
+from kuber_cron.common.redis_store.embedded.errors import EmbeddedRedisError
 from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
 
 OWNER = """
@@ -75,7 +74,7 @@ def test_data_and_socket_are_only_for_the_user(tmp_path):
         assert server.url.startswith("unix://")
         assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
         assert (tmp_path / "new" / "redis.sock").stat().st_mode & 0o077 == 0
-        assert (tmp_path / "new" / embedded.CONFIG_NAME).stat().st_mode & 0o777 == 0o600
+        assert (tmp_path / "new" / data_directory.CONFIG_NAME).stat().st_mode & 0o777 == 0o600
 
 
 def test_nothing_is_evicted_and_everything_is_appended(redis_server):
@@ -162,8 +161,8 @@ def test_a_start_waits_for_the_server_of_a_killed_owner(tmp_path):
 
 
 def test_a_server_that_does_not_let_go_is_waited_for_only_so_long(tmp_path, monkeypatch):
-    monkeypatch.setattr(embedded, "_TAKEOVER_SECONDS", 0.2)
-    lock = embedded._try_lock(tmp_path / "server.lock")
+    monkeypatch.setattr(data_directory, "_TAKEOVER_SECONDS", 0.2)
+    lock = data_directory.try_lock(tmp_path / "server.lock")
     assert lock is not None
     try:
         with pytest.raises(EmbeddedRedisError, match="still holds"):
@@ -262,7 +261,7 @@ def test_data_of_a_newer_server_is_not_started_empty_by_an_old_one(tmp_path):
 
 
 def test_a_log_that_grew_is_put_aside(tmp_path, monkeypatch):
-    monkeypatch.setattr(embedded, "_LOG_LIMIT", 10)
+    monkeypatch.setattr(data_directory, "_LOG_LIMIT", 10)
     EmbeddedRedis(tmp_path).stop()
     EmbeddedRedis(tmp_path).stop()
     assert (tmp_path / "redis.log.1").exists()

@@ -83,7 +83,7 @@ def place(redis_url: str | None = None, environ: Mapping[str, str] | None = None
 
 
 @contextmanager
-def store(where: RedisTarget, purpose: "Purpose" = "looking") -> "Iterator[Store]":
+def store(where: RedisTarget, purpose: "Purpose" = "reading") -> "Iterator[Store]":
     """Yield the installation's store on a connection of its own; what Redis refuses leaves the block as one of our errors.
 
     Raises:
@@ -91,13 +91,14 @@ def store(where: RedisTarget, purpose: "Purpose" = "looking") -> "Iterator[Store
         SettingsError: the URL is malformed.
     """
     from kuber_cron.common.redis_store import connections
+    from kuber_cron.common.redis_store import errors as redis_errors
     from kuber_cron.common.redis_store.keys import Keys
     from kuber_cron.common.redis_store.scripts import Store
 
     client = connections.open_client(
         where.url, purpose, name="kuber-cron-cli", password_file=where.password_file, ca_file=where.ca_file
     )
-    with client, connections.translated(client):
+    with client, redis_errors.translated(client):
         yield Store(client, Keys.of(where.instance))
 
 

@@ -1,4 +1,4 @@
-"""The way to Redis: one place that knows redis-py's settings, Sentinel, passwords, and how to say what is wrong.
+"""The way to Redis: one place that knows redis-py's settings, Sentinel and passwords.
 
 redis-py 8 by itself re-sends a command up to ten times, with pauses; one call may last a minute, and a command
 that was applied before its answer got lost is applied again. So each connection is made for a purpose:
@@ -7,12 +7,12 @@ that was applied before its answer got lost is applied again. So each connection
                next tick, which knows how.
 ``claiming``   no retries, patient for as long as the blocking command waits: the worker's claims.
 ``general``    up to three retries within about 2 s: whatever may safely be sent twice.
-``looking``    one retry: a person waits for the answer, and would rather read an error after a few seconds.
+``reading``    one retry: an operator waits for the answer, and would rather read an error after a few seconds.
 ``rq``         for RQ's ``BaseWorker``, which raises its pool's timeout to 415 s: a pool that nobody else uses. Answers
-               within 1.5 s, for the heartbeats wait for it.
+               within 1.5 s, because the heartbeats wait for it.
 
-Each client has a pool of its own. Replies are bytes. RESP2, for its replies have the same shape on every server
-and it needs no HELLO. Maintenance notifications are off: they would stretch the timeouts at the server's word.
+Each client has a pool of its own. Replies are bytes. RESP2, because its replies have the same shape on every
+server and it needs no HELLO. Maintenance notifications are off: they would stretch the timeouts when the server asks for it.
 CLIENT SETINFO is not sent: two round trips, and unknown before Redis 7.2; the client's name says who it is. Each password that
 is met here is hidden from the logs.
 """
@@ -20,8 +20,6 @@ is met here is hidden from the logs.
 import importlib
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -32,29 +30,22 @@ from redis.connection import ConnectionPool, SSLConnection, parse_url
 from redis.credentials import CredentialProvider
 from redis.exceptions import (
     AuthenticationError,
-    AuthorizationError,
-    BusyLoadingError,
-    InvalidResponse,
-    MaxConnectionsError,
-    NoPermissionError,
-    OutOfMemoryError,
-    ReadOnlyError,
 )
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
-from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
+from redis.sentinel import Sentinel, SentinelConnectionPool
 
-from kuber_cron.common.errors import KuberCronError, RedisRefusedError, RedisUnreachableError, SettingsError
+from kuber_cron.common.errors import SettingsError
 from kuber_cron.common.observability import hiding
-from kuber_cron.common.observability.redaction import redacted, redacted_url
+from kuber_cron.common.observability.redaction import redacted_url
 from kuber_cron.common.redis_store.keys import DEFAULT_INSTANCE, Keys
 
 if TYPE_CHECKING:
     from kuber_cron.common.config.settings import (
-        Settings,  # loads pydantic, which who only looks does without
+        Settings,  # loads pydantic, which commands that only read do without
     )
 
-Purpose = Literal["deciding", "claiming", "general", "looking", "rq"]
+Purpose = Literal["deciding", "claiming", "general", "reading", "rq"]
 
 SENTINEL_PORT = 26379
 
@@ -68,14 +59,14 @@ _SENTINEL_OPTIONS = {"sentinel_username", "sentinel_password"}
 
 
 class PasswordFile(CredentialProvider):
-    """The password as the file has it now: asked at each connect, so a rotated one needs no restart."""
+    """The password as the file has it now: read at each connect, so that a rotated one needs no restart."""
 
     def __init__(self, path: Path, username: str | None = None) -> None:
         self._path = path
         self._username = username
 
     def get_credentials(self) -> tuple[str] | tuple[str, str]:
-        """``(password,)`` or ``(username, password)``, without the file's last line break."""
+        """Return ``(password,)`` or ``(username, password)``, without the file's last line break."""
         try:
             password = self._path.read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
@@ -88,7 +79,7 @@ class PasswordFile(CredentialProvider):
 def connect(
     settings: "Settings", purpose: Purpose, *, name: str = DEFAULT_INSTANCE, block_seconds: float = 5.0
 ) -> redis.Redis:
-    """A client for ``purpose``, by the settings' URL; see :func:`open_client`.
+    """Return a client for ``purpose``, by the settings' URL; see :func:`open_client`.
 
     Raises:
         SettingsError: No URL is set, or it is malformed.
@@ -117,7 +108,7 @@ def open_client(
     ca_file: Path | None = None,
     block_seconds: float = 5.0,
 ) -> redis.Redis:
-    """A client with a pool of its own; nothing is sent yet. The caller closes it.
+    """Return a client with a pool of its own; nothing is sent yet. The caller closes it.
 
     Args:
         url: ``redis://[user[:password]@]host[:port][/db]``, ``rediss://`` the same over TLS, ``unix:///path?db=0``,
@@ -145,7 +136,7 @@ def open_client(
 
 
 def _options(purpose: Purpose, block_seconds: float) -> dict[str, Any]:
-    """What redis-py is told for a purpose. Timeouts in seconds, for each single write and read."""
+    """Return redis-py's options for a purpose. Timeouts in seconds, for each single write and read."""
     never = Retry(NoBackoff(), 0)
     once = Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 1)
     seldom = Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 3)
@@ -158,7 +149,7 @@ def _options(purpose: Purpose, block_seconds: float) -> dict[str, Any]:
             "socket_connect_timeout": 2.0,
             "health_check_interval": 15,
         },
-        "looking": {"retry": once, "socket_timeout": 5.0, "socket_connect_timeout": 2.0},
+        "reading": {"retry": once, "socket_timeout": 5.0, "socket_connect_timeout": 2.0},
         "rq": {
             "retry": seldom,
             "socket_timeout": 1.5,
@@ -176,7 +167,7 @@ def _options(purpose: Purpose, block_seconds: float) -> dict[str, Any]:
 
 
 def _parsed(url: str, known: set[str]) -> dict[str, Any]:
-    """redis-py's reading of the URL, strict where it is lax: unknown options and a database that is no number."""
+    """Return redis-py's reading of the URL, strict where it is lax: unknown options, a database that is no number."""
     try:
         parsed: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call] # redis-py types it not
         path = urlsplit(url).path.strip("/")
@@ -263,7 +254,7 @@ def _sentinel_hosts(split: SplitResult, hosts: str, url: str) -> list[tuple[str,
 
 
 def address_of(client: redis.Redis) -> str:
-    """``host:port``, a socket's path, or ``mymaster by host:port, host:port``; never a password."""
+    """Return ``host:port``, a socket's path, or ``mymaster by host:port, host:port``; never a password."""
     pool = client.connection_pool
     if isinstance(pool, SentinelConnectionPool):
         asked = [sentinel.connection_pool.connection_kwargs for sentinel in pool.sentinel_manager.sentinels]
@@ -272,75 +263,8 @@ def address_of(client: redis.Redis) -> str:
     return str(at["path"]) if "path" in at else f"{at.get('host', 'localhost')}:{at.get('port', 6379)}"
 
 
-@contextmanager
-def translated(client: redis.Redis) -> Iterator[None]:
-    """redis-py's errors leave the block as ours, with the server's address and a remedy."""
-    try:
-        yield
-    except redis.RedisError as error:
-        raise translate(error, address_of(client)) from error
-
-
-def translate(error: redis.RedisError, address: str) -> KuberCronError:
-    """Our error for redis-py's: unreachable (trying again may help) or refused (somebody has to change something)."""
-    said = str(error)
-    if isinstance(error, MasterNotFoundError):
-        said = said.partition(" : ")[0]  # the rest is the whole configuration of each sentinel's client
-    said = redacted(said) or type(error).__name__
-    for kinds, sentence, hint in _REFUSALS:
-        if isinstance(error, kinds):
-            return RedisRefusedError(f"Redis at {address} {sentence}: {said}", hint=hint)
-    for kinds, sentence, hint in _ABSENCES:
-        if isinstance(error, kinds):
-            return RedisUnreachableError(f"Redis at {address} {sentence}: {said}", hint=hint)
-    if isinstance(error, redis.ConnectionError):
-        if "SSL" in said or "certificate" in said:
-            return RedisUnreachableError(
-                f"no TLS with Redis at {address}: {said}",
-                hint="rediss:// needs a TLS port; name the server's CA by KUBER_CRON_REDIS_CA_FILE",
-            )
-        return RedisUnreachableError(
-            f"Redis at {address} is unreachable: {said}",
-            hint="is it running, and is the address right? --redis-url or KUBER_CRON_REDIS_URL",
-        )
-    return RedisRefusedError(f"Redis at {address} refused: {said}")
-
-
-_Translation = tuple[tuple[type[Exception], ...], str, str]
-# Order matters: in redis-py authentication, loading and too many clients are kinds of ConnectionError.
-_REFUSALS: Sequence[_Translation] = (
-    (
-        (AuthenticationError, AuthorizationError),
-        "does not accept the credentials",
-        "set user and password: redis://user@host and KUBER_CRON_REDIS_PASSWORD_FILE",
-    ),
-    (
-        (NoPermissionError,),
-        "does not permit a command",
-        "extend the user's ACL: ~rq:* &rq:* +@all -@dangerous +info +keys (or the instance's name for rq)",
-    ),
-    ((OutOfMemoryError,), "is out of memory", "raise its maxmemory, or let job histories be shorter"),
-    ((ReadOnlyError,), "is a read-only replica", "give the primary's address, or a redis+sentinel:// URL"),
-)
-_ABSENCES: Sequence[_Translation] = (
-    ((BusyLoadingError,), "is loading its data", "it will answer when that is done"),
-    ((MaxConnectionsError,), "was not asked: all connections of the pool are in use", "report this as a bug"),
-    ((redis.TimeoutError,), "did not answer in time", "is the network, or the server's machine, overloaded?"),
-    (
-        (MasterNotFoundError,),
-        "is not known to any sentinel",
-        "are the sentinels running, and is the name right?",
-    ),
-    (
-        (InvalidResponse,),
-        "does not answer as a Redis does",
-        "is this port another server's, or one that expects TLS?",
-    ),
-)
-
-
 def set_key_prefix(instance: str) -> str:
-    """RQ is imported and puts all its keys under the instance's prefix, which is returned.
+    """Import RQ such that it puts all its keys under the instance's prefix; return the prefix.
 
     RQ reads the variable ``RQ_KEY_PREFIX`` once, when it is imported. The variable is put back afterwards: the
     commands of jobs inherit our environment, and one that uses RQ itself means its own keys.
@@ -349,7 +273,7 @@ def set_key_prefix(instance: str) -> str:
         RuntimeError: RQ was imported before, with another prefix.
     """
     prefix = Keys.of(instance).prefix
-    environ = os.environ  # noqa: TID251 - the only way to tell RQ
+    environ = os.environ  # noqa: TID251 - RQ reads it nowhere else
     before = environ.get("RQ_KEY_PREFIX")
     environ["RQ_KEY_PREFIX"] = prefix
     try:

@@ -65,9 +65,9 @@ class Store:
     @contextmanager
     def translated(self) -> Iterator[None]:
         """Let redis-py's errors leave the block as ours, with the server's address and a remedy."""
-        from kuber_cron.common.redis_store import connections
+        from kuber_cron.common.redis_store import errors
 
-        with connections.translated(self.client):
+        with errors.translated(self.client):
             yield
 
     def call_packed(self, script: str, head: Sequence[Value], rest: Sequence[bytes], count: int) -> Any:

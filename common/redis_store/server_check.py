@@ -9,20 +9,21 @@ from redis.exceptions import ResponseError
 
 from kuber_cron.common.errors import RedisRefusedError, RedisUnreachableError
 from kuber_cron.common.records.parsing import text
-from kuber_cron.common.redis_store.connections import address_of, translated
+from kuber_cron.common.redis_store.connections import address_of
 from kuber_cron.common.redis_store.embedded.binary import OLDEST_VERSION
-from kuber_cron.common.redis_store.embedded.server import CONFIG_NAME
+from kuber_cron.common.redis_store.embedded.data_directory import CONFIG_NAME
+from kuber_cron.common.redis_store.errors import translated
 from kuber_cron.common.redis_store.scripts import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerFacts:
-    """What a server says of itself. None: it does not say, for ``CONFIG`` is closed on managed services.
+    """A server's own account of itself. None: it gives none, because ``CONFIG`` is closed on managed services.
 
     Attributes:
         address: ``host:port`` or the socket's path.
         flavour: ``redis``, ``valkey``, or how else it calls itself.
-        version: Of the Redis that it is compatible with.
+        version: That of the Redis that it is compatible with.
         run_id: New at each start of the server.
         role: ``master`` or ``slave``, in Redis' words.
         cluster: Redis Cluster is on.
@@ -51,7 +52,7 @@ class ServerFacts:
 
 
 def check_server(client: redis.Redis, *, allow_volatile: bool = False) -> ServerFacts:
-    """The server's facts, once it is known to be fit.
+    """Return the server's facts; raise where it is not fit.
 
     Args:
         client: A client of it.
@@ -62,14 +63,14 @@ def check_server(client: redis.Redis, *, allow_volatile: bool = False) -> Server
         RedisRefusedError: It is too old, a cluster, a replica, may drop keys, or keeps nothing.
     """
     facts = read_facts(client)
-    if refusal := refused(facts, allow_volatile=allow_volatile):
+    if refusal := unfitness(facts, allow_volatile=allow_volatile):
         reason, hint = refusal
         raise RedisRefusedError(f"Redis at {facts.address} {reason}", hint=hint)
     return facts
 
 
 def check_access(store: Store) -> None:
-    """The store's user may do all that the scripts do.
+    """Raise where the store's user may not do all that the scripts do.
 
     Raises:
         RedisUnreachableError: No answer.
@@ -86,7 +87,7 @@ def check_access(store: Store) -> None:
 
 
 def read_facts(client: redis.Redis) -> ServerFacts:
-    """What the server says in INFO and, where it is open, CONFIG."""
+    """Return the server's facts, by INFO and, where it is open, CONFIG."""
     address = address_of(client)
     with translated(client):
         info: dict[str, Any] = client.info()
@@ -113,8 +114,8 @@ def read_facts(client: redis.Redis) -> ServerFacts:
     )
 
 
-def refused(facts: ServerFacts, *, allow_volatile: bool) -> tuple[str, str] | None:
-    """Why this server will not do, and the remedy; None when it will."""
+def unfitness(facts: ServerFacts, *, allow_volatile: bool) -> tuple[str, str] | None:
+    """Return why this server will not do, and the remedy; None where it will."""
     if facts.version < OLDEST_VERSION:
         found = ".".join(map(str, facts.version))
         return (
@@ -142,7 +143,7 @@ def refused(facts: ServerFacts, *, allow_volatile: bool) -> tuple[str, str] | No
 
 
 def warnings(facts: ServerFacts) -> list[str]:
-    """What is legal and may surprise, a sentence each."""
+    """Return what is legal and may surprise, a sentence each."""
     found = []
     if facts.eviction_policy is None:
         found.append("its eviction policy is unknown; it must be noeviction")

@@ -84,15 +84,13 @@ def follow(
         RunGoneError: The run was deleted.
         RedisUnreachableError: Redis was away for a minute.
     """
-    from kuber_cron.common.redis_store import connections
-
     poll = _Poll(store, run, since, with_output=with_output)
     pause, longest = _POLL_SECONDS
     answered_at = clock.elapsed()
     while True:
         result = None
         try:
-            with connections.translated(store.client):
+            with store.translated():
                 result = poll.once()
             answered_at = clock.elapsed()
         except RedisUnreachableError:

@@ -28,7 +28,7 @@ class Waiting:
         self.leader.minutes(0, 1)
         self.run = self.leader.run(1)
         self.worker = SteppedWorker(self.client)
-        self._store = Store(connections.open_client(url, "looking"), KEYS)
+        self._store = Store(connections.open_client(url, "reading"), KEYS)
         self._pool = ThreadPoolExecutor(1)
         self.future = None
 

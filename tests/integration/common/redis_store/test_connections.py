@@ -27,8 +27,8 @@ from kuber_cron.common.redis_store.connections import (
     address_of,
     connect,
     open_client,
-    translated,
 )
+from kuber_cron.common.redis_store.errors import translated
 
 PURPOSES = ("deciding", "claiming", "general", "rq")
 

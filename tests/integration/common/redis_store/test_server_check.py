@@ -17,7 +17,7 @@ from kuber_cron.common.redis_store.server_check import (
     check_access,
     check_server,
     read_facts,
-    refused,
+    unfitness,
     warnings,
 )
 
@@ -142,14 +142,14 @@ def test_what_names_no_version_is_no_redis(redis_client, monkeypatch):
 
 
 def test_a_server_without_lmove_is_too_old():
-    assert refused(dataclasses.replace(FIT, version=(6, 2, 0)), allow_volatile=False) is None
-    reason, _ = refused(dataclasses.replace(FIT, version=(6, 0, 16)), allow_volatile=False) or ("", "")
+    assert unfitness(dataclasses.replace(FIT, version=(6, 2, 0)), allow_volatile=False) is None
+    reason, _ = unfitness(dataclasses.replace(FIT, version=(6, 0, 16)), allow_volatile=False) or ("", "")
     assert "6.0.16" in reason
 
 
 def test_an_unknown_eviction_policy_and_unknown_replica_settings_are_warned_about():
     unknown = dataclasses.replace(FIT, eviction_policy=None, replicas=2, min_replicas_to_write=None)
-    assert refused(unknown, allow_volatile=False) is None
+    assert unfitness(unknown, allow_volatile=False) is None
     assert len(warnings(unknown)) == 2
 
 

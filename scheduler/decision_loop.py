@@ -14,8 +14,9 @@ from kuber_cron.common.clock import Clock
 from kuber_cron.common.errors import FencedError, RedisUnreachableError, StateLostError, TermOverError
 from kuber_cron.common.records.skip_reason import SkipReason
 from kuber_cron.scheduler.decisions.catalog import Catalog, CatalogWatcher
-from kuber_cron.scheduler.decisions.decider import SOON_SECONDS, Decider
+from kuber_cron.scheduler.decisions.decider import Decider
 from kuber_cron.scheduler.decisions.dispatcher import DecisionResult, Dispatcher, ResultWord
+from kuber_cron.scheduler.decisions.result_intake import SOON_SECONDS
 from kuber_cron.scheduler.election.election import Election
 from kuber_cron.scheduler.election.term import Term
 from kuber_cron.scheduler.metrics import SchedulerMetrics

@@ -10,7 +10,7 @@ What it does *not* know: threads and waiting. It is owned by one loop, which han
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from operator import attrgetter
 
 import structlog
@@ -21,27 +21,19 @@ from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs.cursor import is_readable
 from kuber_cron.scheduler.decisions import planner
 from kuber_cron.scheduler.decisions.catalog import Catalog
-from kuber_cron.scheduler.decisions.dispatcher import (
-    BatchItem,
-    BatchReply,
-    DecisionResult,
-    Dispatcher,
-    ResultWord,
-)
+from kuber_cron.scheduler.decisions.dispatcher import BatchItem, BatchReply, DecisionResult, Dispatcher
 from kuber_cron.scheduler.decisions.known_cursors import KnownCursors
 from kuber_cron.scheduler.decisions.pending_jobs import PendingJobs
-from kuber_cron.scheduler.decisions.planner import Boot, CatalogEntry, Decision, Plan
+from kuber_cron.scheduler.decisions.planner import CatalogEntry, Plan
+from kuber_cron.scheduler.decisions.reboot import Boot, plan_reboot
 from kuber_cron.scheduler.decisions.removals import Removals
+from kuber_cron.scheduler.decisions.result_intake import SOON_SECONDS, ResultIntake
 from kuber_cron.scheduler.decisions.state_loss import StateLoss
 from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Term
 
 log = structlog.get_logger(__name__)
 
-# After a decision was not applied, its job is planned again this soon.
-SOON_SECONDS = 0.25
-_LOG_AGAIN = timedelta(seconds=60)
-_NEVER = datetime.min.replace(tzinfo=UTC)
 _rank = attrgetter("relations.rank")
 _first = attrgetter("decision.first")
 
@@ -68,7 +60,9 @@ class Decider:
         self._pending = PendingJobs()
         self._loss = StateLoss()
         self._removals = removals or Removals()
-        self._failures = _FailureLog()
+        self._results = ResultIntake(
+            clock, cursors=self._cursors, pending=self._pending, loss=self._loss, removals=self._removals
+        )
         self._boot = Boot(boot_token, is_new=False)
         self._epoch: int | None = None
         self._catalog: Catalog | None = None  # the one that the jobs are pending by
@@ -180,12 +174,12 @@ class Decider:
                     replies.append(reply)
                     if not reply.is_applied:
                         self._pending.expect(following)
-                        self._take_in_all(replies, applied, catalog)
+                        self._results.take_in_all(replies, applied, catalog)
         finally:
             # What went as it should is taken in and passed on last, and cannot raise: ten thousand of them and their log
             # lines before and between the batches would make the last ones late.
             self._pending.expect(following)
-            self._take_in_all(replies, applied, catalog)
+            self._results.take_in_all(replies, applied, catalog)
             for result in applied:
                 self._on_result(result, catalog)
         if self._boot.is_new and catalog.version and self._pending.is_settled:
@@ -248,7 +242,7 @@ class Decider:
             self._pending.not_applied(job)
             return self._replacing(job, Plan(repair, now))
         if entry.schedule.kind == "reboot":
-            made = planner.plan_reboot(entry, readable, now, self._boot)
+            made = plan_reboot(entry, readable, now, self._boot)
         else:
             made = planner.plan(entry, readable, now)
         return self._replacing(job, made)
@@ -287,70 +281,9 @@ class Decider:
             item = self._dispatcher.item(planned.decisions[0], entry)
             self._pending.prepared.keep(job, item, planned.wake_at)
 
-    # --- replies -------------------------------------------------------------------------------------
-
-    def _take_in_all(
-        self, replies: list[BatchReply], applied: list[DecisionResult], catalog: Catalog
-    ) -> None:
-        """Take in each reply once; what was applied is put on ``applied``."""
-        while replies:
-            for result in replies.pop(0).results():
-                if result.decision.kind == "drop":
-                    self._removals.answered(result.decision.job)
-                if result.is_applied:
-                    applied.append(result)
-                    self._take_in_applied(result.decision)
-                else:
-                    self._take_in_unapplied(result, catalog)
-
-    def _take_in_applied(self, decision: Decision) -> None:
-        job = decision.job
-        self._pending.applied(job)
-        self._loss.repaired(job)
-        self._failures.forget(job)
-        self._cursors.advance(decision)
-
-    def _take_in_unapplied(self, result: DecisionResult, catalog: Catalog) -> None:
-        decision = result.decision
-        job = decision.job
-        self._pending.not_applied(job)
-        if job in catalog.entries:
-            self._pending.due.put(job, self._clock.now() + timedelta(seconds=SOON_SECONDS))
-        elif result.word == ResultWord.MOVED and not result.detail:
-            self._cursors.drop(job)  # another leader has dropped it
-            return
-        else:
-            self._removals.retry(job)
-        if result.word == ResultWord.MOVED:
-            self._cursors.correct(decision, result.detail)
-        elif result.word == ResultWord.ERROR:
-            self._failures.log(decision, result.detail, self._clock.now())
-            # The cursor may stand before or behind it: what Redis holds is read before the next try.
-            self._cursors.read_again(job)
-        elif result.word == ResultWord.WAITS and not self._pending.is_unapplied(result.detail):
-            # Nothing that we know of is wrong with the predecessor: another leader must have moved it.
-            self._cursors.read_again(result.detail)
-            self._pending.due.put(result.detail, self._clock.now())
-
     def _stored_cursor(self, job: str) -> str:
         return text(self._store.client.hget(self._store.keys.cursors, job))
 
     def upcoming(self) -> dict[str, datetime]:
         """Return when each job is planned next, a copy."""
         return self._pending.due.upcoming()
-
-
-class _FailureLog:
-    """Logs a job's failing decision once a minute, because it is tried four times a second."""
-
-    def __init__(self) -> None:
-        self._logged: dict[str, tuple[str, datetime]] = {}
-
-    def log(self, decision: Decision, error: str, now: datetime) -> None:
-        before, at = self._logged.get(decision.job, ("", _NEVER))
-        if error != before or now - at >= _LOG_AGAIN:
-            self._logged[decision.job] = error, now
-            log.error("a decision failed", job=decision.job, at=decision.last.isoformat(), error=error)
-
-    def forget(self, job: str) -> None:
-        self._logged.pop(job, None)

@@ -23,8 +23,6 @@ LATE_SECONDS = 60.0
 # A gap of more instants than this is closed in one step (``@every 1s`` after a month).
 MAX_WALK = 10_000
 
-REBOOT = "@reboot"
-
 DecisionKind = Literal["queue", "skip", "move", "drop"]
 
 
@@ -110,8 +108,8 @@ def plan(entry: CatalogEntry, stored: str, now: datetime) -> Plan:
     whole_now = now.replace(microsecond=0)
     if not stored:
         fresh = Cursor(whole_now, zone, text)
-        move = _move(entry, "", fresh, "first seen")
-        return Plan((move,), _wake(entry, whole_now))
+        first_seen = move(entry, "", fresh, "first seen")
+        return Plan((first_seen,), _wake(entry, whole_now))
     cursor = Cursor.from_text(stored)
     if cursor.at > now:
         return Plan((), cursor.at)
@@ -120,74 +118,16 @@ def plan(entry: CatalogEntry, stored: str, now: datetime) -> Plan:
         reached = decisions[-1].last if decisions else cursor.at
         return Plan(tuple(decisions), _wake(entry, reached))
     # The old schedule's instants are decided without its delay: none of them may be left behind the edit.
-    old = _parsed(cursor, entry.job.id)
+    old = schedule_of(cursor, entry.job.id)
     decisions = _decide(CatalogEntry(entry.job, old, timedelta(0)), cursor, stored, now) if old else []
     believed = decisions[-1].cursor if decisions else stored
     fresh = Cursor(whole_now, zone, text)
-    return Plan((*decisions, _move(entry, believed, fresh, "edited")), _wake(entry, whole_now))
+    return Plan((*decisions, move(entry, believed, fresh, "edited")), _wake(entry, whole_now))
 
 
-def plan_repair(entry: CatalogEntry, stored: str, known: str, now: datetime) -> tuple[Decision, ...]:
-    """Return what has to be decided first of a job whose decisions Redis has lost (spec: reliability.md §8).
-
-    Args:
-        entry: The job.
-        now: Redis' time.
-        stored: The cursor as Redis has it now, ``""`` for none.
-        known: The cursor as this process knows it from before the loss, ``""`` where it does not.
-
-    Returns:
-        Under ``on_state_loss=skip`` (and for a job that runs at most once) one skip of the instants that may have
-        been run: up to the known cursor, or to now where nobody knows. Under ``replay`` nothing, for they are
-        planned like any missed ones. A cursor that is gone altogether is set to the known one in either case: what
-        came before it is not distinguishable from what ran.
-    """
-    skips = entry.job.on_state_loss == "skip" or entry.job.execution == "at_most_once"
-    if not stored:
-        if not known:
-            return ()
-        return (_move(entry, "", Cursor.from_text(known), "state lost"),)
-    cursor = Cursor.from_text(stored)
-    until = Cursor.from_text(known).at if known else now
-    schedule = _parsed(cursor, entry.job.id)
-    if not skips or until <= cursor.at or schedule is None:
-        return ()
-    lost = _span(
-        CatalogEntry(entry.job, schedule, timedelta(0)), cursor, stored, until, SkipReason.STATE_LOST
-    )
-    return () if lost is None else (lost,)
-
-
-def plan_removal(job: str, stored: str, removed_at: datetime, now: datetime) -> tuple[Decision, ...]:
-    """Return what becomes of the cursor of a job that left the files at ``removed_at`` (spec: reliability.md §5).
-
-    Its instants up to then that nobody has decided are recorded as ``removed``; then the cursor is dropped, with the
-    span in which nothing was decided of it.
-    """
-    whole_now = now.replace(microsecond=0)
-    drop = Decision(
-        kind="drop",
-        job=job,
-        believed=stored,
-        cursor="",
-        first=min(removed_at.replace(microsecond=0), whole_now),
-        last=whole_now,
-        reason=SkipReason.REMOVED,
-        due_at=whole_now,
-    )
-    try:
-        cursor = Cursor.from_text(stored)
-    except (ValueError, OverflowError, OSError):
-        return (drop,)
-    schedule = _parsed(cursor, job)
-    if schedule is None:
-        return (drop,)
-    gone = CatalogEntry(Job(id=job, schedule=cursor.schedule, command=""), schedule, timedelta(0))
-    open_ones = _span(gone, cursor, stored, removed_at, SkipReason.REMOVED)
-    return (drop,) if open_ones is None else (open_ones, replace(drop, believed=open_ones.cursor))
-
-
-def _span(entry: CatalogEntry, cursor: Cursor, stored: str, until: datetime, reason: str) -> Decision | None:
+def skip_span(
+    entry: CatalogEntry, cursor: Cursor, stored: str, until: datetime, reason: str
+) -> Decision | None:
     """Return one skip over all instants in (cursor, until], counted up to the walk's limit; None where there are none."""
     found: list[datetime] = []
     for at in islice(entry.occurrences_after(cursor.at), MAX_WALK):
@@ -196,7 +136,7 @@ def _span(entry: CatalogEntry, cursor: Cursor, stored: str, until: datetime, rea
         found.append(at)
     if not found:
         return None
-    decision = _decision(entry, cursor, stored, (found, reason))
+    decision = decision_of(entry, cursor, stored, (found, reason))
     if len(found) == MAX_WALK:
         # The rest is closed unwalked, as any gap of that size.
         last = until.replace(microsecond=0)
@@ -204,9 +144,9 @@ def _span(entry: CatalogEntry, cursor: Cursor, stored: str, until: datetime, rea
     return decision
 
 
-def _parsed(cursor: Cursor, job_id: str) -> Schedule | None:
+def schedule_of(cursor: Cursor, job_id: str) -> Schedule | None:
     """Return the schedule that the cursor was made with; None where it has no instants or its zone is gone."""
-    if cursor.schedule == REBOOT:
+    if cursor.schedule == "@reboot":
         return None
     try:
         return Schedule.parse(cursor.schedule, cursor.timezone, job_id)
@@ -214,31 +154,8 @@ def _parsed(cursor: Cursor, job_id: str) -> Schedule | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Boot:
-    """The boot that ``@reboot`` counts by (spec: cron.md §1.9).
-
-    Attributes:
-        token: Names the boot: constant for an installation, the machine's own boot under ``run``.
-        is_new: No leader has completed this boot yet.
-    """
-
-    token: str
-    is_new: bool
-
-
-def plan_reboot(entry: CatalogEntry, stored: str, now: datetime, boot: Boot) -> Plan:
-    """Return what becomes of an ``@reboot`` job: one run per boot, and none for a job that came later."""
-    cursor = Cursor(now.replace(microsecond=0), boot.token, REBOOT)
-    if stored and Cursor.from_text(stored).timezone == boot.token:
-        return Plan((), None)
-    if not boot.is_new:
-        return Plan((_move(entry, stored, cursor, "first seen"),), None)
-    reason = SkipReason.SUSPENDED if entry.job.suspend else ""
-    return Plan((_decision(entry, cursor, stored, ([cursor.at], reason)),), None)
-
-
-def _move(entry: CatalogEntry, believed: str, cursor: Cursor, reason: str) -> Decision:
+def move(entry: CatalogEntry, believed: str, cursor: Cursor, reason: str) -> Decision:
+    """Return the decision that sets the job's cursor and nothing else."""
     return Decision(
         kind="move",
         job=entry.job.id,
@@ -270,7 +187,7 @@ def _decide(entry: CatalogEntry, cursor: Cursor, stored: str, now: datetime) -> 
     reasons = [(at, reason) for at, reason in zip(due, _reasons(entry, due, now), strict=True)]
     decisions = closed
     for group in _grouped(reasons):
-        decision = _decision(entry, cursor, stored, group)
+        decision = decision_of(entry, cursor, stored, group)
         stored = decision.cursor
         decisions.append(decision)
     return decisions
@@ -296,7 +213,7 @@ def _close_gap(
         reason = SkipReason.SUSPENDED
     else:
         reason = SkipReason.LIMIT if entry.job.catchup == "all" else SkipReason.CATCHUP
-    closed = _decision(entry, cursor, stored, ([walked[0], last], reason))
+    closed = decision_of(entry, cursor, stored, ([walked[0], last], reason))
     count = len(walked)
     if entry.schedule.kind == "every":
         count = int((last - walked[0]) / (walked[1] - walked[0])) + 1
@@ -333,9 +250,10 @@ def _grouped(reasons: Sequence[tuple[datetime, str]]) -> Iterator[tuple[list[dat
         yield group, current
 
 
-def _decision(
+def decision_of(
     entry: CatalogEntry, cursor: Cursor, stored: str, group: tuple[Sequence[datetime], str]
 ) -> Decision:
+    """Return the decision of consecutive instants: a skip for their reason, or a run where that is empty."""
     instants, reason = group
     return Decision(
         kind="skip" if reason else "queue",

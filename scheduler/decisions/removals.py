@@ -4,10 +4,14 @@ Replicas see an edit up to two minutes apart, and one that does not know a job y
 """
 
 from collections.abc import Callable, Collection, Iterator
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 
+from kuber_cron.common.jobs.job import Job
+from kuber_cron.common.records.skip_reason import SkipReason
+from kuber_cron.common.runs.cursor import Cursor
 from kuber_cron.scheduler.decisions import planner
-from kuber_cron.scheduler.decisions.planner import Decision
+from kuber_cron.scheduler.decisions.planner import CatalogEntry, Decision
 
 # A job's removal counts once the files have been as they are for this long.
 REMOVAL_SECONDS = 180.0
@@ -55,8 +59,37 @@ class Removals:
         if not self._jobs or settled_seconds < self._after_seconds:
             return
         for job in sorted(self._jobs):
-            for decision in planner.plan_removal(job, cursor_of(job), min(loaded_at, now), now):
+            for decision in plan_removal(job, cursor_of(job), min(loaded_at, now), now):
                 if decision.kind == "drop":
                     self._unanswered.add(job)
                 yield decision
         self._jobs = set()
+
+
+def plan_removal(job: str, stored: str, removed_at: datetime, now: datetime) -> tuple[Decision, ...]:
+    """Return what becomes of the cursor of a job that left the files at ``removed_at`` (spec: reliability.md §5).
+
+    Its instants up to then that nobody has decided are recorded as ``removed``; then the cursor is dropped, with the
+    span in which nothing was decided of it.
+    """
+    whole_now = now.replace(microsecond=0)
+    drop = Decision(
+        kind="drop",
+        job=job,
+        believed=stored,
+        cursor="",
+        first=min(removed_at.replace(microsecond=0), whole_now),
+        last=whole_now,
+        reason=SkipReason.REMOVED,
+        due_at=whole_now,
+    )
+    try:
+        cursor = Cursor.from_text(stored)
+    except (ValueError, OverflowError, OSError):
+        return (drop,)
+    schedule = planner.schedule_of(cursor, job)
+    if schedule is None:
+        return (drop,)
+    gone = CatalogEntry(Job(id=job, schedule=cursor.schedule, command=""), schedule, timedelta(0))
+    open_ones = planner.skip_span(gone, cursor, stored, removed_at, SkipReason.REMOVED)
+    return (drop,) if open_ones is None else (open_ones, replace(drop, believed=open_ones.cursor))

@@ -10,12 +10,13 @@ What it does *not* see: a loss in which the count and every remembered cursor co
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
 from kuber_cron.common.errors import StateLostError
-from kuber_cron.common.runs.cursor import has_gone_back, is_readable
+from kuber_cron.common.records.skip_reason import SkipReason
+from kuber_cron.common.runs.cursor import Cursor, has_gone_back, is_readable
 from kuber_cron.scheduler.decisions import planner
 from kuber_cron.scheduler.decisions.planner import CatalogEntry, Decision
 from kuber_cron.scheduler.election.term import Term
@@ -133,7 +134,7 @@ class StateLoss:
         job = entry.job.id
         if job not in self._repairs:
             return ()
-        decisions = planner.plan_repair(entry, stored, self._repairs[job], now)
+        decisions = plan_repair(entry, stored, self._repairs[job], now)
         if not decisions:
             del self._repairs[job]
         return decisions
@@ -146,3 +147,34 @@ class StateLoss:
 def gone_back(job: str) -> StateLostError:
     """Return the error of a cursor that is smaller than one that Redis has acknowledged."""
     return StateLostError(f"the cursor of job {job} has gone back: Redis has lost writes")
+
+
+def plan_repair(entry: CatalogEntry, stored: str, known: str, now: datetime) -> tuple[Decision, ...]:
+    """Return what has to be decided first of a job whose decisions Redis has lost (spec: reliability.md §8).
+
+    Args:
+        entry: The job.
+        now: Redis' time.
+        stored: The cursor as Redis has it now, ``""`` for none.
+        known: The cursor as this process knows it from before the loss, ``""`` where it does not.
+
+    Returns:
+        Under ``on_state_loss=skip`` (and for a job that runs at most once) one skip of the instants that may have
+        been run: up to the known cursor, or to now where nobody knows. Under ``replay`` nothing, for they are
+        planned like any missed ones. A cursor that is gone altogether is set to the known one in either case: what
+        came before it is not distinguishable from what ran.
+    """
+    skips = entry.job.on_state_loss == "skip" or entry.job.execution == "at_most_once"
+    if not stored:
+        if not known:
+            return ()
+        return (planner.move(entry, "", Cursor.from_text(known), "state lost"),)
+    cursor = Cursor.from_text(stored)
+    until = Cursor.from_text(known).at if known else now
+    schedule = planner.schedule_of(cursor, entry.job.id)
+    if not skips or until <= cursor.at or schedule is None:
+        return ()
+    lost = planner.skip_span(
+        CatalogEntry(entry.job, schedule, timedelta(0)), cursor, stored, until, SkipReason.STATE_LOST
+    )
+    return () if lost is None else (lost,)

@@ -1,28 +1,14 @@
 """The planner's laws and its table of what becomes of a missed instant."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.planning import FEW, T0, covered, cursor, made, named
 
-from kuber_cron.common.jobs.job import Job
 from kuber_cron.common.runs.cursor import Cursor
-from kuber_cron.common.schedule import Schedule
 from kuber_cron.scheduler.decisions import planner
-from kuber_cron.scheduler.decisions.planner import Boot
-
-T0 = datetime(2026, 3, 1, tzinfo=UTC)
-
-
-def made(schedule="* * * * *", **policy):
-    job = Job(id="job", schedule=schedule, command="true", **policy)
-    return planner.entry(job, Schedule.parse(schedule, job.timezone, job.id))
-
-
-def cursor(entry, at=T0):
-    zone, text = entry.cursor_schedule
-    return Cursor(at, zone, text).to_text()
 
 
 def outcome(plan):
@@ -131,18 +117,6 @@ def test_a_month_of_missed_seconds_is_closed_in_one_step_with_its_count():
     assert len(rest) < 200
 
 
-def test_reboot_jobs_run_once_a_boot_and_not_when_they_come_later():
-    entry = made("@reboot")
-    boot = Boot("boot-1", is_new=True)
-    (decision,) = planner.plan_reboot(entry, "", T0, boot).decisions
-    assert decision.kind == "queue"
-    assert planner.plan_reboot(entry, decision.cursor, T0, boot).decisions == ()
-    (late,) = planner.plan_reboot(entry, "", T0, Boot("boot-1", is_new=False)).decisions
-    assert late.kind == "move"
-    (again,) = planner.plan_reboot(entry, decision.cursor, T0, Boot("boot-2", is_new=True)).decisions
-    assert again.kind == "queue"
-
-
 @given(st.integers(0, 4000), st.integers(0, 4000), st.sampled_from(["none", "last", "all"]))
 def test_every_minute_between_cursor_and_now_is_decided_exactly_once(gap, more, catchup):
     entry = made(catchup=catchup)
@@ -161,29 +135,7 @@ def test_a_cursor_survives_its_text(at, schedule):
     assert Cursor.from_text(made.to_text()) == made
 
 
-# --- edits, removals, repairs ------------------------------------------------------------------------
-
-FEW = st.sampled_from(["* * * * *", "*/2 * * * *", "*/7 * * * *", "3-50/5 * * * *"])
-
-
-def named(schedule, after, until):
-    """The instants of a schedule in (after, until], by the schedule alone."""
-    found, parsed = [], Schedule.parse(schedule, "UTC", "job")
-    while (at := parsed.next_after(after)) is not None and at <= until:
-        found.append(at)
-        after = at
-    return found
-
-
-def covered(decisions, schedule):
-    """Every instant that the decisions decide, by the schedule they were made with."""
-    found = []
-    for decision in decisions:
-        if decision.kind in {"queue", "skip"}:
-            spans = named(schedule, decision.first - timedelta(seconds=1), decision.last)
-            assert len(spans) == decision.count
-            found.extend(spans)
-    return found
+# --- edits ------------------------------------------------------------------------
 
 
 @given(FEW, FEW, st.integers(0, 20_000), st.integers(0, 20_000))
@@ -200,67 +152,3 @@ def test_over_an_edit_each_schedule_decides_its_own_time_exactly_once(old, new, 
     if old == new:
         expected = [at for at in expected if at > edited_at]
     assert covered(later.decisions, new) == expected
-
-
-@given(FEW, st.integers(0, 20_000), st.integers(-5_000, 20_000))
-def test_a_repair_skips_exactly_what_may_have_run_and_the_rest_is_planned(schedule, lost, more):
-    entry = made(schedule, on_state_loss="skip", catchup="all", max_catchup=10_000)
-    stored, known = cursor(entry), cursor(entry, T0 + timedelta(seconds=lost))
-    now = T0 + timedelta(seconds=lost + more)
-    repair = planner.plan_repair(entry, stored, known, now)
-    assert covered(repair, schedule) == named(schedule, T0, T0 + timedelta(seconds=lost))
-    assert {(decision.kind, decision.reason) for decision in repair} <= {("skip", "state_lost")}
-    assert len(repair) <= 1
-    reached = repair[-1].cursor if repair else stored
-    assert planner.plan_repair(entry, reached, known, now) == (), "a repair needs no repair"
-    after = planner.plan(entry, reached, now).decisions
-    until = max(
-        now, T0 + timedelta(seconds=lost)
-    )  # where the known cursor is ahead of now, nothing more is due
-    assert covered((*repair, *after), schedule) == named(schedule, T0, until)
-
-
-@pytest.mark.parametrize("policy", [{"on_state_loss": "skip"}, {"execution": "at_most_once"}])
-def test_where_nobody_knows_how_far_it_went_everything_up_to_now_may_have_run(policy):
-    entry = made(**policy)
-    (skip,) = planner.plan_repair(entry, cursor(entry), "", T0 + timedelta(minutes=5, seconds=10))
-    assert (skip.kind, skip.reason, skip.count, skip.last) == (
-        "skip",
-        "state_lost",
-        5,
-        T0 + timedelta(minutes=5),
-    )
-
-
-def test_under_replay_a_repair_decides_nothing_by_itself():
-    entry = made()
-    assert planner.plan_repair(entry, cursor(entry), cursor(entry, T0 + timedelta(hours=1)), T0) == ()
-
-
-@pytest.mark.parametrize("policy", [{}, {"on_state_loss": "skip"}])
-def test_a_cursor_that_is_gone_is_set_to_the_one_that_is_known(policy):
-    entry = made(**policy)
-    known = cursor(entry, T0 + timedelta(hours=1))
-    (move,) = planner.plan_repair(entry, "", known, T0 + timedelta(hours=2))
-    assert (move.kind, move.believed, move.cursor, move.reason) == ("move", "", known, "state lost")
-    assert planner.plan_repair(entry, "", "", T0) == ()
-
-
-@given(FEW, st.integers(0, 20_000), st.integers(0, 20_000))
-def test_a_removal_accounts_for_every_open_instant_and_then_drops_the_cursor(schedule, until, more):
-    stored = Cursor(T0, "UTC", schedule).to_text()
-    removed_at = T0 + timedelta(seconds=until)
-    *skips, drop = planner.plan_removal("job", stored, removed_at, removed_at + timedelta(seconds=more))
-    assert covered(skips, schedule) == named(schedule, T0, removed_at)
-    assert len(skips) <= 1
-    assert (drop.kind, drop.cursor) == ("drop", "")
-    assert drop.believed == (skips[0].cursor if skips else stored)
-    assert (drop.first, drop.last) == (removed_at, removed_at + timedelta(seconds=more))
-
-
-@pytest.mark.parametrize(
-    "stored", ["", "nonsense", "1772323200|Mars/Olympus|* * * * *", "1772323200|boot|@reboot"]
-)
-def test_a_cursor_that_says_nothing_is_only_dropped(stored):
-    (drop,) = planner.plan_removal("job", stored, T0, T0)
-    assert (drop.kind, drop.believed) == ("drop", stored)

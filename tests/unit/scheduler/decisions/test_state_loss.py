@@ -3,13 +3,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support import planning
 
 from kuber_cron.common.errors import StateLostError
 from kuber_cron.common.jobs.job import Job
 from kuber_cron.common.runs.cursor import Cursor
 from kuber_cron.common.schedule import Schedule
 from kuber_cron.scheduler.decisions import planner
-from kuber_cron.scheduler.decisions.state_loss import StateLoss
+from kuber_cron.scheduler.decisions.state_loss import StateLoss, plan_repair
 from kuber_cron.scheduler.election.term import Term
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -94,3 +95,60 @@ def test_an_unreadable_cursor_is_compared_with_nothing():
     loss = StateLoss()
     loss.remember(5, {"job": "nonsense"}, 0)
     assert not has_lost(loss, Term(6, "me"), {"job": cursor(-3)}, 0)
+
+
+# --- plans of repairs --------------------------------------------------------------------------------
+
+
+@given(planning.FEW, st.integers(0, 20_000), st.integers(-5_000, 20_000))
+def test_a_repair_skips_exactly_what_may_have_run_and_the_rest_is_planned(schedule, lost, more):
+    entry = planning.made(schedule, on_state_loss="skip", catchup="all", max_catchup=10_000)
+    stored, known = planning.cursor(entry), planning.cursor(entry, planning.T0 + timedelta(seconds=lost))
+    now = planning.T0 + timedelta(seconds=lost + more)
+    repair = plan_repair(entry, stored, known, now)
+    assert planning.covered(repair, schedule) == planning.named(
+        schedule, planning.T0, planning.T0 + timedelta(seconds=lost)
+    )
+    assert {(decision.kind, decision.reason) for decision in repair} <= {("skip", "state_lost")}
+    assert len(repair) <= 1
+    reached = repair[-1].cursor if repair else stored
+    assert plan_repair(entry, reached, known, now) == (), "a repair needs no repair"
+    after = planner.plan(entry, reached, now).decisions
+    until = max(
+        now, planning.T0 + timedelta(seconds=lost)
+    )  # where the known cursor is ahead of now, nothing more is due
+    assert planning.covered((*repair, *after), schedule) == planning.named(schedule, planning.T0, until)
+
+
+@pytest.mark.parametrize("policy", [{"on_state_loss": "skip"}, {"execution": "at_most_once"}])
+def test_where_nobody_knows_how_far_it_went_everything_up_to_now_may_have_run(policy):
+    entry = planning.made(**policy)
+    (skip,) = plan_repair(entry, planning.cursor(entry), "", planning.T0 + timedelta(minutes=5, seconds=10))
+    assert (skip.kind, skip.reason, skip.count, skip.last) == (
+        "skip",
+        "state_lost",
+        5,
+        planning.T0 + timedelta(minutes=5),
+    )
+
+
+def test_under_replay_a_repair_decides_nothing_by_itself():
+    entry = planning.made()
+    assert (
+        plan_repair(
+            entry,
+            planning.cursor(entry),
+            planning.cursor(entry, planning.T0 + timedelta(hours=1)),
+            planning.T0,
+        )
+        == ()
+    )
+
+
+@pytest.mark.parametrize("policy", [{}, {"on_state_loss": "skip"}])
+def test_a_cursor_that_is_gone_is_set_to_the_one_that_is_known(policy):
+    entry = planning.made(**policy)
+    known = planning.cursor(entry, planning.T0 + timedelta(hours=1))
+    (move,) = plan_repair(entry, "", known, planning.T0 + timedelta(hours=2))
+    assert (move.kind, move.believed, move.cursor, move.reason) == ("move", "", known, "state lost")
+    assert plan_repair(entry, "", "", planning.T0) == ()

@@ -92,13 +92,13 @@ class Site:
         """Send the signal, and wait for the process's end."""
         process = self._processes.pop((version, tier))
         process.send_signal(how)
-        process.wait(30)
+        process.wait(60)
 
     def call(self, version: str, *words: str) -> dict:
         """Return the JSON document of a command."""
         done = subprocess.run(
             [*COMMAND, *words, "--format", "json"],
-            cwd=self.directory, env=self._env(version), capture_output=True, text=True, timeout=60, check=False,
+            cwd=self.directory, env=self._env(version), capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         assert done.returncode == 0, (version, words, done.stdout, done.stderr)
         return json.loads(done.stdout)

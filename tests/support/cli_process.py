@@ -36,7 +36,7 @@ def kuber_cron(
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 

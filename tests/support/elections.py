@@ -53,7 +53,7 @@ class Contender:
         if self.election._listener is not None:
             self.election._listener.stop()
         if self.election._thread is not None:
-            self.election._thread.join(timeout=10)
+            self.election._thread.join(timeout=60)
 
     def value(self, metric: str, **labels: str) -> float:
         return self.registry.get_sample_value(metric, labels) or 0.0

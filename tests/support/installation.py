@@ -97,7 +97,7 @@ class Installation:
         """A process is gone."""
         process = self.processes.pop(name)
         process.send_signal(how)
-        process.wait(30)
+        process.wait(60)
 
     def end(self) -> None:
         """Nothing of it is left."""
@@ -105,7 +105,7 @@ class Installation:
             process.send_signal(signal.SIGTERM)
         for process in self.processes.values():
             try:
-                process.wait(15)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

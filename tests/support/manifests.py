@@ -37,7 +37,7 @@ def kubectl(*arguments: str | Path, given: str | None = None) -> subprocess.Comp
     if program is None:
         pytest.skip("install kubectl, or put it into the folder that KUBEBUILDER_ASSETS names")
     return subprocess.run(
-        [program, *arguments], input=given, capture_output=True, text=True, timeout=60, check=False
+        [program, *arguments], input=given, capture_output=True, text=True, timeout=120, check=False
     )
 
 

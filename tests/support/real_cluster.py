@@ -82,7 +82,7 @@ class Cluster:
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls)
         )
         try:
-            with opener.open(request, timeout=10) as answer:
+            with opener.open(request, timeout=60) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             with error:
@@ -222,7 +222,7 @@ class Wire:
             except OSError:
                 return
             try:
-                server = socket.create_connection(self._target, timeout=5)
+                server = socket.create_connection(self._target, timeout=60)
             except OSError:
                 client.close()
                 continue
@@ -340,7 +340,7 @@ class _Started:
         if self._api is not None:
             self._api.terminate()
             try:
-                self._api.wait(15)
+                self._api.wait(60)
             except subprocess.TimeoutExpired:
                 self._api.kill()
                 self._api.wait()
@@ -350,7 +350,7 @@ class _Started:
         self.stop()
         if self._etcd is not None:
             self._etcd.terminate()
-            self._etcd.wait(15)
+            self._etcd.wait(60)
         self._log.close()
 
 

@@ -80,7 +80,7 @@ class Schedulers:
         """What ``/livez`` or ``/readyz`` answers."""
         (port,) = (line["port"] for line in self.log(name) if line["event"] == "telemetry is served")
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             with error:
@@ -93,7 +93,7 @@ class Schedulers:
     def kill(self, name: str, how: signal.Signals = signal.SIGKILL) -> None:
         process = self._processes.pop(name)
         process.send_signal(how)
-        process.wait(20)
+        process.wait(60)
 
     def decisions(self) -> list[int]:
         """The instants that were queued, in the order in which that was decided."""

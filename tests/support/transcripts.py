@@ -21,7 +21,7 @@ def transcript(words: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> st
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     return done.stdout + (f"[exit status {done.returncode}]\n" if done.returncode else "")

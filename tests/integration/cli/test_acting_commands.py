@@ -354,7 +354,7 @@ def test_who_sits_at_a_terminal_is_asked(tmp_path, redis_client, redis_url, type
         while b"[y/N]" not in asked:
             asked += os.read(ours, 1000)
         os.write(ours, typed.encode())
-        out, _ = process.communicate(timeout=20)
+        out, _ = process.communicate(timeout=60)
     finally:
         end([process])
         os.close(ours)

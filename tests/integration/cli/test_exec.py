@@ -136,7 +136,7 @@ def test_a_signal_ends_the_command_with_term_and_waits_for_it(start, number, sta
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)
     assert process.stdout.read() == "tidy\n"
-    assert process.wait(20) == status
+    assert process.wait(60) == status
     assert "waits: interrupted (exit code 7)" in process.stderr.read()
 
 
@@ -148,7 +148,7 @@ def test_a_second_ctrl_c_ends_a_stubborn_command_at_once(start):
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.3)  # what comes within a fifth of a second is the same press
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
+    assert process.wait(60) == 130
     assert "stubborn: interrupted (signal 9)" in process.stderr.read()
 
 
@@ -156,5 +156,5 @@ def test_a_reader_that_goes_away_ends_the_command(start):
     process = start("endless")
     assert process.stdout.readline() == "line\n"
     process.stdout.close()
-    assert process.wait(20) == 141
+    assert process.wait(60) == 141
     assert "endless: stopped" in process.stderr.read()

@@ -30,7 +30,7 @@ def test_a_reader_that_has_seen_enough_is_met_with_silence():
         env=environment(),
         stdout=write,
         stderr=subprocess.PIPE,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     os.close(write)
@@ -81,7 +81,7 @@ def test_a_quick_command_imports_no_heavy_client(words):
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=True,
     )
     imported = set(done.stderr.split())

@@ -189,7 +189,7 @@ def test_watching_draws_over_itself_and_ends_by_ctrl_c(redis_client, redis_url, 
     process.send_signal(signal.SIGINT)
     sent = seen(ours, "\x1b[?1049l")
     assert "\x1b[?25h" in sent
-    assert process.wait(20) == 130
+    assert process.wait(60) == 130
 
 
 def test_watching_outlives_a_redis_that_goes_away_and_says_so(redis_server, terminal):
@@ -200,14 +200,14 @@ def test_watching_outlives_a_redis_that_goes_away_and_says_so(redis_server, term
     seen(ours, "\x1b[31mRedis at ", "leader")
     process.send_signal(signal.SIGINT)
     seen(ours, "\x1b[?1049l")
-    assert process.wait(20) == 130
+    assert process.wait(60) == 130
 
 
 def test_colour_is_for_terminals_and_not_where_no_color_is_set(redis_url, decided, terminal):
     red = "\x1b[32msuccess"
     process, ours = terminal("runs", "--redis-url", redis_url)
     assert red in seen(ours, "success", "queued")
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     process, ours = terminal("runs", "--redis-url", redis_url, NO_COLOR="1")
     assert "\x1b[" not in seen(ours, "success", "queued")
     assert "\x1b[" not in kuber_cron("runs", "--redis-url", redis_url).stdout

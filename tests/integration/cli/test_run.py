@@ -47,7 +47,7 @@ class Service:
                     return entry
         raise AssertionError(f"the log ended without {event!r} {fields}")
 
-    def stop(self, *, seconds=20):
+    def stop(self, *, seconds=60):
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(seconds)
 
@@ -73,9 +73,9 @@ def test_a_crontab_runs_is_measured_and_stops_with_status_0(run, tmp_path):
     assert ended["outcome"] == "success"
     (log, *_) = sorted((tmp_path / ".kuber-cron" / "logs" / "tick").iterdir())
     assert log.read_text() == "tock\n"
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
         assert b'cron_job_executions_total{job="tick",outcome="success"}' in answer.read()
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=60) as answer:
         assert json.load(answer)["tier"] == "run"
     assert service.stop() == 0
     assert service.process.stdout.read() == ""
@@ -107,9 +107,9 @@ def test_a_second_ctrl_c_ends_at_once_and_leaves_nothing_running(run, tmp_path):
     with pytest.raises(subprocess.TimeoutExpired):
         service.process.wait(0.3)  # what comes within a fifth of a second is the same press
     service.process.send_signal(signal.SIGINT)
-    assert service.process.wait(20) == 130
+    assert service.process.wait(60) == 130
     assert not psutil.pid_exists(pid)
-    assert psutil.wait_procs(family, timeout=10)[1] == []
+    assert psutil.wait_procs(family, timeout=60)[1] == []
 
 
 def test_one_bad_line_is_said_aloud_and_hides_no_other(run):
@@ -150,7 +150,7 @@ def read_to_the_end(process, ours):
                 os.read(ours, 65536)
             except OSError:  # Linux says so when the other end is closed
                 break
-    return process.wait(20)
+    return process.wait(60)
 
 
 def test_on_a_terminal_a_live_view_stands_below_the_log_lines(terminal):

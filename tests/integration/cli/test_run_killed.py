@@ -55,7 +55,7 @@ def test_after_a_sigkill_the_next_start_decides_every_instant_in_between_once(tm
             decided = decisions(client)
     finally:
         second.send_signal(signal.SIGTERM)
-        _, errors = second.communicate(timeout=40)
+        _, errors = second.communicate(timeout=60)
     assert second.returncode == 0, errors
     instants = [at for first_at, last, _, _ in decided for at in range(first_at, last + 1)]
     assert instants == list(range(instants[0], instants[-1] + 1)), "an instant was lost or doubled"

@@ -57,7 +57,7 @@ def test_a_worker_runs_what_a_scheduler_decides_and_both_end_with_status_0_on_si
     assert (line["job"], line["stream"], line["text"]) == ("tick", "stdout", "tock")
     for process in (scheduler, worker):
         process.send_signal(signal.SIGTERM)
-    assert [process.wait(20) for process in (scheduler, worker)] == [0, 0]
+    assert [process.wait(60) for process in (scheduler, worker)] == [0, 0]
     assert scheduler.stdout.read() == ""
 
 
@@ -65,7 +65,7 @@ def test_a_worker_takes_only_from_its_queues(tier):
     worker = tier("worker", "--queues", "batch,nightly")
     assert until(worker, "worker started")["queues"] == ["batch", "nightly", "batch-low", "nightly-low"]
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(20) == 0
+    assert worker.wait(60) == 0
 
 
 @pytest.mark.parametrize("command", ["scheduler", "worker"])

@@ -143,7 +143,7 @@ def test_rq_tells_a_running_command_as_it_tells_its_own(redis_client, redis_url,
         assert StartedJobRegistry(queue=queue).get_job_ids() == [run]
         listing = subprocess.run(
             [sys.executable, "-m", "rq.cli", "info", "--url", redis_url, "--serializer", "json", "--raw"],
-            capture_output=True, text=True, timeout=30, check=True,
+            capture_output=True, text=True, timeout=120, check=True,
         )  # fmt: skip
         assert made.name in listing.stdout
 

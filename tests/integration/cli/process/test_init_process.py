@@ -50,7 +50,7 @@ def children(pid: int) -> list[int]:
 )
 def test_the_exit_status_is_that_of_the_work(work, status):
     with started(work) as process:
-        assert process.wait(20) == status
+        assert process.wait(60) == status
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])
@@ -64,7 +64,7 @@ def test_a_signal_reaches_the_work(number):
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
         assert process.stdout.readline() == f"{number.value}\n"
-        assert process.wait(20) == 3
+        assert process.wait(60) == 3
 
 
 @pytest.mark.skipif(
@@ -81,4 +81,4 @@ def test_orphans_are_waited_for_while_the_work_goes_on():
         eventually(lambda: len(children(process.pid)) == 1)  # the work alone: no orphan, no zombie
         assert process.poll() is None
         os.kill(process.pid, signal.SIGTERM)
-        assert process.wait(20) == 128 + signal.SIGTERM
+        assert process.wait(60) == 128 + signal.SIGTERM

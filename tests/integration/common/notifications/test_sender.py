@@ -561,7 +561,7 @@ def test_a_worker_that_is_told_to_end_tells_the_end_of_its_last_command(
         eventually((tmp_path / "env").exists, 20)
         process.send_signal(signal.SIGTERM)
         go.touch()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         assert [(one.json["run"], one.json["exit_code"]) for one in receiving.received] == [(run, 4)]
         assert "NOTIFY" not in (tmp_path / "env").read_text()
         assert f"{receiving.url}/hook" not in process.stderr.read()

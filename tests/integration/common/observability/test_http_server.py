@@ -42,7 +42,7 @@ def server(registry, health):
 
 
 def get(server, path, headers=None, method="GET", host="127.0.0.1"):
-    connection = HTTPConnection(host, server.port, timeout=10)
+    connection = HTTPConnection(host, server.port, timeout=60)
     try:
         connection.request(method, path, headers=headers or {})
         answer = connection.getresponse()
@@ -52,7 +52,7 @@ def get(server, path, headers=None, method="GET", host="127.0.0.1"):
 
 
 def connect(server):
-    return socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    return socket.create_connection(("127.0.0.1", server.port), timeout=60)
 
 
 def request_threads():
@@ -136,7 +136,7 @@ def test_all_addresses_are_ipv4_and_where_the_machine_has_it_ipv6(registry, heal
     with http_server.start(registry, "", 0, health) as server:
         assert get(server, "/livez")[0] == 200
         try:
-            socket.create_connection(("::1", server.port), timeout=5).close()
+            socket.create_connection(("::1", server.port), timeout=60).close()
         except OSError:
             pytest.skip("this machine has no IPv6 loopback")
         assert get(server, "/livez", host="::1")[0] == 200

@@ -309,9 +309,9 @@ def tls_before(path, certificate):
         acceptor.start()
         yield listener.getsockname()[1]
         listener.shutdown(socket.SHUT_RDWR)
-        acceptor.join(5)
+        acceptor.join(60)
     for thread in threads:
-        thread.join(5)
+        thread.join(60)
     for end in ends:
         end.close()
 

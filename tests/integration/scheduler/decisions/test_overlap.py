@@ -107,9 +107,9 @@ def test_replace_stops_a_started_run_durably_and_tells_its_worker_at_once(make_l
     run = worker.take()
     with redis_client.pubsub() as channel:
         channel.subscribe("rq:pubsub:worker")
-        channel.get_message(timeout=5)
+        channel.get_message(timeout=60)
         made.decide(minute(2))
-        message = channel.get_message(timeout=5)
+        message = channel.get_message(timeout=60)
     assert json.loads(message["data"]) == {"command": "stop-job", "job_id": run}
     assert worker.ledger.heartbeat([(run, worker.running[run])], minute(2)) == ["STOP"]
     assert made.status(2) == "deferred"

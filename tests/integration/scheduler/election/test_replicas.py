@@ -118,7 +118,7 @@ def test_two_leaders_that_race_in_threads_make_single_runs(make_leader, redis_cl
     def race(leader):
         try:
             for second in range(1, 61):
-                barrier.wait(10)
+                barrier.wait(60)
                 leader.decide(T0 + timedelta(seconds=second))
                 leader.decide(T0 + timedelta(seconds=second + 0.3))
                 leader.decide(T0 + timedelta(seconds=second + 0.6))

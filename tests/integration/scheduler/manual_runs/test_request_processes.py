@@ -63,7 +63,7 @@ class House:
     def kill(self, name):
         process = self.processes.pop(name)
         process.kill()
-        process.wait(10)
+        process.wait(60)
 
     def trigger(self, job="yearly"):
         with redis.Redis.from_url(self.client_url(), protocol=2) as client:
@@ -89,7 +89,7 @@ class House:
     def end(self):
         for process in self.processes.values():
             process.kill()
-            process.wait(10)
+            process.wait(60)
         self.client.close()
 
 

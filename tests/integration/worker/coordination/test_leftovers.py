@@ -70,7 +70,7 @@ def test_a_worker_that_takes_a_lost_run_kills_what_goes_on_of_its_earlier_attemp
     made.tidy()
     with workers.worker(redis_url, tmp_path):
         assert ended(made.client, run).is_finished
-    assert mine.wait(5) == -signal.SIGKILL
+    assert mine.wait(60) == -signal.SIGKILL
     assert anothers.poll() is None
 
 
@@ -84,7 +84,7 @@ def test_a_worker_that_starts_kills_what_an_earlier_one_left_of_runs_that_others
     with workers.worker(redis_url, tmp_path, queues=["another"]):
         worker.die()
         made.tidy()
-        assert mine.wait(10) == -signal.SIGKILL
+        assert mine.wait(60) == -signal.SIGKILL
     assert anothers.poll() is None
     assert made.status(1) == "queued"
 

@@ -218,7 +218,7 @@ def test_output_that_comes_just_after_the_end_is_kept(commands):
 def test_what_runs_is_shown_while_it_runs(commands):
     launch = commands.start("echo hello; exec sleep 60")
     commands.says(launch, 6)
-    started, pid = commands.started.get(timeout=5)
+    started, pid = commands.started.get(timeout=60)
     (running,) = commands.supervisor.running()
     assert (running.launch, running.pid, started) == (launch, pid, launch)
     assert running.ending is None
@@ -286,7 +286,7 @@ def test_a_supervisor_that_was_closed_starts_nothing():
         launch = commands.launch("true")
         commands.supervisor.close()
         assert not commands.supervisor.start(launch)
-        commands.thread.join(10)
+        commands.thread.join(60)
     assert commands.ended.empty()
 
 

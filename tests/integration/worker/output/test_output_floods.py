@@ -69,7 +69,7 @@ def test_a_disk_that_fills_up_keeps_what_it_took_and_the_rest_is_counted_as_its_
     log = tmp_path / "x.log"
     program = FULL.format(path=sys.path, log=str(log))  # a process of its own, for the limit is a process's
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120
     )
     kind, dropped, refused, (warning,), tail = json.loads(done.stdout)
     assert (kind, tail) == ("success", "the end\n")

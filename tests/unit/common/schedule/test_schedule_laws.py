@@ -174,7 +174,7 @@ def test_threads_that_share_a_schedule_get_the_same_answers():
     ready = threading.Barrier(len(answers))
 
     def walk(found, order):
-        ready.wait(10)
+        ready.wait(60)
         for schedule in order:
             at = start
             for _ in range(60):
@@ -188,7 +188,7 @@ def test_threads_that_share_a_schedule_get_the_same_answers():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     expected = sorted(answers[0])
     assert len(expected) == 300
     assert all(sorted(found) == expected for found in answers)

@@ -67,7 +67,7 @@ def report(registry, monkeypatch):
         reporter.finish()
         thread = threading.Thread(target=reporter.run, daemon=True)
         thread.start()
-        thread.join(5)
+        thread.join(60)
         assert not thread.is_alive()
         assert len(slots) == 0
         return book.endings

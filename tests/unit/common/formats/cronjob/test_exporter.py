@@ -154,7 +154,7 @@ def redis_script(tmp_path):
         stub.chmod(stub.stat().st_mode | stat.S_IXUSR)
         environ = {"PATH": f"{programs}:{os.environ['PATH']}", "MEMORY_LIMIT_BYTES": "536870912"}
         return subprocess.run(
-            ["sh", script, *arguments], env=environ, capture_output=True, text=True, timeout=30, check=False
+            ["sh", script, *arguments], env=environ, capture_output=True, text=True, timeout=120, check=False
         )
 
     return run

@@ -131,7 +131,7 @@ def forget() -> None:
     """Every cache of ours is empty, the zone's excepted: what a new process begins with."""
     schedules.day_matching._ask_croniter.cache_clear()  # noqa: SLF001 - only the owner knows its caches
     schedules.day_matching.rule.cache_clear()
-    schedules._plan.cache_clear()  # noqa: SLF001 - as above
+    schedules._meaning.cache_clear()  # noqa: SLF001 - as above
 
 
 def costs() -> None:

@@ -125,7 +125,7 @@ class DayRule:
         lengths = {length for month in self._months for length in _LENGTHS[cast("int", month)]}
         plain = [day for day in self._days if isinstance(day, int)]
         if len(plain) == len(self._days) and min(plain) > max(lengths):
-            # 31 February, told without a calendar. Beside it a weekday may still match.
+            # 31 February, known without a calendar. Beside it a weekday may still match.
             return self._must_match_both or not self._weekdays
         if not self._must_match_both or (
             min(plain, default=99) <= min(lengths)

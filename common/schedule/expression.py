@@ -5,7 +5,7 @@ import re
 from kuber_cron.common import suggestions
 from kuber_cron.common.schedule.errors import ScheduleError
 from kuber_cron.common.schedule.field_hints import shown
-from kuber_cron.common.schedule.field_spec import KINDS, ErrorCode
+from kuber_cron.common.schedule.field_spec import FIELD_SPECS, ErrorCode
 from kuber_cron.common.schedule.fields import MAX_DIGITS
 
 Words = list[tuple[str, int]]
@@ -34,7 +34,7 @@ _UNSEEN = re.compile(
 _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 _DURATION = re.compile(r"(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?")
 _UNIT_SECONDS = (86_400, 3600, 60, 1)
-_FIELD_NAMES = " ".join(kind.about for kind in KINDS)
+_FIELD_NAMES = " ".join(spec.about for spec in FIELD_SPECS)
 
 
 def split(text: str) -> Words:

@@ -1,4 +1,4 @@
-"""Why an item of a field is not understood, and what to write instead.
+"""The errors of a field's items: why one is not understood, and what to write instead.
 
 Reached only with an item that ``fields`` has refused. A suggestion is shown only if the parser takes it.
 """
@@ -51,94 +51,94 @@ _MISPLACED = re.compile(
 )
 
 
-def explain(kind: FieldSpec, item: str, *, is_valid: Callable[[str], bool]) -> ScheduleError:
+def explain(spec: FieldSpec, item: str, *, is_valid: Callable[[str], bool]) -> ScheduleError:
     """Return the error for an item that the grammar does not have in this field.
 
-    ``is_valid`` says whether the parser takes an item here.
+    ``is_valid`` returns True if the parser takes an item here.
     """
-    code, detail = _diagnose(kind, item)
+    code, detail = _diagnose(spec, item)
     return ScheduleError(
-        f"bad {kind.about}: {detail}",
-        about=kind.about,
+        f"bad {spec.about}: {detail}",
+        about=spec.about,
         code=code.value,
-        hint=lambda: _hint(kind, item, is_valid),
+        hint=lambda: _hint(spec, item, is_valid),
     )
 
 
-def _diagnose(kind: FieldSpec, item: str) -> tuple[ErrorCode, str]:
-    said = shown(item)
+def _diagnose(spec: FieldSpec, item: str) -> tuple[ErrorCode, str]:
+    quoted = shown(item)
     if not item:
         return ErrorCode.SYNTAX, "an item of the list is empty"
     if _MISPLACED.fullmatch(item):
-        return ErrorCode.MISPLACED, f"'{said}' {_why_misplaced(kind, item)}"
+        return ErrorCode.MISPLACED, f"'{quoted}' {_why_misplaced(spec, item)}"
     for word in _WORD.findall(item):
-        if word.lower() not in kind.names:
-            return ErrorCode.NAME, f"'{said}' {_why_no_name(kind, word.lower())}"
-    return ErrorCode.SYNTAX, _why_unread(item, said)
+        if word.lower() not in spec.names:
+            return ErrorCode.NAME, f"'{quoted}' {_why_no_name(spec, word.lower())}"
+    return ErrorCode.SYNTAX, _why_unread(item, quoted)
 
 
-def _why_unread(item: str, said: str) -> str:
+def _why_unread(item: str, quoted: str) -> str:
     if any(character.isnumeric() and not character.isascii() for character in item):
-        return f"'{said}' has digits other than 0-9"
+        return f"'{quoted}' has digits other than 0-9"
     if item.count("/") > 1:
-        return f"'{said}' has two steps"
+        return f"'{quoted}' has two steps"
     if item.startswith("-"):
-        return f"'{said}' has no number before the '-'"
+        return f"'{quoted}' has no number before the '-'"
     if item.count("-") > 1:
-        return f"'{said}' has two ranges"
+        return f"'{quoted}' has two ranges"
     if item.endswith(("-", "/")):
-        return f"'{said}' lacks its last number"
-    return f"cannot read '{said}'"
+        return f"'{quoted}' lacks its last number"
+    return f"cannot read '{quoted}'"
 
 
-def _why_misplaced(kind: FieldSpec, item: str) -> str:
+def _why_misplaced(spec: FieldSpec, item: str) -> str:
     if item == "?":
-        return "stands alone" if kind in (DAY, WEEKDAY) else "belongs in the day fields"
+        return "stands alone" if spec in (DAY, WEEKDAY) else "belongs in the day fields"
     if item.startswith("h"):
         return "is lower case"
     if item[0] in "HRr":
         return "is not in the form H, H(1-5) or H/15"
     if "#" in item:
-        return "is not in the form 5#2, the second Friday" if kind is WEEKDAY else "belongs in day-of-week"
-    if kind is DAY:
+        return "is not in the form 5#2, the second Friday" if spec is WEEKDAY else "belongs in day-of-week"
+    if spec is DAY:
         return "is not one of L, LW and 15W"
-    if kind is WEEKDAY:
+    if spec is WEEKDAY:
         return "is not in the form 5L, the last Friday"
     return "belongs in the day fields"
 
 
-def _why_no_name(kind: FieldSpec, word: str) -> str:
+def _why_no_name(spec: FieldSpec, word: str) -> str:
     short = _LONG_NAMES.get(word, word)
-    if short in kind.names:
+    if short in spec.names:
         return "is too long: names have three letters"
     for names, owner in ((MONTHS, "month"), (WEEKDAYS, "day-of-week")):
         if short in names:
             return f"is a name of the {owner} field"
-    if not kind.names:
+    if not spec.names:
         return "has letters, and this field takes numbers"
-    return f"is no {'weekday' if kind is WEEKDAY else 'month'}: " + " ".join(kind.names)
+    return f"is no {'weekday' if spec is WEEKDAY else 'month'}: " + " ".join(spec.names)
 
 
-def _hint(kind: FieldSpec, item: str, is_valid: Callable[[str], bool]) -> str | None:
+def _hint(spec: FieldSpec, item: str, is_valid: Callable[[str], bool]) -> str | None:
     if not item:
         return "remove the comma that has nothing beside it"
     if len(item) > _SHOWN_CHARACTERS:
         return None
-    if item == "?" and kind not in (DAY, WEEKDAY):
+    if item == "?" and spec not in (DAY, WEEKDAY):
         return "write *"
-    if kind is MINUTE and _WORD.fullmatch(item) and _LONG_NAMES.get(item.lower(), item.lower()) in WEEKDAYS:
+    if spec is MINUTE and _WORD.fullmatch(item) and _LONG_NAMES.get(item.lower(), item.lower()) in WEEKDAYS:
         return f"the fields are minute hour day-of-month month day-of-week: 0 0 * * {item[:3].lower()}"
-    for candidate in _candidates(kind, item):
+    for candidate in _candidates(spec, item):
         if candidate != item and is_valid(candidate):
             return f"write {candidate}"
     return None
 
 
-def _candidates(kind: FieldSpec, item: str) -> list[str]:
+def _candidates(spec: FieldSpec, item: str) -> list[str]:
     found = [pattern.sub(form, item) for pattern, form in _REPAIRS if pattern.fullmatch(item)]
-    if kind.names:
+    if spec.names:
         found.append(_WORD.sub(lambda word: _LONG_NAMES.get(word[0].lower(), word[0]), item))
-        names = (*kind.names, *_LONG_NAMES)
+        names = (*spec.names, *_LONG_NAMES)
         found.append(_WORD.sub(lambda word: _nearest_name(word[0], names), item))
     return found
 
@@ -148,7 +148,7 @@ def _nearest_name(word: str, names: tuple[str, ...]) -> str:
     return _LONG_NAMES.get(near, near) if near else word
 
 
-def split_range(kind: FieldSpec, item: str, start: tuple[str, int], end: tuple[str, int]) -> str | None:
+def split_range(spec: FieldSpec, item: str, start: tuple[str, int], end: tuple[str, int]) -> str | None:
     """Return the hint for a range that runs backwards: the two ranges that it was meant to be.
 
     ``start`` and ``end`` are the text and the number of the range's two ends.
@@ -160,21 +160,21 @@ def split_range(kind: FieldSpec, item: str, start: tuple[str, int], end: tuple[s
     if item.startswith("H"):
         return f"write {item.replace(f'{first}-{last}', f'{last}-{first}')}"
     # Weekdays go round from 7, Sunday, to 1.
-    bottom = 1 if kind is WEEKDAY else kind.low
+    bottom = 1 if spec is WEEKDAY else spec.low
     step = int(item.partition("/")[2] or 1)
     if step < 1:
         return None
-    resume = low + ((kind.high - low) // step + 1) * step - (kind.high - bottom + 1)
+    resume = low + ((spec.high - low) // step + 1) * step - (spec.high - bottom + 1)
     named = not (first.isdigit() and last.isdigit())
-    parts = [_span(kind, low, kind.high, step, named=named)]
+    parts = [_span(spec, low, spec.high, step, named=named)]
     if resume <= high:
-        parts.append(_span(kind, resume, high, step, named=named))
+        parts.append(_span(spec, resume, high, step, named=named))
     return "write " + ",".join(parts)
 
 
-def _span(kind: FieldSpec, low: int, high: int, step: int, *, named: bool) -> str:
-    spelt = {number: name for name, number in kind.names.items()} if named else {}
-    if kind is WEEKDAY and named:
+def _span(spec: FieldSpec, low: int, high: int, step: int, *, named: bool) -> str:
+    spelt = {number: name for name, number in spec.names.items()} if named else {}
+    if spec is WEEKDAY and named:
         spelt[7] = "sun"
     first, last = str(spelt.get(low, low)), str(spelt.get(high, high))
     if low + step > high:

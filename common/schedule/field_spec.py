@@ -1,4 +1,4 @@
-"""What each of a schedule's five fields takes, and the kinds of error there are in them (cron.md §2)."""
+"""The grammar of a schedule's five fields, and the codes of the errors in them (cron.md §2)."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -73,4 +73,4 @@ HOUR = FieldSpec(index=1, about="hour", low=0, high=23, top=23, hash_top=23)
 DAY = FieldSpec(index=2, about="day-of-month", low=1, high=31, top=31, hash_top=28)
 MONTH = FieldSpec(index=3, about="month", low=1, high=12, top=12, hash_top=12, names=MONTHS)
 WEEKDAY = FieldSpec(index=4, about="day-of-week", low=0, high=7, top=6, hash_top=6, names=WEEKDAYS)
-KINDS = (MINUTE, HOUR, DAY, MONTH, WEEKDAY)
+FIELD_SPECS = (MINUTE, HOUR, DAY, MONTH, WEEKDAY)

@@ -25,7 +25,7 @@ from typing import Literal
 from kuber_cron.common.schedule import day_matching, expression, fields, timezones
 from kuber_cron.common.schedule.day_matching import DayRule
 from kuber_cron.common.schedule.errors import ScheduleError
-from kuber_cron.common.schedule.field_spec import KINDS
+from kuber_cron.common.schedule.field_spec import FIELD_SPECS
 from kuber_cron.common.schedule.fields import Field
 from kuber_cron.common.schedule.timezones import (
     CORRECTION_SECONDS,
@@ -46,7 +46,7 @@ _NAIVE_EPOCH = EPOCH.replace(tzinfo=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
+class _Meaning:
     """The meaning of a text, whatever the zone; shared by all schedules of the same text.
 
     Attributes:
@@ -90,10 +90,10 @@ class _Plan:
 class Schedule:
     """A schedule in a time zone. Immutable, and safe to share between threads."""
 
-    __slots__ = ("_plan", "_zone")
+    __slots__ = ("_meaning", "_zone")
 
-    def __init__(self, plan: _Plan, zone: Zone) -> None:
-        self._plan = plan
+    def __init__(self, meaning: _Meaning, zone: Zone) -> None:
+        self._meaning = meaning
         self._zone = zone
 
     @classmethod
@@ -103,14 +103,14 @@ class Schedule:
         Raises:
             ScheduleError: The text or the zone cannot be understood. Nothing else is raised for any text.
         """
-        # Only these two signs look at the job, so all other jobs of the same text share one plan.
-        plan = _plan(text, job_id if "H" in text or "~" in text else "")
-        return cls(plan, timezones.find(timezone))
+        # Only these two signs depend on the job, so all other jobs of the same text share one meaning.
+        meaning = _meaning(text, job_id if "H" in text or "~" in text else "")
+        return cls(meaning, timezones.find(timezone))
 
     @property
     def text(self) -> str:
         """The text with its blanks collapsed; parsing it again gives an equal schedule."""
-        return self._plan.text
+        return self._meaning.text
 
     @property
     def timezone(self) -> str:
@@ -125,22 +125,22 @@ class Schedule:
     @property
     def fields(self) -> Mapping[str, frozenset[int | str]]:
         """The values of each field by its name, ``minute`` to ``day-of-week``; empty for ``@every`` and the like."""
-        return self._plan.fields
+        return self._meaning.fields
 
     @property
     def kind(self) -> ScheduleKind:
         """The kind: ``cron`` has times, ``every`` a period, ``reboot`` and ``after`` no times of their own."""
-        return self._plan.kind
+        return self._meaning.kind
 
     @property
     def never(self) -> bool:
         """True if no time can ever match (31 February), decided from the sets."""
-        return self._plan.days is not None and self._plan.days.never
+        return self._meaning.days is not None and self._meaning.days.never
 
     @property
     def is_fixed(self) -> bool:
         """True if it names times of day, so that the zone's gaps and repetitions are evened out (rule 4)."""
-        return self._plan.is_fixed
+        return self._meaning.is_fixed
 
     def next_after(self, instant: datetime) -> datetime | None:
         """Return the first run strictly later than an aware instant, as aware UTC in whole seconds; None is never.
@@ -154,7 +154,7 @@ class Schedule:
 
     def named_within(self, start: datetime, end: datetime) -> datetime | None:
         """Return the first local time that matches in [start, end), all naive; for the lint of gaps and folds."""
-        minute = self._plan.first_minute(-(-(start - _NAIVE_EPOCH) // timedelta(minutes=1)))
+        minute = self._meaning.first_minute(-(-(start - _NAIVE_EPOCH) // timedelta(minutes=1)))
         if minute is None:
             return None
         try:
@@ -170,29 +170,29 @@ class Schedule:
         the eight years after ``start``, and the widest hole between the times of day. It is in wall time, so a
         jump of the zone can add its own size.
         """
-        plan = self._plan
-        if plan.kind == "every":
-            return float(plan.every_seconds)
-        if plan.days is None:
+        meaning = self._meaning
+        if meaning.kind == "every":
+            return float(meaning.every_seconds)
+        if meaning.days is None:
             return None
-        stretch = plan.days.longest_stretch(timezones.seconds_since_epoch(start) // 86_400)
+        stretch = meaning.days.longest_stretch(timezones.seconds_since_epoch(start) // 86_400)
         if stretch is None:
             return None
-        return 60.0 * _widest_hole(plan.minutes, plan.hours, stretch)
+        return 60.0 * _widest_hole(meaning.minutes, meaning.hours, stretch)
 
     def _next(self, after: int) -> int | None:
-        plan = self._plan
-        if plan.every_seconds:
-            return (after // plan.every_seconds + 1) * plan.every_seconds
+        meaning = self._meaning
+        if meaning.every_seconds:
+            return (after // meaning.every_seconds + 1) * meaning.every_seconds
         earliest = after + 1
         while earliest <= LAST_INSTANT:
             span = self._zone.span(earliest)
-            if plan.is_fixed and span.offset > span.before:
+            if meaning.is_fixed and span.offset > span.before:
                 made_up_for = self._after_gap(span)
                 if made_up_for is not None and made_up_for >= earliest:
                     return made_up_for
-            start = max(earliest, span.unrepeated_from) if plan.is_fixed else earliest
-            minute = plan.first_minute(-(-(start + span.offset) // 60))
+            start = max(earliest, span.unrepeated_from) if meaning.is_fixed else earliest
+            minute = meaning.first_minute(-(-(start + span.offset) // 60))
             if minute is None:
                 return None
             found = minute * 60 - span.offset
@@ -208,7 +208,7 @@ class Schedule:
         """Return the first whole minute after the gap that the span begins with, if a named time was skipped."""
         if span.offset - span.before >= CORRECTION_SECONDS:
             return None
-        skipped = self._plan.first_minute(-(-(span.start + span.before) // 60))
+        skipped = self._meaning.first_minute(-(-(span.start + span.before) // 60))
         if skipped is None or skipped * 60 >= span.start + span.offset:
             return None
         return -(-(span.start + span.offset) // 60) * 60 - span.offset
@@ -227,36 +227,38 @@ class Schedule:
 
 # As many as a large installation has texts: each is asked for twice, by the file's reader and by whoever plans its job.
 @lru_cache(maxsize=131_072)
-def _plan(text: str, job_id: str) -> _Plan:
+def _meaning(text: str, job_id: str) -> _Meaning:
     words = expression.split(text)
     collapsed = " ".join(word for word, _ in words)
     if words[0][0].startswith("@"):
         name = expression.nickname(words)
         if name in ("@reboot", "@after"):
-            return _Plan(text=collapsed, kind="reboot" if name == "@reboot" else "after")
+            return _Meaning(text=collapsed, kind="reboot" if name == "@reboot" else "after")
         if name == "@every":
-            return _Plan(text=collapsed, kind="every", every_seconds=expression.every_seconds(words))
+            return _Meaning(text=collapsed, kind="every", every_seconds=expression.every_seconds(words))
         words = expression.split(expression.NICKNAMES[name])
     expression.require_five(words)
     parsed = []
-    for kind, (word, offset) in zip(KINDS, words, strict=True):
+    for spec, (word, offset) in zip(FIELD_SPECS, words, strict=True):
         try:
-            parsed.append(fields.parse(kind, word, job_id))
+            parsed.append(fields.parse(spec, word, job_id))
         except ScheduleError as error:
             error.offset += offset
             raise
     return _cron(collapsed, parsed)
 
 
-def _cron(text: str, parsed: list[Field]) -> _Plan:
+def _cron(text: str, parsed: list[Field]) -> _Meaning:
     minute, hour, day, month, weekday = parsed
     rule = day_matching.rule(
         day.values, month.values, weekday.values, must_match_both=day.is_starred or weekday.is_starred
     )
-    return _Plan(
+    return _Meaning(
         text=text,
         kind="cron",
-        fields=MappingProxyType({kind.about: part.values for kind, part in zip(KINDS, parsed, strict=True)}),
+        fields=MappingProxyType(
+            {spec.about: part.values for spec, part in zip(FIELD_SPECS, parsed, strict=True)}
+        ),
         minutes=_sorted(minute),
         hours=_sorted(hour),
         days=rule,

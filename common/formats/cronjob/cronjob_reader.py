@@ -80,7 +80,7 @@ def read(
     Args:
         cronjob: The object.
         timezone: The zone of those that name none: kube-controller-manager's.
-        choice: What a person said about containers.
+        choice: The operator's choice of containers and entry points.
         maps: The ConfigMaps that are known.
         report: Takes what is found.
     """

@@ -96,9 +96,9 @@ def literally(text: str) -> str:
     return _EXPANDED.sub("$$", text)
 
 
-def _name(wanted: str, taken: Collection[str]) -> str:
+def _name(job_id: str, taken: Collection[str]) -> str:
     """Return a name that Kubernetes takes and no other job has."""
-    base = _NOT_IN_A_NAME.sub("-", wanted.lower())[:_LONGEST_NAME].strip("-")
+    base = _NOT_IN_A_NAME.sub("-", job_id.lower())[:_LONGEST_NAME].strip("-")
     name, number = base, 1
     while name in taken:
         number += 1
@@ -123,7 +123,7 @@ def _notes(job: Job, name: str, schedule: str) -> Iterator[str]:
         yield "Kubernetes may never start it: a startingDeadlineSeconds below 10 is too short"
     if job.memory is not None:
         yield "memory became the container's limit, and bounds what is used rather than the address space"
-    said = {"stdin", "concurrency", "memory"}
-    lost = [key for key, option in OPTIONS.items() if key not in said and round_trip.is_kept(job, option)]
+    noted = {"stdin", "concurrency", "memory"}
+    lost = [key for key, option in OPTIONS.items() if key not in noted and round_trip.is_kept(job, option)]
     if lost:
         yield f"no counterpart for {', '.join(lost)}"

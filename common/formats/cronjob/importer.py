@@ -33,7 +33,7 @@ class ImportOptions:
         timezone: The zone of CronJobs that name none.
         queue_by: What gives a job its queue: nothing, its image, or its namespace.
         with_namespace: Names begin with the namespace, and not only where two would be equal.
-        choice: What was said about containers.
+        choice: The operator's choice of containers and entry points.
     """
 
     form: str = "yaml"
@@ -51,7 +51,7 @@ class ImportResult:
         text: The job file; empty where no job is in it.
         jobs: Its jobs.
         cronjobs: How many CronJobs were found.
-        diagnostics: What differs and what is in error, by file, line and column.
+        diagnostics: Everything that differs or is in error, by file, line and column.
         needs: What the workers of each queue must have, with the jobs that do.
     """
 
@@ -75,9 +75,9 @@ def import_cronjobs(files: Iterable[tuple[str, bytes]], options: ImportOptions) 
         order.setdefault(source, len(order))
         objects.read(content, source)
     objects.end()
-    reports, drafts = _read(objects, options)
-    named = _named(drafts, with_namespace=options.with_namespace)
-    jobs = {name: _job(name, draft) for name, draft in named.items()}
+    reports, imported_jobs = _read(objects, options)
+    named = _named(imported_jobs, with_namespace=options.with_namespace)
+    jobs = {name: _job(name, imported) for name, imported in named.items()}
     jobs = _with_queues(jobs, named, options.queue_by)
     kept, text = _written(jobs, named, JOB_FILES[options.form])
     needs = _needs(kept, named)
@@ -93,7 +93,7 @@ def import_cronjobs(files: Iterable[tuple[str, bytes]], options: ImportOptions) 
 
 def _read(objects: ManifestObjects, options: ImportOptions) -> tuple[list[ImportReport], list[ImportedJob]]:
     reports: list[ImportReport] = []
-    drafts: list[ImportedJob] = []
+    imported_jobs: list[ImportedJob] = []
     first: dict[tuple[str, str], str] = {}
     for position, value in objects.cronjobs:
         namespace, name = cronjob_reader.title(value)
@@ -105,41 +105,43 @@ def _read(objects: ManifestObjects, options: ImportOptions) -> tuple[list[Import
             report.add("KC508", value, f"stands at {first[namespace, name]} already")
             continue
         first[namespace, name] = name_of(position, value)
-        draft = cronjob_reader.read(value, options.timezone, options.choice, objects.maps, report)
-        if draft is not None:
-            drafts.append(draft)
-    return reports, drafts
+        imported = cronjob_reader.read(value, options.timezone, options.choice, objects.maps, report)
+        if imported is not None:
+            imported_jobs.append(imported)
+    return reports, imported_jobs
 
 
-def _named(drafts: Sequence[ImportedJob], *, with_namespace: bool) -> dict[str, ImportedJob]:
+def _named(imported_jobs: Sequence[ImportedJob], *, with_namespace: bool) -> dict[str, ImportedJob]:
     """Return the imported jobs by names of their own, in their order."""
-    counts = Counter(draft.name for draft in drafts)
+    counts = Counter(imported.name for imported in imported_jobs)
     named: dict[str, ImportedJob] = {}
     numbers: dict[str, int] = {}
-    for draft in drafts:
-        wanted = draft.name
-        if draft.namespace and (with_namespace or counts[draft.name] > 1):
-            wanted = f"{draft.namespace}-{draft.name}"[:_LONGEST_NAME].strip("-_")
+    for imported in imported_jobs:
+        wanted = imported.name
+        if imported.namespace and (with_namespace or counts[imported.name] > 1):
+            wanted = f"{imported.namespace}-{imported.name}"[:_LONGEST_NAME].strip("-_")
         name = job_ids.numbered(wanted, named, numbers)
-        if name != draft.name and not (with_namespace and name == wanted):
-            draft.report.add(
-                "KC609", draft.anchor, f"is called {name}, for another one is called {draft.name}"
+        if name != imported.name and not (with_namespace and name == wanted):
+            imported.report.add(
+                "KC609", imported.anchor, f"is called {name}, for another one is called {imported.name}"
             )
-        named[name] = draft
+        named[name] = imported
     return named
 
 
-def _job(name: str, draft: ImportedJob) -> Job:
-    position = draft.report.position
-    line = position.before + draft.anchor.line + 1
-    return Job(id=name, source=position.source, line=line, **draft.values)
+def _job(name: str, imported: ImportedJob) -> Job:
+    position = imported.report.position
+    line = position.before + imported.anchor.line + 1
+    return Job(id=name, source=position.source, line=line, **imported.values)
 
 
 def _with_queues(jobs: Mapping[str, Job], named: Mapping[str, ImportedJob], by: QueueBy) -> dict[str, Job]:
     """Return the jobs with the queues that they are to have; one that its annotation says stays."""
     if by == "none":
         return dict(jobs)
-    wanted = {name: draft.image if by == "image" else draft.namespace for name, draft in named.items()}
+    wanted = {
+        name: imported.image if by == "image" else imported.namespace for name, imported in named.items()
+    }
     queues = _queue_names(list(wanted.values()), by)
     return {
         name: replace(job, queue=queues[wanted[name]])
@@ -170,7 +172,7 @@ def _written(
 ) -> tuple[list[Job], str]:
     """Return the jobs that can be written and loaded, and their text; the others' reports say why not."""
     left = {name: form.adapted(job) for name, job in jobs.items()}
-    remarks = {name: _remark(draft) for name, draft in named.items()}
+    remarks = {name: _remark(imported) for name, imported in named.items()}
     while left:
         try:
             written = form.write(list(left.values()), remarks=remarks)
@@ -202,8 +204,8 @@ def _failed(written: WrittenJobs, names: Sequence[str], form: JobFormat) -> dict
     return failed
 
 
-def _remark(draft: ImportedJob) -> str:
-    return f"CronJob {draft.report.label}" + (f", image {draft.image}" if draft.image else "")
+def _remark(imported: ImportedJob) -> str:
+    return f"CronJob {imported.report.label}" + (f", image {imported.image}" if imported.image else "")
 
 
 def _needs(jobs: Sequence[Job], named: Mapping[str, ImportedJob]) -> dict[str, dict[Need, list[str]]]:
@@ -211,16 +213,16 @@ def _needs(jobs: Sequence[Job], named: Mapping[str, ImportedJob]) -> dict[str, d
     needs: dict[str, dict[Need, list[str]]] = defaultdict(dict)
     sources: dict[tuple[str, str], tuple[Need, str]] = {}
     for job in jobs:
-        draft = named[job.id]
-        for need, value in draft.report.needs:
+        imported = named[job.id]
+        for need, value in imported.report.needs:
             users = needs[job.queue].setdefault(need, [])
             if job.id not in users:
                 users.append(job.id)
             if need.kind != "variable" or need.name.endswith("*"):
                 continue
-            source = replace(need, source=f"{draft.namespace}: {need.source}")
+            source = replace(need, source=f"{imported.namespace}: {need.source}")
             first, holder = sources.setdefault((job.queue, need.name), (source, job.id))
             if first != source:
                 message = f"variable {need.name} is another one than that of {holder}, on the same workers"
-                draft.report.add("KC613", value, message)
+                imported.report.add("KC613", value, message)
     return dict(needs)

@@ -109,12 +109,12 @@ def _chosen(pod: TypedValue, choice: ContainerChoice, report: ImportReport) -> T
     fields = pod.fields()
     before = fields["initContainers"].items() if "initContainers" in fields else []
     named = {each.field("name").text(): each for each in containers}
-    asked = [each for name, each in named.items() if name in choice.containers]
-    if len(asked) == 1:
+    chosen = [each for name, each in named.items() if name in choice.containers]
+    if len(chosen) == 1:
         for each in [*before, *containers]:
-            if each is not asked[0]:
+            if each is not chosen[0]:
                 report.add("KC619", each, f"container {each.field('name').text()} is left out")
-        return asked[0]
+        return chosen[0]
     if len(containers) == 1 and not before:
         return containers[0]
     if not containers:
@@ -139,10 +139,10 @@ def _words(
     program = [each.text() for each in parts["command"].items()] if "command" in parts else []
     if program:
         return [*program, *arguments]
-    said = choice.entrypoint(image)
-    if said is not None:
-        # A dollar sign of a person's words is one.
-        return [*(word.replace("$", "$$") for word in said), *arguments]
+    words = choice.entrypoint(image)
+    if words is not None:
+        # A dollar sign in the operator's words is one.
+        return [*(word.replace("$", "$$") for word in words), *arguments]
     message = "it has arguments and no command" if arguments else "it has no command"
     report.add(
         "KC505",

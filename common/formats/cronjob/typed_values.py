@@ -39,7 +39,7 @@ class TypedValue:
     Attributes:
         node: What stands there.
         path: Its fields' names, joined by dots; the empty string for the object itself.
-        key: The key that it belongs to, or the node itself: where it is told.
+        key: The key that it belongs to, or the node itself: the place that diagnostics name.
     """
 
     node: yaml.Node

@@ -1,6 +1,6 @@
-"""The fields of a CronJob, its Job and its pod that have no counterpart here, and what is said of each.
+"""The fields of a CronJob, its Job and its pod that have no counterpart here, and the report on each.
 
-Pure. Three kinds of fields are not said anything of: those that are read elsewhere, those that say how a container
+Pure. Three kinds of fields are not reported: those that are read elsewhere, those that say how a container
 is made and watched rather than what it does, and defaults, which the API server writes into every object.
 """
 
@@ -22,7 +22,7 @@ _WORDS = {
 _NOTHING: tuple[Any, ...] = ({}, [], "")
 
 UnsupportedFields = Mapping[str, tuple[str, tuple[Any, ...]]]
-"""A field's code, and the values of which nothing is said."""
+"""A field's code, and the values that are not reported."""
 
 SPEC: UnsupportedFields = {
     "successfulJobsHistoryLimit": ("KC618", (3,)),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kuber_cron.common.schedule import Schedule, ScheduleError
-from kuber_cron.common.schedule.field_spec import KINDS
+from kuber_cron.common.schedule.field_spec import FIELD_SPECS
 
 VECTORS = Path(__file__).parents[3] / "vectors"
 
@@ -39,7 +39,7 @@ def test_the_next_runs_are_those_that_independent_engines_agree_on(case):
 )
 def test_an_accepted_text_means_the_sets_of_the_vector(case):
     schedule = Schedule.parse(case["expr"])
-    for kind in KINDS:
+    for kind in FIELD_SPECS:
         if "sets" not in case:
             break
         expected, found = case["sets"][kind.about], schedule.fields[kind.about]

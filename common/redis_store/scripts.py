@@ -1,4 +1,4 @@
-"""The scripts in Redis (``lua/``) on one connection. Each script's own header says what it promises."""
+"""The scripts in Redis (``lua/``) on one connection. The header of each names its arguments, replies and repetition."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -14,11 +14,11 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from kuber_cron.common.redis_store.keys import Keys
 
-# Commands that are sent before their answers are read, so that neither side waits for the other to read.
-_AT_ONCE = 1000
+# Commands sent before their replies are read: few enough that neither side's buffers fill while it writes.
+_COMMANDS_A_WRITE = 1000
 
 Value = str | bytes | int | float
-"""What a script may be given."""
+"""An argument of a script or command."""
 
 
 _REQUIRES = re.compile(r"^-- requires: (.+)$", re.MULTILINE)
@@ -71,13 +71,13 @@ class Store:
             yield
 
     def call_packed(self, script: str, head: Sequence[Value], rest: Sequence[bytes], count: int) -> Any:
-        """As ``call``, with ``count`` further arguments that were packed beforehand by :func:`pack`.
+        """Run a script as ``call`` does, with ``count`` further arguments that :func:`pack` has packed beforehand.
 
-        An optimisation for large batches: at the instant they are joined and sent, nothing more.
+        An optimisation for large batches: when their instant comes they are joined and sent, nothing more.
         """
         known = self._script(script)
-        start = ("EVALSHA", known.sha, 1, self.keys.fence, self.keys.prefix, *head)
-        command = b"".join((b"*%d\r\n" % (len(start) + count), pack(start), *rest))
+        leading = ("EVALSHA", known.sha, 1, self.keys.fence, self.keys.prefix, *head)
+        command = b"".join((b"*%d\r\n" % (len(leading) + count), pack(leading), *rest))
         try:
             return self._exchange(command)
         except NoScriptError:
@@ -85,22 +85,25 @@ class Store:
             self.client.script_load(known.script)
             return self._exchange(command)
 
-    def ask_each(self, commands: Sequence[tuple[Value, ...]]) -> list[Any]:
-        """The replies to these commands, in their order; None where a key is of another kind than it should be.
+    def read_each(self, commands: Sequence[tuple[Value, ...]]) -> list[Any]:
+        """Return the replies to these commands, in their order; None where a key is of another kind than expected.
 
-        Not sent again where Redis goes away. An optimisation for thousands of small reads: redis-py's pipeline takes three times as long.
+        An optimisation for thousands of small reads: redis-py's pipeline takes three times as long.
+
+        Raises:
+            redis.RedisError: Redis did not answer. Nothing is sent again.
         """
         pool = self.client.connection_pool
         connection = pool.get_connection()
         replies: list[Any] = []
         try:
-            for start in range(0, len(commands), _AT_ONCE):
-                part = commands[start : start + _AT_ONCE]
+            for start in range(0, len(commands), _COMMANDS_A_WRITE):
+                part = commands[start : start + _COMMANDS_A_WRITE]
                 packed = b"".join(hiredis.pack_command(each) for each in part)  # type: ignore[arg-type] # see pack
                 connection.send_packed_command([packed])  # type: ignore[no-untyped-call] # redis-py types it not
                 replies += [_reply(connection) for _ in part]
         except Exception:
-            connection.disconnect()  # type: ignore[no-untyped-call] # replies may be under way that nobody waits for
+            connection.disconnect()  # type: ignore[no-untyped-call] # replies may be under way that nobody will read
             raise
         finally:
             pool.release(connection)
@@ -122,11 +125,11 @@ class Store:
         return known
 
     def call(self, script: str, *args: Value) -> Any:
-        """Run one of ``common/redis_store/lua`` with the prefix put before ``args``; the reply as Redis gives it.
+        """Run ``lua/<script>.lua`` with the prefix and ``args`` as its arguments; return the reply as Redis gives it.
 
         Raises:
-            redis.RedisError: Redis did not answer, or the script refused. A reply that was lost is the
-                caller's to resolve: each script says in its header what a repetition does.
+            redis.RedisError: Redis did not answer, or the script refused. After a lost reply the caller has to
+                decide: the script's header says what a repetition does.
         """
         return self._script(script)(keys=[self.keys.fence], args=[self.keys.prefix, *args])
 
@@ -141,6 +144,6 @@ def _reply(connection: Any) -> Any:
 
 
 def pack(values: Sequence[Value]) -> bytes:
-    """The values as Redis' protocol writes them within a command (RESP2 bulk strings)."""
+    """Return the values as Redis' protocol writes them within a command (RESP2 bulk strings)."""
     packed: bytes = hiredis.pack_command(tuple(values))  # type: ignore[arg-type] # hiredis' type says one value
     return packed[packed.index(b"\r\n") + 2 :]

@@ -133,7 +133,7 @@ def _answer(store: Store, request: ManualRequest, wait: Callable[[float], object
     pause, longest = _POLL_SECONDS
     try:
         while redis_time.now(store) < request.until_at:
-            answer = call(store, "look", request.id)
+            answer = call(store, "read", request.id)
             if answer[0] in {"ANSWERED", "REFUSED"}:
                 return answer
             if answer[0] == "GONE":

@@ -64,7 +64,7 @@ def _states(store: Store, at: datetime) -> list[JobState]:
             {text(k): text(v) for k, v in found.items()} for found in pipe.execute()
         )
     known = sorted(cursors.keys() | summaries.keys())
-    stats = store.ask_each([("HMGET", keys.stats(name), *job_state.STATS) for name in known])
+    stats = store.read_each([("HMGET", keys.stats(name), *job_state.STATS) for name in known])
     return [
         job_state.state_of(
             name, cursors.get(name, ""), summaries.get(name, ""), job_state.pause_of(name, paused, at), found
@@ -84,7 +84,7 @@ def counts(store: Store, at: datetime) -> JobCounts:
     jobs = {text(name) for name in with_cursor} | {text(name) for name in summaries}
     paused = {text(name): text(until) for name, until in found.items()}
     failing = sum(
-        found == 1 for found in store.ask_each([("HEXISTS", keys.stats(job), "failing") for job in jobs])
+        found == 1 for found in store.read_each([("HEXISTS", keys.stats(job), "failing") for job in jobs])
     )
     return JobCounts(
         total=len(jobs),

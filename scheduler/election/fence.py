@@ -55,7 +55,7 @@ class Fence:
 
     def check(self, epoch: int) -> FenceReply:
         """Return what the fence holds; where it holds this ``epoch`` of ours, others see that we are alive."""
-        return self._ask("claim_fence", "look", epoch, 3 * self._ttl_ms)
+        return self._ask("claim_fence", "check", epoch, 3 * self._ttl_ms)
 
     def claim(self, epoch: int) -> FenceReply:
         """Claim the fence.

@@ -88,7 +88,7 @@ class People:
 
     def made_for(self, asked: ManualRequest) -> list[CreatedRun]:
         """What its answer says."""
-        word, *items = self.acts.request("look", asked.id)
+        word, *items = self.acts.request("read", asked.id)
         return [CreatedRun.from_text(item) for item in items] if word == "ANSWERED" else []
 
     def send_again(self, i: int) -> list[str]:

@@ -141,7 +141,7 @@ class RedisPlace(Place):
         self.answered_at = clock.elapsed()
 
     def check(self, epoch: int) -> FenceReply:  # noqa: ARG002 - the fence's own signature
-        return FenceReply("LOOKED", self._server.epoch, self._server.holder, self._server.through)
+        return FenceReply("CHECKED", self._server.epoch, self._server.holder, self._server.through)
 
     def claim(self, epoch: int) -> FenceReply:
         fence = self._server

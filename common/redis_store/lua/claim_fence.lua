@@ -1,7 +1,7 @@
 -- The fence as an elector meets it where a Kubernetes Lease says who leads (spec: reliability.md section 3).
 -- requires: fence
 -- ARGV: prefix, action, holder, epoch, cluster, window_ms.
--- look   reads. Where this very term stands in the fence, the others see by it that it is alive.
+-- check  reads. Where this very term stands in the fence, the others see by it that it is alive.
 -- claim  makes this the term that may write: a larger epoch than any before, or the same by the same holder, so
 --        that a claim whose answer was lost may be repeated. Every older term is fenced from then on.
 -- Another cluster's fence, seen within window_ms, is neither taken nor read further: OTHER_CLUSTER.
@@ -13,9 +13,9 @@ if is_other_clusters(fence, cluster, window) then
 end
 local is_ours = fence.epoch == epoch and fence.holder == holder
 
-if action == 'look' then
+if action == 'check' then
   if is_ours then mark_leader_seen(fence) end
-  return fence_reply(fence, 'LOOKED', fence.epoch, fence.holder)
+  return fence_reply(fence, 'CHECKED', fence.epoch, fence.holder)
 end
 
 if action == 'claim' then

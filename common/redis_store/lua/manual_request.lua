@@ -4,10 +4,10 @@
 -- requires: clock, fencing, keys
 -- ARGV: prefix, action, then
 --   put       id body signature ttl_ms   by the operator.   Answers {'PUT', ms since a leader was seen, or ''}, {'FULL'}
---   look      id                         by the operator.   Answers {'WAITING'}, {'DECIDING'}, {'GONE'},
+--   read      id                         by the operator.   Answers {'WAITING'}, {'DECIDING'}, {'GONE'},
 --                                        {'ANSWERED', item...} or {'REFUSED', code, message, hint, item...}: the items
 --                                        are of runs that had been made before it had to be refused
---   withdraw  id                         by the operator: as look, and {'WITHDRAWN'} where nobody has begun to decide it
+--   withdraw  id                         by the operator: as read, and {'WITHDRAWN'} where nobody has begun to decide it
 --   next      epoch lease max_bytes      by the leader.  Answers {'OK', id, state, body, signature}, {'OK', ''} where there
 --                                        is none, {'MORE'} where it has only removed what is no request
 --   refuse    epoch lease id code message hint           by the leader.  Answers {'OK'}
@@ -54,7 +54,7 @@ if action == 'put' then
   return {'PUT', seen and string.format('%.0f', now_ms() - tonumber(seen)) or ''}
 end
 
-if action == 'look' then return answer_of(ARGV[3]) end
+if action == 'read' then return answer_of(ARGV[3]) end
 
 if action == 'withdraw' then
   local now = answer_of(ARGV[3])

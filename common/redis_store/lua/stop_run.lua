@@ -1,8 +1,8 @@
--- Stops a run: one that waits ends as stopped; the attempt of one that runs is told to end, durably. Repeated, it answers
--- that it has been told, or is over.
+-- Stops a run: one that waits ends as stopped; the attempt of one that runs is signalled to end, durably. Repeated, it
+-- answers that it has been signalled, or is over.
 -- requires: context, decision_log, gates, keys, operator_log, operator_target, run_end, run_state, stop_signal
 -- ARGV: prefix, who, now_iso, now_seconds, run.
--- Answers {'STOPPED', status before}, {'STOPPING', worker, 1 where it had been told before}, {'UNKNOWN'},
+-- Answers {'STOPPED', status before}, {'STOPPING', worker, 1 where it had been signalled before}, {'UNKNOWN'},
 -- {'FOREIGN'} for a run of RQ's that no job of ours has, {'OVER', status, outcome} for one that has ended.
 local ctx = new_context(ARGV[2], ARGV[3], ARGV[4])
 ctx.who = ARGV[2]

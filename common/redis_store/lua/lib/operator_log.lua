@@ -1,4 +1,4 @@
--- What operators did: counted, and recorded with who did it, whatever job it was about.
+-- What operators did: counted, and recorded with who did it, for all jobs in one stream.
 -- requires: keys
 
 local function record_act(ctx, action, job, run, detail)

@@ -32,7 +32,7 @@ local function retry_ended(ctx, act, run, again, force)
   local order = next_manual_order()
   redis.call('HSET', key, 'status', 'queued', 'enqueued_at', ctx.now_iso, 'ended_at', '', 'outcome', '', 'stop', '',
     'recovering', '', 'retried', 0, 'lost', 0, 'interrupted', 0, 'manual', '1', 'who', ctx.who, 'order', order)
-  -- It is wanted now, whenever it was due.
+  -- The operator wants it now, whenever it was due.
   redis.call('HDEL', key, 'deadline_at')
   redis.call('PERSIST', key)
   redis.call('PERSIST', P .. ':results:' .. run)

@@ -94,7 +94,7 @@ def test_a_look_shows_that_its_own_term_is_alive_and_no_other(fences, redis_clie
 
 
 def test_an_empty_redis_holds_epoch_0(fences):
-    assert word(fences("me").check(0)) == ("LOOKED", 0, "")
+    assert word(fences("me").check(0)) == ("CHECKED", 0, "")
 
 
 def test_the_leases_key_is_taken_renewed_and_released_by_its_holder_alone(fences, redis_client):

@@ -72,7 +72,7 @@ class Stage:
         return self.record
 
     def check(self, epoch: int) -> FenceReply:  # noqa: ARG002 - the fence's own signature
-        return self._answer("LOOKED")
+        return self._answer("CHECKED")
 
     def claim(self, epoch: int) -> FenceReply:
         if self.stale:

@@ -27,7 +27,7 @@ import psutil
 import redis
 from measuring import machine
 from rq import Queue
-from tests.support.workers import Push, of_ours, of_rq
+from working import Push, of_ours, of_rq
 
 from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
 from kuber_cron.common.redis_store.keys import Keys

@@ -36,7 +36,7 @@ _number = iter(range(10**9))
 
 
 def push(client: redis.Redis, name: str, command: str) -> str:
-    record = RunHashBuilder(client, None).record(
+    record = RunHashBuilder(client, None).build(
         Job(id=name, schedule="@every 1s", command=command),
         datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=next(_number)),
         datetime.now(UTC),

@@ -57,7 +57,7 @@ def of_ours(client: redis.Redis, queue: str, command: str, count: int) -> tuple[
     pipe = client.pipeline(transaction=False)
     for number in range(count):
         job = Job(id=f"bench-{number % JOBS}", schedule="@every 1s", command=command, queue=queue)
-        record = builder.record(job, start + timedelta(seconds=next(_number)), datetime.now(UTC))
+        record = builder.build(job, start + timedelta(seconds=next(_number)), datetime.now(UTC))
         pipe.hset(KEYS.run(record.run), items=list(record.fields))
         pipe.rpush(KEYS.queue(queue), record.run)
         names.append(record.run)

@@ -36,10 +36,10 @@ _FACTS = ("attempt", "at", "started_at", "worker_name", "stop")
 
 
 class SchedulerNotifications:
-    """Notifies of what one replica finds while it leads; of nothing without a messenger."""
+    """Notifies of what one replica finds while it leads; of nothing without a sender."""
 
-    def __init__(self, messenger: NotificationSender | None, store: Store) -> None:
-        self._messenger = messenger
+    def __init__(self, sender: NotificationSender | None, store: Store) -> None:
+        self._sender = sender
         self._store = store
         self._seen: Mapping[tuple[str, str], int] = {}
         self._compared: Mapping[tuple[str, str], int] | None = None  # as it was handed over
@@ -48,8 +48,8 @@ class SchedulerNotifications:
 
     def notify_lost(self, run: str, job: Job, term: Term, now: datetime) -> None:
         """Notify of a run that has failed for good because its worker was lost."""
-        messenger = self._messenger
-        if messenger is None or not (job.ping or messenger.wants(job.notify, "failure")):
+        sender = self._sender
+        if sender is None or not (job.ping or sender.wants(job.notify, "failure")):
             return
         try:
             found = self._store.client.hmget(self._store.keys.run(run), *_FACTS)
@@ -69,10 +69,10 @@ class SchedulerNotifications:
             worker=worker or None,
             leader=term.holder,
         )
-        messenger.tell(job.notify, event)
+        sender.tell(job.notify, event)
         sign = events.sign_of(event)
         if job.ping and sign is not None:
-            messenger.ping(Ping(url=job.ping, job=job.id, run=run, sign=sign))
+            sender.ping(Ping(url=job.ping, job=job.id, run=run, sign=sign))
 
     def notify_missed(
         self, missed: Mapping[tuple[str, str], int], term: Term, entries: Mapping[str, CatalogEntry]
@@ -82,8 +82,8 @@ class SchedulerNotifications:
         Raises:
             redis.RedisError: Redis did not answer; what is new is found again the next time.
         """
-        messenger = self._messenger
-        if messenger is None:
+        sender = self._sender
+        if sender is None:
             return
         self._epochs.add(term.epoch)
         if missed is self._compared:
@@ -96,13 +96,13 @@ class SchedulerNotifications:
         wanting = [
             entry.job
             for entry in (entries[job] for job in sorted(grown & entries.keys()))
-            if messenger.wants(entry.job.notify, "missed")
+            if sender.wants(entry.job.notify, "missed")
         ]
         for start in range(0, len(wanting), _BATCH):
             jobs = wanting[start : start + _BATCH]
             for job, entries_of_job in zip(jobs, self._new_entries(jobs), strict=True):
                 for event in streaks(job, entries_of_job, self._epochs, leader=term.holder):
-                    messenger.tell(job.notify, event)
+                    sender.tell(job.notify, event)
         self._seen, self._compared = dict(missed), missed
 
     def _new_entries(self, jobs: Sequence[Job]) -> Iterator[list[LogEntry]]:

@@ -72,7 +72,7 @@ class Scheduler:
         watcher: CatalogWatcher,
         clock: Clock,
         metrics: SchedulerMetrics,
-        messenger: NotificationSender | None = None,
+        sender: NotificationSender | None = None,
     ) -> None:
         """``connect`` gives a client without retries of its own and with short time-outs."""
         self._watcher = watcher
@@ -98,7 +98,7 @@ class Scheduler:
         self._maintenance = MaintenanceLoop(
             Housekeeper(maintaining, server_clock, options.worker_ttl_seconds, options.limits),
             RedisObserver(maintaining),
-            SchedulerNotifications(messenger, maintaining),
+            SchedulerNotifications(sender, maintaining),
             self._status,
             election=election,
             watcher=watcher,

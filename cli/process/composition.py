@@ -154,7 +154,7 @@ class _Tiers(SharedParts):
             watcher=watcher,
             clock=self.clock,
             metrics=SchedulerMetrics(self.registry, self.measures),
-            messenger=self.messenger,
+            sender=self.messenger,
         )
         watcher.load()
         _settle_memory()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from kuber_cron.common.records.skip_reason import SkipReason
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.control.actions import leader_requests
 from kuber_cron.control.actions.errors import OverlapError, RefusedError, SuspendedError
@@ -61,12 +62,12 @@ def check_made(run: CreatedRun) -> None:
         RefusedError: Something else does.
     """
     match run.verdict, run.reason:
-        case "refused", "overlap":
+        case "refused", SkipReason.OVERLAP:
             raise OverlapError(
                 f"job {run.job}: its runs may not overlap, and one has not ended",
                 hint=f"kuber-cron runs {run.job} shows it; --force runs it all the same",
             )
-        case "refused", "suspended":
+        case "refused", SkipReason.SUSPENDED:
             raise SuspendedError(
                 f"job {run.job} is paused, or suspended in its file",
                 hint=f"--force runs it all the same; kuber-cron resume {run.job} ends a pause",

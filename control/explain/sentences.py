@@ -1,7 +1,7 @@
 """What ``why`` answers, in words: a headline, and details that follow from it, by verdict. Pure.
 
 `_SENTENCES` is the one table: each verdict has its headline and the writers of its details, in the order in which they
-are read. `_SKIPS` has a phrase for each reason of a skip. The headline states what became of the instant; the details
+are read. Each skip reason brings its own phrase; `_SKIPS` has those that name facts. The headline states what became of the instant; the details
 state the evidence, what the run does now, and what an operator might do next. All of it stands in one module, longer
 than others, so that the wording of an answer is found and changed in one place.
 """
@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 
 from kuber_cron.common import time_format
+from kuber_cron.common.records import skip_reason
 from kuber_cron.common.records.decision_log import LogEntry
 from kuber_cron.common.records.processes import Leader
 from kuber_cron.common.records.run import Gate, RunRecord
+from kuber_cron.common.records.skip_reason import SkipReason
 from kuber_cron.common.runs.run_id import manual_prefix
 from kuber_cron.control.explain.verdict import Explanation, Facts, Verdict
 
@@ -57,8 +59,8 @@ def _decided(facts: Facts, at: datetime, explanation: Explanation) -> str:
             return "it was queued: its run existed already when the instant was decided"
         case "skipped":
             write = _SKIPS.get(entry.reason)
-            reason = write(facts, at, entry) if write else entry.reason or "no reason was written down"
-            return f"it was not queued: {reason}"
+            reason = write(facts, at, entry) if write else skip_reason.sentence_of(entry.reason)
+            return f"it was not queued: {reason or 'no reason was written down'}"
         case "error":
             return f"it was not queued: Redis refused it ({entry.reason})"
         case "held":
@@ -128,7 +130,7 @@ def _too_many_missed(facts: Facts, at: datetime, entry: LogEntry) -> str:
 
 
 def _overlap(facts: Facts, _at: datetime, _entry: LogEntry) -> str:
-    summary, open_run = facts.summary, "an earlier run had not ended"
+    summary, open_run = facts.summary, SkipReason.OVERLAP.sentence
     if summary is None or summary.concurrency == "allow":
         return open_run
     if summary.concurrency == "queue":
@@ -144,16 +146,11 @@ def _predecessor(facts: Facts, _at: datetime, _entry: LogEntry) -> str:
 
 
 _SKIPS: Mapping[str, Callable[[Facts, datetime, LogEntry], str]] = {
-    "deadline": _past_deadline,
-    "catchup": _missed,
-    "limit": _too_many_missed,
-    "overlap": _overlap,
-    "predecessor": _predecessor,
-    "suspended": lambda *_: "the job was paused or suspended",
-    "state_lost": lambda *_: (
-        "Redis had lost what was decided about it, and on_state_loss=skip risks no second run"
-    ),
-    "removed": lambda *_: "the job left its files before it was decided",
+    SkipReason.DEADLINE: _past_deadline,
+    SkipReason.CATCHUP: _missed,
+    SkipReason.LIMIT: _too_many_missed,
+    SkipReason.OVERLAP: _overlap,
+    SkipReason.PREDECESSOR: _predecessor,
 }
 
 
@@ -184,11 +181,11 @@ def _about_decision(facts: Facts, at: datetime, explanation: Explanation) -> Ite
             "the leader had changed"
         )
     match entry.reason:
-        case "overlap":
+        case SkipReason.OVERLAP:
             yield from _open_runs(facts, entry.decided_at)
-        case "suspended":
+        case SkipReason.SUSPENDED:
             yield from _paused_by(facts, entry.decided_at)
-        case "predecessor":
+        case SkipReason.PREDECESSOR:
             yield from _see_predecessors(facts, at)
 
 
@@ -252,7 +249,7 @@ def _about_run(facts: Facts, _: datetime, explanation: Explanation) -> Iterator[
             yield f"attempt {run.attempt} has ended ({run.outcome}), and another is to come{when}"
         case "ended":
             yield _ended(facts, run)
-            if run.outcome == "predecessor" and run.scheduled_at is not None:
+            if run.outcome == SkipReason.PREDECESSOR and run.scheduled_at is not None:
                 yield from _see_predecessors(facts, run.scheduled_at)
     if run.stop and run.state != "ended":
         yield f"it has been told to stop: {run.stop}"
@@ -281,11 +278,11 @@ def _gate(gate: Gate) -> str:
     return f"{awaited} {gate.run}, which is {gate.state}"
 
 
-_UNSTARTED_ENDS = {
+_UNSTARTED_ENDS: Mapping[str, str] = {
     "replaced": "replaced by a later run",
-    "removed": "for somebody deleted it or its job left the files",
-    "predecessor": "for a predecessor did not succeed",
-    "deadline": "for its deadline passed while it was held",
+    SkipReason.REMOVED: "for somebody deleted it or its job left the files",
+    SkipReason.PREDECESSOR: "for a predecessor did not succeed",
+    SkipReason.DEADLINE: "for its deadline passed while it was held",
 }
 
 

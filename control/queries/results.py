@@ -174,8 +174,7 @@ class ExplainedOccurrence:
             ``before_first_seen``, ``not_in_files`` and ``too_old`` (the log no longer reaches so far) for the past.
         sentence: The answer.
         details: What follows from it, a sentence each.
-        reason: Why it was skipped, one word: ``deadline catchup overlap suspended state_lost limit predecessor removed``;
-            else null.
+        reason: Why it was skipped, a word of the metric ``cron_job_missed_total`` (docs/metrics.md); else null.
         due_at: When it was due, or is, jitter included.
         decided_at: When it was decided, by Redis' time.
         late_seconds: How long after it was due.

@@ -60,7 +60,7 @@ class Fence:
     def claim(self, epoch: int) -> FenceReply:
         """Claim the fence.
 
-        ``CLAIMED``: this epoch may write and every older one is fenced. ``STALE``: a larger one, which is told, may.
+        ``CLAIMED``: this epoch may write and every older one is fenced. ``STALE``: a larger one may, which is the reply's.
         """
         return self._ask("claim_fence", "claim", epoch, 3 * self._ttl_ms)
 

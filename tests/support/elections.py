@@ -20,6 +20,7 @@ from kuber_cron.scheduler.election import kubernetes_lease
 from kuber_cron.scheduler.election.election import Election, ElectionContext
 from kuber_cron.scheduler.election.fence import Fence
 from kuber_cron.scheduler.election.lease_election import LeaseElection
+from kuber_cron.scheduler.election.lease_store import LeaseStore
 from kuber_cron.scheduler.election.metrics import LeaseMetrics
 from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.redis_election import TTL_SECONDS, RedisElection
@@ -62,15 +63,24 @@ class Contender:
 class Electorate:
     """Makes contenders for one lease, and ends those that a test has left."""
 
-    def __init__(self, url: str, kubeconfig: Path | None, *, namespace: str = "default") -> None:
+    def __init__(
+        self,
+        url: str,
+        kubeconfig: Path | None,
+        *,
+        namespace: str = "default",
+        store: LeaseStore | None = None,
+    ) -> None:
+        """The lease is in ``store``, or on the API server of ``kubeconfig``, or without both a key in Redis."""
         self.url, self.kubeconfig, self.namespace = url, kubeconfig, namespace
+        self.store = store
         self.contenders: list[Contender] = []
         self.name = "kuber-cron"
 
     @property
     def takeover_seconds(self) -> float:
         """How long after a leader's death another leads, at most, with something to spare for a busy machine."""
-        return (FAST.lease + 1.2 * FAST.retry if self.kubeconfig else TTL_SECONDS + 1.0) + 15.0
+        return (FAST.lease + 1.2 * FAST.retry if self.kubeconfig or self.store else TTL_SECONDS + 1.0) + 15.0
 
     def contender(self, name: str, **options: Any) -> Contender:
         """One that contests nothing yet."""
@@ -103,16 +113,18 @@ class Electorate:
                 ttl_seconds=ttl,
             )
 
-        election: Election
-        if kubeconfig is None:
-            election = RedisElection(context, fence("one", TTL_SECONDS))
-        else:
+        store = self.store
+        if kubeconfig is not None:
             store = kubernetes_lease.KubernetesLease(
                 kubernetes_lease.find({"KUBECONFIG": str(kubeconfig)}, home=Path("/nowhere")),
                 namespace=self.namespace,
                 name=self.name,
                 request_seconds=timing.request,
             )
+        election: Election
+        if store is None:
+            election = RedisElection(context, fence("one", TTL_SECONDS))
+        else:
             election = LeaseElection(
                 context,
                 store=store,

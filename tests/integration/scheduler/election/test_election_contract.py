@@ -1,4 +1,4 @@
-"""What holds for every election: on the API server's double, on Redis' own key, and on a real API server."""
+"""What holds for every election: on a lease in memory, on the API server's double, on Redis' own key, on a real API server."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,15 +7,19 @@ import pytest
 import redis
 from tests.support.api_server import ApiServer
 from tests.support.elections import KEYS, Electorate, electorate, epoch_of
+from tests.support.memory_lease import MemoryLease
 from tests.support.waiting import eventually
 
 pytest_plugins = ["tests.support.real_cluster_fixture"]
 
 
-@pytest.fixture(params=["double", "redis", pytest.param("cluster", marks=pytest.mark.cluster)])
+@pytest.fixture(params=["memory", "double", "redis", pytest.param("cluster", marks=pytest.mark.cluster)])
 def voters(request: pytest.FixtureRequest, redis_url: str, tmp_path: Path) -> Iterator[Electorate]:
     if request.param == "redis":
         with electorate(redis_url, None) as made:
+            yield made
+    elif request.param == "memory":
+        with electorate(redis_url, None, store=MemoryLease()) as made:
             yield made
     elif request.param == "double":
         with ApiServer() as api, electorate(redis_url, api.kubeconfig(tmp_path / "kubeconfig")) as made:

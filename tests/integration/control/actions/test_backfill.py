@@ -225,17 +225,17 @@ def test_the_next_leader_goes_on_where_one_was_fenced(make_leader, worker, monke
     redis_client = made.client
     asked = asker.request(action="backfill", from_at=minute(-5), to_at=minute(0))
     asker.put(asked)
-    make, count = asker.inbox._make, iter(range(100))
+    make, count = asker.inbox._create, iter(range(100))
 
     def fenced(*args, **kwargs):
         if next(count) == parts:
             redis_client.hset(KEYS.fence, "epoch", 2)
         return make(*args, **kwargs)
 
-    monkeypatch.setattr(asker.inbox, "_make", fenced)
+    monkeypatch.setattr(asker.inbox, "_create", fenced)
     with pytest.raises(FencedError):
         asker.inbox.drain()
-    monkeypatch.setattr(asker.inbox, "_make", make)
+    monkeypatch.setattr(asker.inbox, "_create", make)
     made.lead(2)
     early = worker.work()
     for run in early:  # dropped from a short history meanwhile: the request itself knows that they were made
@@ -270,12 +270,12 @@ def test_a_thousand_runs_are_made_in_parts_that_do_not_hold_redis_for_long(make_
     made = seen(make_leader, job(concurrency="queue"))
     asker = Asker(made)
     sizes = []
-    make = asker.inbox._make
+    make = asker.inbox._create
 
     def measured(term, heard, part, **rest):
         sizes.append(len(part))
         return make(term, heard, part, **rest)
 
-    monkeypatch.setattr(asker.inbox, "_make", measured)
+    monkeypatch.setattr(asker.inbox, "_create", measured)
     assert len(span(asker, -1000, 0)) == 1000
     assert max(sizes) == request_loop.BATCH <= 50

@@ -136,7 +136,7 @@ def publisher(redis_client):
 def test_leader_and_standby_tell_of_themselves_and_leave(make_leader, redis_client, publisher):
     leader = make_leader(job())
     one, two = publisher("one"), publisher("two")
-    one.decided(one.clock.now(), 0.25)
+    one.note_lateness(one.clock.now(), 0.25)
     one.publish(leader.term, leader.catalog)
     two.publish(None, leader.catalog)
     found = entries(redis_client)
@@ -184,4 +184,4 @@ def test_what_redis_refuses_to_take_is_said_once_and_holds_up_nothing(make_leade
             made.clock.at += timedelta(seconds=9)
             made.publish(leader.term, leader.catalog)
             made.publish_job_summaries(leader.term, leader.catalog)
-    assert [line["what"] for line in said] == ["a scheduler's entry", "the jobs' cards"]
+    assert [line["what"] for line in said] == ["scheduler entry", "job summaries"]

@@ -125,7 +125,7 @@ class MaintenanceLoop:
 
 
 class _OfTerm:
-    """What one term has observed."""
+    """The observations of one term."""
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch

@@ -31,7 +31,7 @@ class LeaseTiming:
 
     @property
     def valid(self) -> float:
-        """How long a leader may act after the moment before it sent the request that renewed its lease."""
+        """The time that a leader may act after the moment before it sent the request that renewed its lease."""
         return min(self.renew, self.lease - self.margin)
 
     def problems(self) -> list[str]:

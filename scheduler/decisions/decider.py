@@ -144,7 +144,7 @@ class Decider:
 
     @property
     def ahead_seconds(self) -> float:
-        """How far the farthest cursor is ahead of Redis' clock, which has stepped back; 0 normally."""
+        """The seconds that the farthest cursor is ahead of Redis' clock, which has stepped back; 0 normally."""
         return self._cursors.ahead_seconds(self._clock.now())
 
     def turn(self, term: Term, catalog: Catalog, settled_seconds: float, leads: Callable[[], bool]) -> float:

@@ -1,4 +1,4 @@
-"""What jobs have to do with each other: who waits for whom, in what order, and which group holds how many.
+"""Dependencies among jobs: who waits for whom, in what order, and how many a group lets run.
 
 Pure. A dependent's occurrence is decided after its predecessors' of the same instant (spec: reliability.md §4,
 Chains). Two things make sure of it: it is due no earlier than they are, and within one turn it comes after them.

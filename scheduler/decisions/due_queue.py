@@ -12,7 +12,7 @@ _SPARE = 100
 
 
 class DueQueue:
-    """When each job is due. Not safe for several threads; the deciding loop owns it."""
+    """The jobs by when they are due. Not safe for several threads; the deciding loop owns it."""
 
     def __init__(self) -> None:
         self._instants: list[datetime] = []

@@ -1,4 +1,4 @@
-"""When each job is planned next, what of that is ready, and which jobs wait for others. Pure.
+"""Pending jobs: when each is planned next, what of that is prepared, and which wait for others. Pure.
 
 A job whose decision was not applied is *unapplied* until one is: its dependents wait meanwhile, because they must be
 decided after it.

@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RememberedTerm:
-    """What a process knows of the term in which it led last, to compare Redis with at the start of the next.
+    """The knowledge of the term in which this process led last, to compare Redis with at the start of the next.
 
     It counts only where nobody else has led in between, who may have dealt with a loss and begun anew.
 

@@ -125,7 +125,7 @@ class Election(ABC):
 
     @property
     def transitions(self) -> int:
-        """How many terms this process has begun."""
+        """The number of terms that this process has begun."""
         return self._tenure.transitions
 
     def valid_term(self) -> Term | None:

@@ -54,7 +54,7 @@ class Tenure:
 
     @property
     def until(self) -> float:
-        """When the term's time is over, on the interval clock."""
+        """The end of the term's time, on the interval clock."""
         return self._state[1]
 
     def begin(self, term: Term, until: float) -> None:
@@ -92,7 +92,7 @@ class Tenure:
 
     @property
     def through(self) -> int:
-        """How many decisions the newest term counted when it was last seen."""
+        """The number of decisions of the newest term when it was last seen."""
         return self._mark[1]
 
     def saw(self, epoch: int, through: int) -> None:

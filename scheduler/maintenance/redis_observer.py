@@ -55,7 +55,7 @@ class QueueState:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was read of Redis at one time. ``None`` where it was not asked or did not answer.
+    """One reading of Redis. ``None`` where it was not asked or did not answer.
 
     Attributes:
         epoch: Of the term that it was made in: what an earlier term observed is not exported in a later one.

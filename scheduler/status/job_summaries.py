@@ -23,7 +23,7 @@ _AGAIN_ROUNDS = 30  # jobs that have left the files but not yet their cursors ar
 
 
 class JobSummaries:
-    """What this replica has published of the jobs in this term. Owned by the maintenance loop."""
+    """The summaries that this replica has published in this term. Owned by the maintenance loop."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

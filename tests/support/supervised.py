@@ -50,6 +50,10 @@ class Supervised:
         assert self.supervisor.start(launch)
         return launch
 
+    def wake(self) -> None:
+        """Make the loop read its clock again."""
+        self.supervisor._requests.put(lambda _now: None)
+
     def end(self) -> AttemptResult:
         return self.ended.get(timeout=DEADLINE)
 

@@ -1,4 +1,4 @@
-"""Attempt: one command from its start to its end, as the supervisor's loop drives it.
+"""The process of an attempt, from its start to its end, as the supervisor's loop drives it.
 
 ::
 
@@ -7,10 +7,9 @@
        ▼                                                      │
     ENDING ──process ended, group empty, or KILL──► SWEEPING ─┘ nothing carries its id any more
 
-A process that ended by itself leaves its children alone: a daemon that a job starts goes on, as under every cron, until
-the run is attempted again.
-One that we ended leaves nothing. While it is being ended the dead process stays a zombie, so that its number,
-which is the group's, cannot come to mean somebody else before the last signal is sent.
+Where a process ends by itself its children live on: a daemon that a job starts goes on, as under every cron, until the
+run is attempted again. Where it is ended by us nothing is left. While it is being ended the dead process stays a zombie,
+so that its number, which is the group's, cannot come to mean another process before the last signal is sent.
 """
 
 import enum
@@ -19,27 +18,20 @@ import os
 import resource
 import selectors
 import signal
-import sys
-import threading
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from datetime import datetime
-from functools import partial
 
 from kuber_cron.common.records.excerpt import Stream
-from kuber_cron.worker.execution import leftover_processes
+from kuber_cron.worker.execution import child_process, leftover_processes
+from kuber_cron.worker.execution.command_pipes import CommandPipes
 from kuber_cron.worker.execution.launch import AttemptResult, Launch, RunningCommand
 from kuber_cron.worker.execution.outcome import Cause, Outcome
 from kuber_cron.worker.execution.spawn import Child, signal_group
 from kuber_cron.worker.output.capture import Output
 
-READ_BYTES = 64 * 1024  # a pipe's usual capacity: one read empties it
-DRAIN_SECONDS = (
-    1.0  # for output that is under way when the process has ended; a daemon may hold the pipes for ever
-)
-_LOOK_SECONDS = (0.005, 0.1)  # first and longest pause between looks at a group that is being ended
+DRAIN_SECONDS = 1.0  # for output under way when the process has ended; a daemon may hold the pipes for ever
+_POLL_SECONDS = (0.005, 0.1)  # first and longest interval at which a group that is being ended is polled
 _GIVE_UP_SECONDS = 5.0  # after KILL; what is left then sits in the kernel and takes no signal
-_RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # getrusage(2)
 
 
 class Phase(enum.Enum):
@@ -53,7 +45,7 @@ class Phase(enum.Enum):
 
 
 class ProcessAttempt:
-    """One started command. Everything here runs in the loop's thread and never blocks.
+    """One started command. Every method runs in the loop's thread and never blocks.
 
     Attributes:
         launch: What was started.
@@ -85,33 +77,32 @@ class ProcessAttempt:
         self.started_at = wall
         self.warnings = child.warnings
         self._process = child.process
-        self._selector = selector
         self._on_done = on_done
         self._started = now
-        self._ended: float | None = None  # when the process was seen to have ended
+        self._ended: float | None = None  # when the loop was notified of the process's end
         self._timeout_at = _later(now, launch.timeout_seconds)
         self._drain_at = math.inf
         self._latest_kill_at = math.inf
         self._kill_at = math.inf
         self._give_up_at = math.inf
-        self._look_seconds = _LOOK_SECONDS[0]
-        self._stragglers: set[int] = set()
+        self._poll_seconds = _POLL_SECONDS[0]
+        self._leftovers: set[int] = set()
         self._returncode: int | None = None
         self._usage: resource.struct_rusage | None = None
-        self._pipes: dict[int, Stream] = {child.stdout: "stdout", child.stderr: "stderr"}
-        self._stdin = child.stdin
-        self._input = memoryview(launch.stdin or b"")
         self.wake_at = self._timeout_at
-        for fd, stream in self._pipes.items():
-            selector.register(fd, selectors.EVENT_READ, partial(self._read, fd, stream))
-        if self._stdin is not None:
-            selector.register(self._stdin, selectors.EVENT_WRITE, self._feed)
-            self._feed(now)
+        self._pipes = CommandPipes(
+            child,
+            launch.stdin,
+            output,
+            selector=selector,
+            on_readable=self._read,
+            on_writable=self._feed,
+        )
 
-    # What the loop tells --------------------------------------------------------------------------------------
+    # Events ------------------------------------------------------------------------------------------------
 
     def exited(self, now: float) -> None:
-        """The process has ended and is a zombie."""
+        """Go on: the process has ended and is a zombie."""
         if self._ended is not None:
             return
         self._ended = now
@@ -119,38 +110,38 @@ class ProcessAttempt:
             self._reap()
             self._drain_pipes(now)
         else:
-            self._look(now)
+            self._poll_end(now)
 
     def end(self, cause: Cause, now: float, *, grace_seconds: float | None = None) -> None:
-        """TERM goes to the group now, KILL after the grace; both at once if that is 0.
+        """Send TERM to the group now, KILL after the grace; both at once if that is 0.
 
-        The first cause stays; asked again, the earlier KILL counts. A process that has ended by itself, heard of
-        or not, keeps the outcome it earned.
+        The first cause stays; of several calls the earliest KILL counts. A process that has ended by itself keeps its
+        own outcome, also where the loop has not been notified of its end yet.
         """
         grace = self.launch.kill_grace_seconds if grace_seconds is None else grace_seconds
         kill_at = min(now + grace, self._latest_kill_at)
         if self.phase is Phase.RUNNING:
-            if _has_exited(self.pid):
-                return  # the loop is about to hear of it
+            if child_process.has_exited(self.pid):
+                return  # the loop is about to be notified
             self.phase = Phase.ENDING
             self.cause = cause
             self._kill_at = kill_at
             signal_group(self.pid, signal.SIGTERM)
             signal_group(self.pid, signal.SIGCONT)  # one that is stopped must be able to act on TERM
-            self._look(now)
+            self._poll_end(now)
         elif self.phase is Phase.ENDING:
             self._kill_at = min(self._kill_at, kill_at)
-            self._look(now)
+            self._poll_end(now)
 
     def drain(self, *, term_at: float, kill_at: float) -> None:
-        """It may run on until ``term_at``, and is killed at ``kill_at`` whatever its own grace says."""
+        """Let it run on until ``term_at``, and kill it at ``kill_at`` whatever its own grace is."""
         self._drain_at = term_at
         self._latest_kill_at = kill_at
         self._kill_at = min(self._kill_at, kill_at)
         self.wake_at = min(self.wake_at, term_at, self._kill_at)
 
     def tick(self, now: float) -> None:
-        """Do what is due."""
+        """Act on what is due."""
         if self.phase is Phase.RUNNING:
             if now >= self._timeout_at:
                 self.end("timeout", now)
@@ -159,43 +150,42 @@ class ProcessAttempt:
             else:
                 self.wake_at = min(self._timeout_at, self._drain_at)
         elif self.phase is Phase.ENDING:
-            self._look(now)
+            self._poll_end(now)
         elif self.phase is Phase.DRAINING and now >= self.wake_at:
             self._finish()
 
     def swept(self, found: Collection[int], now: float) -> None:
-        """These carried the attempt's id when it was last looked for, and it goes on once there are none."""
+        """Kill the processes that were found to carry the attempt's id; go on once there are none."""
         if found and now < self._give_up_at:
-            self._stragglers.update(found)
+            self._leftovers.update(found)
             leftover_processes.kill(found)
-            self.wake_at = now + _LOOK_SECONDS[0]
+            self.wake_at = now + _POLL_SECONDS[0]
             return
         if found:
             self.warnings.append(f"processes {sorted(found)} did not end when killed")
         self._reap()
         self._drain_pipes(now)
 
-    def unseen(self, now: float) -> None:
-        """What carries the attempt's id could not be looked for: again soon, for as long as it would be killed."""
+    def search_failed(self, now: float) -> None:
+        """Have the search for leftover processes repeated, for as long as they would be killed."""
         if now < self._give_up_at:
-            self.wake_at = now + _LOOK_SECONDS[1]
+            self.wake_at = now + _POLL_SECONDS[1]
             return
         self.warnings.append("processes that outlived the command could not be looked for")
         self.swept((), now)
 
     def abandon(self) -> None:
-        """Its processes are killed and its descriptors closed, after an error of ours."""
+        """Kill its processes and close its descriptors, after an error of ours."""
         signal_group(self.pid, signal.SIGKILL)
         if self._usage is None:
-            # Killed is not yet dead, and the loop does not wait.
             self._process.returncode = -signal.SIGKILL
-            threading.Thread(target=_wait_for, args=(self.pid,), name=f"wait-{self.pid}", daemon=True).start()
+            child_process.reap_in_background(self.pid)
         self._finish()
 
-    # What people ask --------------------------------------------------------------------------------------------
+    # Results ------------------------------------------------------------------------------------------------------
 
     def running(self, now: float) -> RunningCommand:
-        """A snapshot for a live view."""
+        """Return a snapshot for a live view."""
         return RunningCommand(
             launch=self.launch,
             pid=self.pid,
@@ -206,10 +196,10 @@ class ProcessAttempt:
             excerpt=self.output.excerpt,
         )
 
-    def ended(self, wall: datetime) -> AttemptResult:
-        """The result. Call it once, when done: it closes the output."""
+    def result(self, wall: datetime) -> AttemptResult:
+        """Return the attempt result. Call it once, when done, because it closes the output."""
         captured = self.output.close()
-        cpu_seconds, max_rss_bytes = _resources(self._usage)
+        cpu_seconds, max_rss_bytes = child_process.resources(self._usage)
         if captured.warning is not None:
             self.warnings.append(captured.warning)
         return AttemptResult(
@@ -222,14 +212,14 @@ class ProcessAttempt:
             captured=captured,
             cpu_seconds=cpu_seconds,
             max_rss_bytes=max_rss_bytes,
-            leftover_processes=len(self._stragglers),
+            leftover_processes=len(self._leftovers),
             warnings=tuple(self.warnings),
         )
 
     # Ending -----------------------------------------------------------------------------------------------------
 
-    def _look(self, now: float) -> None:
-        """While it is being ended: KILL when that is due; on when process and group are gone."""
+    def _poll_end(self, now: float) -> None:
+        """Send KILL when that is due, and go on once process and group are gone; called while it is being ended."""
         if now >= self._kill_at and self._give_up_at == math.inf:
             self._give_up_at = now + _GIVE_UP_SECONDS
             signal_group(self.pid, signal.SIGKILL)
@@ -237,7 +227,7 @@ class ProcessAttempt:
             self.wake_at = self._kill_at if self._give_up_at == math.inf else math.inf
             return
         if now < self._give_up_at and leftover_processes.members(self.pid, besides=self.pid):
-            pause, self._look_seconds = self._look_seconds, min(2 * self._look_seconds, _LOOK_SECONDS[1])
+            pause, self._poll_seconds = self._poll_seconds, min(2 * self._poll_seconds, _POLL_SECONDS[1])
             self.wake_at = now + pause
             if self._give_up_at == math.inf:
                 self.wake_at = min(self.wake_at, self._kill_at)
@@ -247,10 +237,10 @@ class ProcessAttempt:
         self.wake_at = now
 
     def _reap(self) -> None:
-        """The zombie is gone, and what it used is known."""
+        """Reap the zombie, and keep what it used."""
         try:
             pid, status, usage = os.wait4(self.pid, os.WNOHANG)
-        except ChildProcessError:  # somebody else has reaped it: nobody knows how it ended
+        except ChildProcessError:  # reaped elsewhere: how it ended is unknown
             self._process.returncode = -1  # so that Popen does not wait either
             return
         if pid == 0:
@@ -259,19 +249,16 @@ class ProcessAttempt:
         self._returncode = self._process.returncode = os.waitstatus_to_exitcode(status)
 
     def _drain_pipes(self, now: float) -> None:
-        """What is in the pipes is read; done at once if nobody holds them, else soon."""
+        """Read what is in the pipes; finish at once if no process holds them, else soon."""
         self.phase = Phase.DRAINING
         self.wake_at = now + DRAIN_SECONDS
-        self._close_stdin()
-        for fd, stream in tuple(self._pipes.items()):
-            self._read(fd, stream, now)
-        if not self._pipes and self.phase is Phase.DRAINING:
+        self._pipes.close_input()
+        self._pipes.read_all()
+        if self._pipes.is_drained:
             self._finish()
 
     def _finish(self) -> None:
-        for fd in tuple(self._pipes):
-            self._close_pipe(fd)
-        self._close_stdin()
+        self._pipes.close()
         self.phase = Phase.DONE
         self.wake_at = math.inf
         self._on_done(self)
@@ -279,69 +266,13 @@ class ProcessAttempt:
     # Pipes ------------------------------------------------------------------------------------------------------
 
     def _read(self, fd: int, stream: Stream, _now: float) -> None:
-        if fd not in self._pipes:
-            return  # closed since the selector saw it
-        try:
-            data = os.read(fd, READ_BYTES)
-        except BlockingIOError:
-            return
-        if data:
-            self.output.write(stream, data)
-            return
-        self._close_pipe(fd)
-        if not self._pipes and self.phase is Phase.DRAINING:
+        self._pipes.read(fd, stream)
+        if self._pipes.is_drained and self.phase is Phase.DRAINING:
             self._finish()
 
-    def _close_pipe(self, fd: int) -> None:
-        del self._pipes[fd]
-        self._selector.unregister(fd)
-        os.close(fd)
-
     def _feed(self, _now: float) -> None:
-        if self._stdin is None:
-            return
-        try:
-            while self._input:
-                self._input = self._input[os.write(self._stdin, self._input) :]
-        except BlockingIOError:
-            return
-        except OSError:  # EPIPE: it does not want the rest, which is its own affair
-            pass
-        self._close_stdin()
-
-    def _close_stdin(self) -> None:
-        if self._stdin is not None:
-            self._selector.unregister(self._stdin)
-            os.close(self._stdin)
-            self._stdin = None
-
-
-def _wait_for(pid: int) -> None:
-    with suppress(ChildProcessError):
-        os.waitpid(pid, 0)
+        self._pipes.feed()
 
 
 def _later(now: float, seconds: float | None) -> float:
     return math.inf if seconds is None else now + seconds
-
-
-def _has_exited(pid: int) -> bool:
-    """Whether our child has ended, without reaping it; False where the system cannot say."""
-    if sys.platform == "darwin":
-        return False
-    try:
-        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-    except ChildProcessError:
-        return True
-
-
-def _resources(usage: resource.struct_rusage | None) -> tuple[float, int | None]:
-    """CPU seconds, and the largest resident size where it says anything.
-
-    A child is born with its parent's peak (the memory is shared until exec), so a figure up to our own is ours.
-    """
-    if usage is None:
-        return 0.0, None
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    rss = usage.ru_maxrss * _RSS_UNIT if usage.ru_maxrss > own else None
-    return usage.ru_utime + usage.ru_stime, rss

@@ -1,8 +1,8 @@
-"""Spawn: from a Launch to a process, its own user, limits and pipes, or a sentence why there is none.
+"""Spawning: from a launch to a process with its own user, limits and pipes, or a sentence why there is none.
 
 No ``preexec_fn``: it is unsafe beside threads and costs the fast start (vfork, 0.6 ms whatever the worker's
 size). umask and user are Popen's own; memory and CPU limits are set by ``/bin/sh`` before it becomes the command,
-for set from outside they would come too late for its first children; niceness is no limit and is set from outside.
+because from outside they would come too late for its first children; niceness is no limit and is set from outside.
 """
 
 import errno
@@ -26,7 +26,7 @@ _CPU_NOTICE_SECONDS = 5
 
 
 class CannotStartError(Exception):
-    """There is no process; ``exit_code`` is what a shell would have said."""
+    """There is no process; ``exit_code`` is the one that a shell would have returned."""
 
     def __init__(self, message: str, exit_code: int = CANNOT_EXECUTE) -> None:
         super().__init__(message)
@@ -54,15 +54,15 @@ class Child:
 
 
 def spawn(launch: Launch, *, new_session: bool = False) -> Child:
-    """The command runs, in a process group of its own.
+    """Start the command, in a process group of its own.
 
     Args:
         launch: What to start.
-        new_session: Also detach it from our terminal, for a command in the background that reads from one is
-            stopped for ever.
+        new_session: Also detach it from our terminal, because a command in the background that reads from one
+            is stopped for ever.
 
     Raises:
-        CannotStartError: It does not, and nothing is left open.
+        CannotStartError: It does not run, and nothing is left open.
     """
     if not launch.argv:
         raise CannotStartError("the command is empty")
@@ -128,7 +128,7 @@ def _start(
 
 
 def limited(argv: Sequence[str], memory_bytes: int | None, cpu_seconds: float | None) -> list[str]:
-    """``argv``, under ``/bin/sh`` with ``ulimit`` where a limit is set. A limit that cannot be set is told on stderr."""
+    """Return ``argv``, under ``/bin/sh`` with ``ulimit`` where a limit is set. A limit that cannot be set is reported on stderr."""
     steps = []
     if memory_bytes is not None:
         steps.append(f"ulimit -v {max(1, memory_bytes // 1024)}")
@@ -142,7 +142,7 @@ def limited(argv: Sequence[str], memory_bytes: int | None, cpu_seconds: float | 
 
 
 def _apply_user(launch: Launch, options: dict[str, Any], warnings: list[str]) -> Mapping[str, str]:
-    """Ask for the user's identity in ``options`` where it is another's; the environment that belongs to it."""
+    """Put the user's identity into ``options`` where it is not ours; return the environment that belongs to it."""
     if launch.user is None:
         return launch.env
     account = _account(launch.user)
@@ -184,7 +184,7 @@ def _set_niceness(launch: Launch, pid: int, warnings: list[str]) -> None:
 
 
 def _refusal(launch: Launch, error: Exception) -> CannotStartError:
-    """The sentence and the exit code for what the system said."""
+    """Return the sentence and the exit code for the system's error."""
     program = launch.argv[0] if launch.argv else ""
     if isinstance(error, OSError) and error.filename is not None and error.filename == launch.cwd:
         return CannotStartError(f"working directory {launch.cwd!r}: {error.strerror}")
@@ -204,6 +204,15 @@ def _refusal(launch: Launch, error: Exception) -> CannotStartError:
 
 
 def signal_group(group: int, number: signal.Signals) -> None:
-    """Every process of the group has the signal; a group that is gone is as good."""
+    """Send the signal to every process of the group; one that is gone is no error."""
     with suppress(ProcessLookupError, PermissionError):  # macOS: EPERM where only a zombie is left
         os.killpg(group, number)
+
+
+def has_terminal() -> bool:
+    """Return True under a controlling terminal, as ``run`` and ``exec`` may be; workers have none."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

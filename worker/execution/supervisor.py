@@ -1,19 +1,17 @@
-"""Supervisor: N commands at once from one loop in one thread, no process and no thread for each.
+"""The supervisor: N commands at once from one loop in one thread, no process and no thread for each.
 
-The loop waits on the ends of processes, on their pipes, on the next timer and on a wake-up descriptor. Every other
-thread talks to it by :meth:`Supervisor.start`, :meth:`~Supervisor.stop`, :meth:`~Supervisor.drain` and
-:meth:`~Supervisor.close`, which only leave a request; it answers through two callbacks. It knows nothing of Redis.
+The loop waits on the ends of processes, on their pipes, on the next timer and on its request queue. Every other thread
+calls :meth:`Supervisor.start`, :meth:`~Supervisor.stop`, :meth:`~Supervisor.drain` and :meth:`~Supervisor.close`, which
+only put a request; the loop answers through two callbacks. It knows nothing of Redis.
 
 What it does not guarantee: starting a process holds the loop for as long as the kernel takes to execute it, so a
 working directory on a file system that hangs holds up all commands. A start that was accepted is answered by
 exactly one ``on_ended``; one that was not (``start`` returned False) by none.
 """
 
-import os
 import selectors
 import signal
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -24,26 +22,25 @@ from kuber_cron.worker.execution import exit_watch, leftover_processes
 from kuber_cron.worker.execution.launch import AttemptResult, Launch, RunningCommand
 from kuber_cron.worker.execution.outcome import Cause, Outcome
 from kuber_cron.worker.execution.process_attempt import Phase, ProcessAttempt
-from kuber_cron.worker.execution.spawn import CannotStartError, signal_group, spawn
+from kuber_cron.worker.execution.request_queue import Request, RequestQueue
+from kuber_cron.worker.execution.spawn import CannotStartError, has_terminal, signal_group, spawn
 from kuber_cron.worker.output.capture import Output, Sink
 from kuber_cron.worker.output.log_file import LogFile
 
-Request = Callable[[float], object]
-
 # The interval clock counts through a suspended machine and the selector's does not, so a timer may be late by this.
 _LONGEST_WAIT_SECONDS = 30.0
-_DRAIN_RESERVE_SECONDS = 1.0  # of a drain's time, what is kept for KILL, sweeping and telling
+_DRAIN_RESERVE_SECONDS = 1.0  # the part of a drain's time that is kept for KILL and what follows it
 
 log = structlog.get_logger(__name__)
 
 
 def no_sinks(_launch: Launch) -> Sequence[Sink]:
-    """Nothing beside the log file, head and tail."""
+    """Return no sink: output goes to the log file and the excerpt alone."""
     return ()
 
 
 class Supervisor:
-    """Runs commands. Make it, run :meth:`run` in a thread, and start commands from any other.
+    """Runs commands. Construct it, run :meth:`run` in a thread, and start commands from any other.
 
     Attributes:
         errors: Errors of our own, each logged: callbacks that raised, commands that had to be abandoned.
@@ -60,93 +57,83 @@ class Supervisor:
         """Both callbacks run in the loop's thread and must be quick, or every command waits for them.
 
         Args:
-            on_started: Told the launch and the pid; not called where nothing could be started.
-            on_ended: Told once for each accepted start.
+            on_started: Called with the launch and the pid; not called where nothing could be started.
+            on_ended: Called once for each accepted start.
             sinks: Where else an attempt's output goes.
-            clock: For timers and for what is told to people.
+            clock: For timers, and for the instants in results.
         """
         self._on_started = on_started
         self._on_ended = on_ended
         self._sinks = sinks
         self._clock = clock or SystemClock()
-        self._lock = threading.Lock()  # for the five that follow
-        self._requests: deque[Request] = deque()
-        self._known: set[str] = set()
-        self._accepting = True
-        self._woken = False
-        self._over = False
+        self._lock = threading.Lock()  # for the two that follow
+        self._accepted: set[str] = set()  # execution ids whose end has not been answered
+        self._is_accepting = True
         self._attempts: dict[str, ProcessAttempt] = {}
-        self._drain_until: tuple[float, float] | None = None  # term and kill, for what starts while we drain
-        self._detach = _has_terminal()
+        self._drain_at: tuple[float, float] | None = None  # TERM and KILL, for what starts while draining
+        self._detach = has_terminal()
         self._selector = selectors.DefaultSelector()
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
-        self._selector.register(self._wake_read, selectors.EVENT_READ, self._clear_wake)
-        self._exits = exit_watch.choose(self._selector, self._post)
+        self._requests = RequestQueue(self._selector)
+        self._exits = exit_watch.choose(self._selector, self._requests.put)
         self.errors = 0
 
     # For every thread -------------------------------------------------------------------------------------------
 
     def start(self, launch: Launch) -> bool:
-        """The command is about to start; False, and nothing will be told, once we drain or close.
+        """Start the command soon; return False, and call nothing back, once the supervisor drains or closes.
 
         Raises:
             ValueError: An attempt of this execution id runs already.
         """
         with self._lock:
-            if not self._accepting:
+            if not self._is_accepting:
                 return False
-            if launch.execution_id in self._known:
+            if launch.execution_id in self._accepted:
                 raise ValueError(f"execution {launch.execution_id!r} of run {launch.run_id!r} runs already")
-            self._known.add(launch.execution_id)
-        self._post(partial(self._start, launch))
+            self._accepted.add(launch.execution_id)
+        self._requests.put(partial(self._start, launch))
         return True
 
     def stop(self, execution_id: str, cause: Cause, *, grace_seconds: float | None = None) -> None:
-        """The command is about to be ended: TERM, its own grace or the one given (0: at once), KILL.
+        """End the command soon: TERM, its own grace or the one given (0: at once), KILL.
 
         One that is just being started is ended as soon as it runs; one that is not known has ended.
         """
-        self._post(partial(self._stop, execution_id, cause, grace_seconds))
+        self._requests.put(partial(self._stop, execution_id, cause, grace_seconds))
 
     def stop_all(self, cause: Cause, *, grace_seconds: float | None = None) -> None:
         """As :meth:`stop`, for all that run now."""
-        self._post(partial(self._stop_all, cause, grace_seconds))
+        self._requests.put(partial(self._stop_all, cause, grace_seconds))
 
     def kill_all(self, cause: Cause = "interrupted") -> None:
-        """All that run now are about to be killed, without a grace."""
+        """Kill all that run now, without a grace."""
         self.stop_all(cause, grace_seconds=0.0)
 
     def drain(self, seconds: float) -> None:
-        """Nothing starts any more, and :meth:`run` returns within about ``seconds``.
+        """Start nothing more, and make :meth:`run` return within about ``seconds``.
 
         Commands may finish until there is only their ``kill_grace`` left (at most half of the time), then TERM,
         then KILL with a second to spare; what had to be ended is ``interrupted``.
         """
         with self._lock:
-            self._accepting = False
-        self._post(partial(self._drain, seconds))
+            self._is_accepting = False
+        self._requests.put(partial(self._drain, seconds))
 
     def close(self) -> None:
-        """Nothing starts any more, all that runs is killed, and :meth:`run` returns."""
+        """Start nothing more, kill all that runs, and make :meth:`run` return."""
         with self._lock:
-            self._accepting = False
+            self._is_accepting = False
         self.kill_all()
 
     def running(self) -> list[RunningCommand]:
-        """What runs now, longest first."""
+        """Return what runs now, longest first."""
         now = self._clock.elapsed()
         return [attempt.running(now) for attempt in tuple(self._attempts.values())]
-
-    def wake(self) -> None:
-        """The loop looks at its clock again."""
-        self._post(_nothing)
 
     # The loop ---------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Runs commands until it was asked to drain or close and nothing runs any more. Call it once."""
+        """Run commands until ``drain`` or ``close`` was called and nothing runs any more. Call it once."""
         try:
             while not self._is_over():
                 self._turn()
@@ -154,11 +141,11 @@ class Supervisor:
             self._release()
 
     def _turn(self) -> None:
-        events = self._selector.select(self._wait_seconds())
+        ready = self._selector.select(self._wait_seconds())
         now = self._clock.elapsed()
-        for key, _ in events:
+        for key, _ in ready:
             self._guard(key.data, now)
-        for request in self._take():
+        for request in self._requests.take():
             self._guard(request, now)
         for attempt in [attempt for attempt in self._attempts.values() if attempt.wake_at <= now]:
             self._guard(attempt.tick, now)
@@ -171,18 +158,18 @@ class Supervisor:
         return min(_LONGEST_WAIT_SECONDS, max(0.0, wake_at - self._clock.elapsed()))
 
     def _guard(self, callback: Request, now: float) -> None:
-        """Call it; an error of ours costs the attempt that it belongs to, and never the loop."""
+        """Call it; an error of ours costs the attempt that the callback belongs to, and never the loop."""
         try:
             callback(now)
         except Exception:  # the loop's top: every other command goes on
             self.errors += 1
-            log.exception("supervisor failed")
+            log.exception("supervisor callback failed")
             owner = getattr(getattr(callback, "func", callback), "__self__", None)
             if isinstance(owner, ProcessAttempt) and owner.phase is not Phase.DONE:
                 owner.abandon()
 
     def _sweep(self, now: float) -> None:
-        """One look at the machine's processes for all attempts that wait for it."""
+        """Search the machine's processes once for all attempts that wait for it."""
         waiting = [
             attempt
             for attempt in self._attempts.values()
@@ -192,11 +179,11 @@ class Supervisor:
             return
         try:
             found = leftover_processes.find({attempt.launch.execution_id for attempt in waiting})
-        except OSError as error:  # no descriptor left to look at processes with
+        except OSError as error:  # no descriptor left to read processes with
             self.errors += 1
-            log.warning("stragglers cannot be looked for", error=str(error))
+            log.warning("searching for leftover processes failed", error=str(error))
             for attempt in waiting:
-                self._guard(attempt.unseen, now)
+                self._guard(attempt.search_failed, now)
             return
         for attempt in waiting:
             mine = [pid for pid, owner in found.items() if owner == attempt.launch.execution_id]
@@ -204,42 +191,21 @@ class Supervisor:
 
     # Requests ---------------------------------------------------------------------------------------------------
 
-    def _post(self, request: Request) -> None:
-        with self._lock:
-            if self._over:
-                return
-            self._requests.append(request)
-            if self._woken:
-                return
-            self._woken = True
-            os.write(self._wake_write, b"!")
-
-    def _clear_wake(self, _now: float) -> None:
-        os.read(self._wake_read, 64)
-
-    def _take(self) -> list[Request]:
-        if not self._requests:
-            return []
-        with self._lock:
-            requests = list(self._requests)
-            self._requests.clear()
-            self._woken = False
-        return requests
-
     def _start(self, launch: Launch, _now: float) -> None:
-        output = Output(self._log_file(launch), self._sinks_of(launch), launch.hidden)
+        log_file = LogFile(launch.log_path, launch.log_limit_bytes) if launch.log_path is not None else None
+        output = Output(log_file, self._sinks_of(launch), launch.hidden)
         try:
             attempt = self._begin(launch, output)
         except CannotStartError as error:
             self._refuse(launch, output, error)
             return
-        except Exception as error:  # it was accepted, so it must be answered, whatever is wrong with us
+        except Exception as error:  # it was accepted, so it must be answered, whatever is wrong here
             self.errors += 1
-            log.exception("start failed", run=launch.run_id)
+            log.exception("starting a command failed", run=launch.run_id)
             self._refuse(launch, output, CannotStartError(f"error in the worker: {error!r}"))
             return
-        if self._drain_until is not None:
-            attempt.drain(term_at=self._drain_until[0], kill_at=self._drain_until[1])
+        if self._drain_at is not None:
+            attempt.drain(term_at=self._drain_at[0], kill_at=self._drain_at[1])
         try:
             self._on_started(launch, attempt.pid)
         except Exception:  # the owner's callback; the command runs all the same
@@ -247,10 +213,10 @@ class Supervisor:
             log.exception("on_started failed", run=launch.run_id)
 
     def _begin(self, launch: Launch, output: Output) -> ProcessAttempt:
-        """It runs, and the loop hears of it.
+        """Start the process, and have its end watched.
 
         Raises:
-            CannotStartError: It does not run.
+            CannotStartError: There is no process.
         """
         child = spawn(launch, new_session=self._detach)
         try:
@@ -259,7 +225,7 @@ class Supervisor:
                 child,
                 output,
                 wall=self._clock.now(),
-                now=self._clock.elapsed(),  # not the turn's: sixty starts in one turn take a while
+                now=self._clock.elapsed(),  # not the one of this pass: sixty starts in one pass take a while
                 selector=self._selector,
                 on_done=self._done,
             )
@@ -284,33 +250,30 @@ class Supervisor:
         for attempt in tuple(self._attempts.values()):
             grace = min(attempt.launch.kill_grace_seconds, seconds / 2)
             attempt.drain(term_at=kill_at - grace, kill_at=kill_at)
-        self._drain_until = (kill_at - seconds / 2, kill_at)
+        self._drain_at = (kill_at - seconds / 2, kill_at)
 
     # Ends -------------------------------------------------------------------------------------------------------
 
     def _done(self, attempt: ProcessAttempt) -> None:
         self._exits.remove(attempt.pid)
         del self._attempts[attempt.launch.execution_id]
-        self._tell(attempt.ended(self._clock.now()))
+        self._answer(attempt.result(self._clock.now()))
 
     def _refuse(self, launch: Launch, output: Output, error: CannotStartError) -> None:
         output.write("stderr", f"kuber-cron: cannot start: {error.message}\n".encode("utf-8", "replace"))
         outcome = Outcome(kind="failed", exit_code=error.exit_code)
-        self._tell(
+        self._answer(
             AttemptResult(launch=launch, outcome=outcome, ended_at=self._clock.now(), captured=output.close())
         )
 
-    def _tell(self, ended: AttemptResult) -> None:
+    def _answer(self, result: AttemptResult) -> None:
         with self._lock:
-            self._known.discard(ended.launch.execution_id)
+            self._accepted.discard(result.launch.execution_id)
         try:
-            self._on_ended(ended)
+            self._on_ended(result)
         except Exception:  # the owner's callback; the loop goes on
             self.errors += 1
-            log.exception("on_ended failed", run=ended.launch.run_id)
-
-    def _log_file(self, launch: Launch) -> LogFile | None:
-        return None if launch.log_path is None else LogFile(launch.log_path, launch.log_limit_bytes)
+            log.exception("on_ended failed", run=result.launch.run_id)
 
     def _sinks_of(self, launch: Launch) -> Sequence[Sink]:
         try:
@@ -323,30 +286,15 @@ class Supervisor:
     # The loop's end ---------------------------------------------------------------------------------------------
 
     def _is_over(self) -> bool:
-        if self._accepting or self._attempts:
+        """Return True once nothing runs and nothing that was accepted waits: what is requested then changes nothing."""
+        if self._is_accepting or self._attempts:
             return False
         with self._lock:
-            self._over = not self._known and not self._requests
-            return self._over
+            return not self._accepted
 
     def _release(self) -> None:
         with self._lock:
-            self._over = True
-            self._accepting = False
+            self._is_accepting = False
+        self._requests.close()
         self._exits.close()
         self._selector.close()
-        os.close(self._wake_read)
-        os.close(self._wake_write)
-
-
-def _nothing(_now: float) -> None:
-    pass
-
-
-def _has_terminal() -> bool:
-    """Whether we have a controlling terminal, as ``run`` and ``exec`` may; workers have none."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True

@@ -249,7 +249,7 @@ def test_an_error_of_ours_costs_one_command_and_not_the_loop(monkeypatch):
         (attempt,) = commands.supervisor._attempts.values()
         monkeypatch.setattr(attempt, "_timeout_at", "broken")
         attempt.wake_at = 0.0
-        commands.supervisor.wake()
+        commands.wake()
         assert commands.end().outcome.kind == "lost"
         assert commands.run("true").outcome.is_success
     assert commands.supervisor.errors == 1

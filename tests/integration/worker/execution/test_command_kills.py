@@ -227,13 +227,13 @@ def test_timers_follow_the_clock_that_was_handed_in():
         launch = commands.start(STUBBORN, timeout_seconds=3600, kill_grace_seconds=60)
         commands.says(launch, 6)
         clock.seconds += 3599
-        commands.supervisor.wake()
+        commands.wake()
         assert commands.supervisor.running()[0].ending is None
         clock.seconds += 1
-        commands.supervisor.wake()
+        commands.wake()
         eventually(lambda: commands.supervisor.running()[0].ending == "timeout")
         clock.seconds += 60
-        commands.supervisor.wake()
+        commands.wake()
         eventually(lambda: _advance(clock, commands) and not commands.ended.empty())
         ended = commands.end()
     assert ended.outcome == Outcome(kind="timed_out", signal=signal.SIGKILL, cause="timeout")
@@ -242,7 +242,7 @@ def test_timers_follow_the_clock_that_was_handed_in():
 
 def _advance(clock, commands):
     clock.seconds += 0.01
-    commands.supervisor.wake()
+    commands.wake()
     return True
 
 

@@ -34,8 +34,8 @@ class SharedParts:
         """
         from kuber_cron.common.notifications.sender import NotificationSender
         from kuber_cron.common.notifications.webhook import Webhook
-        from kuber_cron.common.observability import http_server
         from kuber_cron.common.observability.job_metrics import JobMetrics
+        from kuber_cron.common.observability.process_metrics import make_registry
         from kuber_cron.common.redis_store import connections, server_check
         from kuber_cron.common.redis_store.keys import Keys
         from kuber_cron.common.redis_store.scripts import Store
@@ -54,7 +54,7 @@ class SharedParts:
             log.warning(
                 "runs are not signed: whoever can write to Redis can run commands here", setting="insecure"
             )
-        self.registry = http_server.make_registry()
+        self.registry = make_registry()
         self.measures = JobMetrics(self.registry, max_jobs=settings.metrics_max_jobs)
         self.messenger = NotificationSender(Webhook.of(settings), clock=self.clock, registry=self.registry)
         stack.callback(self.messenger.close)  # after the services, whose last runs are to be notified of

@@ -14,7 +14,7 @@ from kuber_cron.common.config.settings import Settings
 from kuber_cron.common.errors import SettingsError
 from kuber_cron.common.notifications import events
 from kuber_cron.common.notifications.events import Notice
-from kuber_cron.common.observability import hiding
+from kuber_cron.common.observability.redaction import hide
 
 _URL = re.compile(r"https?://[^\s/?#]+\S*", re.ASCII)
 
@@ -71,7 +71,7 @@ class Webhook:
             OSError, UnicodeDecodeError: The file cannot be read.
         """
         url = self.url if self.url_file is None else self.url_file.read_text(encoding="utf-8").strip()
-        hiding.hide(url, "/" + url.partition("://")[2].partition("/")[2])
+        hide(url, "/" + url.partition("://")[2].partition("/")[2])
         return url
 
     def keys(self) -> list[bytes]:
@@ -83,7 +83,7 @@ class Webhook:
         if self.keys_file is None:
             return []
         keys = [line.strip() for line in self.keys_file.read_bytes().splitlines() if line.strip()]
-        hiding.hide(*(key.decode("utf-8", "replace") for key in keys))
+        hide(*(key.decode("utf-8", "replace") for key in keys))
         return keys
 
     def request(self, notice: Notice, timestamp: int) -> tuple[bytes, dict[str, str]]:

@@ -1,36 +1,39 @@
-"""Telemetry: the metric registry of a process, and the small HTTP server of /metrics, /livez and /readyz.
+"""The HTTP server of /metrics, /livez and /readyz.
 
-Nothing here may hold up the work. Each request has a thread of its own, at most 16 at once; whoever has not taken
-its answer within 10 s is cut off, and when all threads are taken, the oldest is, so that the kubelet's probe gets
-through however many slow scrapers there are. Nothing is registered globally, so a process may hold several.
+Nothing here may hold up the work. Each request has a thread of its own, at most 16 at once. A client that has not taken
+its response within 10 s is cut off. When all threads are busy, the oldest request is cut off, so that the kubelet's probe
+gets through however many slow clients there are.
 """
 
 import contextlib
 import errno
 import gzip
 import json
-import selectors
 import socket
+import sys
 import threading
-from collections.abc import Iterator
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
-import prometheus_client
 import psutil
 import structlog
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder, gzip_accepted
-from prometheus_client.registry import Collector
 
-from kuber_cron.common.clock import Clock, SystemClock
+from kuber_cron.common.clock import SystemClock
 from kuber_cron.common.errors import KuberCronError, SettingsError
 from kuber_cron.common.observability.health import Health
 
 log = structlog.get_logger(__name__)
+
+MAX_REQUESTS = 16
+REQUEST_SECONDS = 10.0
+_IDLE_SECONDS = 5.0  # without a byte from or to the client
+_POLL_SECONDS = 0.25  # how late a request is cut off, and how long a stop takes, at most
+_ACCEPT_RETRY_SECONDS = 0.2
+_GZIP_LEVEL = 4  # a quarter of the time of 9 for nearly its size
 
 
 class PortInUseError(KuberCronError):
@@ -39,77 +42,17 @@ class PortInUseError(KuberCronError):
     code = "port-in-use"
 
 
-MAX_REQUESTS = 16
-REQUEST_SECONDS = 10.0
-_SILENCE_SECONDS = 5.0  # without a byte from or to the client
-_GZIP_LEVEL = 4  # a quarter of the time of 9 for nearly its size
-_RETRY_ACCEPT_SECONDS = 0.2
-
-
-class CpuCollector(Collector):
-    """``cron_cpu_usage_percent``: this process, its running children, and those that ended since the last look.
-
-    Percent of one CPU, so four busy cores are 400, averaged since the scrape before, or since this object was
-    made; a scrape within a second of another repeats its answer. A grandchild that its parent abandoned leaves
-    the sum, and macOS does not say what ended children used.
-    """
-
-    def __init__(self, clock: Clock | None = None) -> None:
-        self._clock = clock or SystemClock()
-        self._process = psutil.Process()
-        self._looking = threading.Lock()
-        self._at = self._clock.elapsed()
-        self._used = self._cpu_seconds()
-        self._percent = 0.0
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """The gauge, by the CPU time used since the look before."""
-        with self._looking:
-            now = self._clock.elapsed()
-            if now - self._at >= 1.0:
-                used = self._cpu_seconds()
-                self._percent = max(0.0, 100 * (used - self._used) / (now - self._at))
-                self._at, self._used = now, used
-            percent = self._percent
-        yield GaugeMetricFamily(
-            "cron_cpu_usage_percent",
-            "CPU used by this process and its commands, percent of one CPU.",
-            value=percent,
-        )
-
-    def _cpu_seconds(self) -> float:
-        """CPU seconds of the whole family. What ended children used moves from theirs into their parent's."""
-        total = 0.0
-        for process in (self._process, *self._process.children(recursive=True)):
-            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                times = process.cpu_times()
-                total += times.user + times.system + times.children_user + times.children_system
-        return total
-
-
-def make_registry() -> CollectorRegistry:
-    """A registry of this process' own: its CPU use, memory, descriptors, threads and garbage collection."""
-    # "_created" doubles the number of series, and no rule of ours asks for one. Process-wide, and idempotent.
-    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # prometheus_client types it not
-    registry = CollectorRegistry(auto_describe=True)
-    registry.register(CpuCollector())
-    prometheus_client.ProcessCollector(registry=registry)
-    prometheus_client.PlatformCollector(registry=registry)
-    prometheus_client.GCCollector(registry=registry)
-    return registry
-
-
 def start(registry: CollectorRegistry, host: str, port: int, health: Health) -> "TelemetryServer":
-    """The server, listening already; ``port`` 0 takes any free one, which is logged.
+    """Return the server, already listening; ``port`` 0 takes any free one, which is logged.
 
     Args:
-        registry: What ``/metrics`` shows.
+        registry: The metrics of ``/metrics``.
         host: The address to bind; ``""`` for all, IPv4 and IPv6.
         port: The port.
-        health: What ``/livez`` and ``/readyz`` show.
+        health: The reports of ``/livez`` and ``/readyz``.
 
     Raises:
-        PortInUseError: Somebody else listens there.
+        PortInUseError: Another process listens there.
         SettingsError: The address is none of this machine's, or the port is not permitted.
     """
     server = TelemetryServer(_listen(host, port), registry, health)
@@ -117,21 +60,25 @@ def start(registry: CollectorRegistry, host: str, port: int, health: Health) -> 
     return server
 
 
-class TelemetryServer:
-    """Serves until :meth:`stop`."""
+class TelemetryServer(ThreadingHTTPServer):
+    """The library's server, with a bound on the number and the age of its requests. Serves until :meth:`stop`."""
 
     def __init__(self, listener: socket.socket, registry: CollectorRegistry, health: Health) -> None:
+        super().__init__(listener.getsockname(), _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listener
+        self.port: int = listener.getsockname()[1]
         self.registry = registry
         self.health = health
         self.rendering = threading.Lock()  # one scrape at a time: two would only halve each other's speed
-        self.port: int = listener.getsockname()[1]
-        self._listener = listener
         self._clock = SystemClock()
-        self._requests: dict[socket.socket, float] = {}  # by age: dicts keep their order
-        self._threads = 0  # the requests, and those cut off whose thread has not ended yet
+        self._started_at: dict[socket.socket, float] = {}  # the open requests by age: dicts keep their order
+        self._threads = 0  # those of open requests, and of requests cut off that have not ended yet
         self._changing = threading.Lock()
-        self._wake_up, self._woken = socket.socketpair()
-        self._thread = threading.Thread(target=self._serve, name="telemetry", daemon=True)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(
+            target=self.serve_forever, args=(_POLL_SECONDS,), name="telemetry", daemon=True
+        )
         self._thread.start()
 
     def __enter__(self) -> Self:
@@ -141,103 +88,87 @@ class TelemetryServer:
         self.stop()
 
     def stop(self) -> None:
-        """Nothing listens any more and open requests are cut off. Idempotent."""
-        with contextlib.suppress(OSError):
-            self._wake_up.send(b"x")
+        """Stop listening, and cut off open requests. Idempotent."""
+        self._stopping.set()
+        self.shutdown()
         self._thread.join()
-        self._wake_up.close()
-
-    def _serve(self) -> None:
-        with selectors.DefaultSelector() as selector, self._listener, self._woken:
-            selector.register(self._listener, selectors.EVENT_READ)
-            selector.register(self._woken, selectors.EVENT_READ)
-            while True:
-                ready = {key.fileobj for key, _ in selector.select(self._until_next_deadline())}
-                if self._woken in ready:
-                    break
-                self._cut_off_late_ones()
-                if self._listener in ready and not self._accept():
-                    # Out of descriptors or threads: asking again at once would only burn CPU.
-                    selector.unregister(self._listener)
-                    stopped = selector.select(_RETRY_ACCEPT_SECONDS)
-                    selector.register(self._listener, selectors.EVENT_READ)
-                    if stopped:
-                        break
+        self.socket.close()
         with self._changing:
-            for request in self._requests:
+            for request in self._started_at:
                 _cut_off(request)
 
-    def _accept(self) -> bool:
+    # --- what the library calls -----------------------------------------------------------------
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a request; pause where the system has no descriptor left, or the library would ask again at once."""
         try:
-            request, address = self._listener.accept()
+            return super().get_request()
         except (BlockingIOError, ConnectionAbortedError):
-            return True
+            raise
         except OSError as error:
-            log.warning("telemetry cannot accept a request", error=str(error))
-            return False
+            log.warning("accepting a telemetry request failed", error=str(error))
+            self._stopping.wait(_ACCEPT_RETRY_SECONDS)
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve the request in a thread of its own; where too many are open, cut off the oldest."""
         with self._changing:
             if self._threads >= 2 * MAX_REQUESTS:  # those cut off have not even noticed yet
                 request.close()
-                return True
-            if len(self._requests) >= MAX_REQUESTS:
-                oldest = next(iter(self._requests))
-                del self._requests[oldest]
+                return
+            if len(self._started_at) >= MAX_REQUESTS:
+                oldest = next(iter(self._started_at))
+                del self._started_at[oldest]
                 _cut_off(oldest)
-            self._requests[request] = self._clock.elapsed()
+            self._started_at[request] = self._clock.elapsed()
             self._threads += 1
         try:
             threading.Thread(
-                target=self._answer, args=(request, address), name="telemetry-request", daemon=True
+                target=self.process_request_thread,
+                args=(request, client_address),
+                name="telemetry-request",
+                daemon=True,
             ).start()
-        except RuntimeError as error:
-            log.warning("telemetry cannot answer a request", error=str(error))
-            self._forget(request)
-            return False
-        return True
+        except RuntimeError as error:  # the system has no thread left
+            log.warning("serving a telemetry request failed", error=str(error))
+            self.shutdown_request(request)
+            self._stopping.wait(_ACCEPT_RETRY_SECONDS)
 
-    def _answer(self, request: socket.socket, address: Any) -> None:
-        try:
-            # Serves the one request in its constructor. It asks nothing of a server but to be handed through.
-            _Handler(request, address, self)  # type: ignore[arg-type] # not socketserver's
-        except (OSError, ValueError):
-            pass  # the client went away, or was cut off
-        except Exception:
-            log.exception("telemetry failed to answer a request")
-        finally:
-            self._forget(request)
-
-    def _forget(self, request: socket.socket) -> None:
+    def shutdown_request(self, request: Any) -> None:
+        """Close the request."""
         with self._changing:
-            self._requests.pop(request, None)
+            self._started_at.pop(request, None)
             self._threads -= 1
-            request.close()
+            super().shutdown_request(request)
 
-    def _until_next_deadline(self) -> float | None:
-        with self._changing:
-            oldest = next(iter(self._requests.values()), None)
-        return None if oldest is None else max(0.05, oldest + REQUEST_SECONDS - self._clock.elapsed())
-
-    def _cut_off_late_ones(self) -> None:
+    def service_actions(self) -> None:
+        """Cut off requests that are too old; called at each poll."""
         now = self._clock.elapsed()
         with self._changing:
-            for request, began in self._requests.items():
-                if now - began >= REQUEST_SECONDS:
+            for request, started_at in self._started_at.items():
+                if now - started_at >= REQUEST_SECONDS:
                     _cut_off(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the library's signature
+        """Log a fault of ours; that a client went away, or was cut off, is none."""
+        error = sys.exception()
+        if not isinstance(error, OSError | ValueError):
+            log.error("serving a telemetry request failed", exc_info=error)
 
 
 def _cut_off(request: socket.socket) -> None:
-    """The thread that serves it finds the connection closed."""
+    """Shut the connection down; the thread that serves it notices."""
     with contextlib.suppress(OSError):
         request.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers one GET or HEAD, and closes."""
+    """Serves one GET or HEAD, and closes."""
 
-    server: TelemetryServer  # type: ignore[assignment] # not socketserver's
+    server: TelemetryServer
     server_version = "kuber-cron"
     sys_version = ""
-    timeout = _SILENCE_SECONDS
+    timeout = _IDLE_SECONDS
 
     def do_GET(self) -> None:
         """Serve the three paths."""
@@ -258,13 +189,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _metrics(self, names: list[str]) -> None:
         encode, content_type = choose_encoder(self.headers.get("Accept", ""))
         compress = gzip_accepted(self.headers.get("Accept-Encoding", ""))
+        registry = self.server.registry
         try:
             with self.server.rendering:
-                body = encode(
-                    self.server.registry.restricted_registry(names) if names else self.server.registry
-                )
+                body = encode(registry.restricted_registry(names) if names else registry)
         except Exception:
-            log.exception("a metric cannot be collected")
+            log.exception("collecting a metric failed")
             self._send(
                 HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain", b"a metric cannot be collected, see the log\n"
             )
@@ -287,7 +217,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
-        """No line per request: Prometheus and the kubelet ask every few seconds."""
+        """Log nothing: Prometheus and the kubelet ask every few seconds."""
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -323,7 +253,7 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 def _holder(port: int) -> str:
-    """`` by process 4711 (python)`` where the system tells us, else nothing."""
+    """Return `` by process 4711 (python)`` where the system tells us, else nothing."""
     with contextlib.suppress(psutil.Error, OSError, AttributeError):
         for connection in psutil.net_connections("tcp"):
             if (

@@ -1,8 +1,7 @@
 """Logs: one line per change of state, to standard error, JSON for machines and text for a terminal.
 
-Our own lines and those of rq, redis, kubernetes and urllib3 take the same way through one handler, so that they
-look alike and none escapes the hiding of secrets. Standard output is not touched: it belongs to the output of
-commands and to ``--format json``.
+Our own lines and those of rq, redis, kubernetes and urllib3 pass through one handler, so that they look alike and no
+secret escapes. Standard output is not touched: it belongs to the output of commands and to ``--format json``.
 """
 
 import logging
@@ -13,14 +12,13 @@ from typing import Any, Literal, TextIO
 import structlog
 from structlog.typing import Processor
 
-from kuber_cron.common.observability import hiding
-from kuber_cron.common.observability.redaction import HIDDEN, redacted
+from kuber_cron.common.observability.redaction import redacted, without_known_secrets
 
 LogFormat = Literal["auto", "json", "text"]
+LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
-# Foreign loggers and the least level at which they are heard, unless ours is higher still. The kubernetes
-# client's debug lines hold whole answers of the API server, urllib3's one line a request; RQ announces at
-# info what our own lines say better.
+# Foreign loggers and the lowest level that is logged of them, unless ours is higher still. The kubernetes client's
+# debug lines hold whole responses of the API server, urllib3's one line a request; RQ's info lines repeat ours.
 _FLOORS = {
     "kubernetes": logging.INFO,
     "urllib3": logging.INFO,
@@ -29,12 +27,12 @@ _FLOORS = {
 }
 
 
-def configure(format: LogFormat = "auto", level: str = "info", stream: TextIO | None = None) -> None:  # noqa: A002 - the setting's name
-    """Everything logged in this process from now on goes to ``stream`` in ``format``, from ``level`` up.
+def configure(format: LogFormat = "auto", level: LogLevel = "info", stream: TextIO | None = None) -> None:  # noqa: A002 - the setting's name
+    """Write everything that is logged in this process to ``stream`` in ``format``, from ``level`` up.
 
     Args:
         format: ``auto`` is text when ``stream`` is a terminal, else JSON.
-        level: debug, info, warning, error or critical.
+        level: The lowest level that is written.
         stream: Standard error when None.
     """
     stream = stream or sys.stderr
@@ -76,15 +74,13 @@ def configure(format: LogFormat = "auto", level: str = "info", stream: TextIO | 
 
 
 def hide_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    """A structlog processor: every text in the event, at any depth, without known secrets and URLs' passwords."""
+    """Return the event with every text in it, at any depth, redacted. A structlog processor."""
     return {key: _hidden(value) for key, value in event.items()}
 
 
 def _hidden(value: Any) -> Any:
     if isinstance(value, str):
-        for secret in hiding.known:
-            value = value.replace(secret, HIDDEN)
-        return redacted(value)
+        return redacted(without_known_secrets(value))
     if isinstance(value, Mapping):
         return {_hidden(key): _hidden(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -118,7 +114,7 @@ def _text(*, colors: bool) -> list[Processor]:
 
 
 def _drop_logger_name(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    """Our own modules' names are noise to a person; a foreign library's name says whose line it is."""
+    """Drop our own modules' names, noise to a person; a foreign library's name says whose line it is."""
     if str(event.get("logger", "")).startswith("kuber_cron"):
         event.pop("logger")
     return event

@@ -36,8 +36,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from kuber_cron.common.errors import SettingsError
-from kuber_cron.common.observability import hiding
-from kuber_cron.common.observability.redaction import redacted_url
+from kuber_cron.common.observability.redaction import hide, redacted_url
 from kuber_cron.common.redis_store.keys import DEFAULT_INSTANCE, Keys
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ class PasswordFile(CredentialProvider):
         except (OSError, UnicodeDecodeError) as error:
             # redis-py cleans up after its own kind of error only.
             raise AuthenticationError(f"cannot read the password file {self._path}: {error}") from error
-        hiding.hide(password)
+        hide(password)
         return (self._username, password) if self._username else (password,)
 
 
@@ -179,9 +178,7 @@ def _parsed(url: str, known: set[str]) -> dict[str, Any]:
         raise _bad_url(url, f"unknown option {min(unknown)!r}; known are {', '.join(sorted(known))}")
     if not url.startswith("unix:"):
         parsed["socket_keepalive"] = True
-    hiding.hide(
-        *(str(parsed[name]) for name in ("password", "sentinel_password", "ssl_password") if name in parsed)
-    )
+    hide(*(str(parsed[name]) for name in ("password", "sentinel_password", "ssl_password") if name in parsed))
     return parsed
 
 

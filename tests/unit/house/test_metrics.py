@@ -8,8 +8,8 @@ from tests.support.workers import job
 
 from kuber_cron.common.clock import SystemClock
 from kuber_cron.common.notifications.sender import NotificationSender
-from kuber_cron.common.observability import http_server
 from kuber_cron.common.observability.job_metrics import OTHER, JobMetrics
+from kuber_cron.common.observability.process_metrics import make_registry
 from kuber_cron.scheduler.decisions.catalog import Catalog, compile_entries
 from kuber_cron.scheduler.election.metrics import LeaseMetrics
 from kuber_cron.scheduler.maintenance.redis_observer import LastRun, Observation, QueueState
@@ -21,7 +21,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def leading_registry():
-    registry = http_server.make_registry()
+    registry = make_registry()
     measures = JobMetrics(registry)
     metrics = SchedulerMetrics(registry, measures)
     LeaseMetrics(registry)
@@ -54,7 +54,7 @@ def test_the_documented_metrics_are_those_of_the_code():
 
 
 def test_a_standby_tells_nothing_of_jobs_and_queues():
-    registry = http_server.make_registry()
+    registry = make_registry()
     SchedulerMetrics(registry, JobMetrics(registry))
     assert registry.get_sample_value("cron_leader") == 0
     assert registry.get_sample_value("cron_queue_depth", {"queue": "default"}) is None
@@ -73,7 +73,7 @@ def test_what_people_do_is_counted_from_nothing_on():
 
 
 def test_a_leader_tells_nothing_that_it_observed_in_an_earlier_term():
-    registry = http_server.make_registry()
+    registry = make_registry()
     metrics = SchedulerMetrics(registry, JobMetrics(registry))
     metrics.update(
         epoch=4, observation=Observation(epoch=3, jobs={"a": LastRun(1.0)}, missed={("a", "limit"): 1})
@@ -86,7 +86,7 @@ def test_a_leader_tells_nothing_that_it_observed_in_an_earlier_term():
 
 
 def test_a_job_above_the_limit_does_not_fail_or_fall_silent_unseen():
-    registry = http_server.make_registry()
+    registry = make_registry()
     metrics = SchedulerMetrics(registry, JobMetrics(registry, max_jobs=1))
     bad, good = LastRun(2.0, 1.0, "failed", is_failing=True), LastRun(2.0, 2.0, "success")
     metrics.update(
@@ -102,7 +102,7 @@ def test_a_job_above_the_limit_does_not_fail_or_fall_silent_unseen():
 
 
 def test_what_is_counted_first_is_an_increase_and_no_new_series():
-    registry = http_server.make_registry()
+    registry = make_registry()
     measures = JobMetrics(registry)
     WorkerMetrics(registry, slots=1, alone=True)
     NotificationSender(None, clock=SystemClock(), registry=registry)
@@ -116,7 +116,7 @@ def test_what_is_counted_first_is_an_increase_and_no_new_series():
 
 
 def test_counters_of_too_many_jobs_collapse():
-    registry = http_server.make_registry()
+    registry = make_registry()
     measures = JobMetrics(registry, max_jobs=1)
     for name in ("first", "second", "third"):
         measures.attempt_ended(name, "failed")

@@ -17,8 +17,8 @@ from tests.support.workers import job
 from kuber_cron.cli.app import COMMANDS
 from kuber_cron.common.clock import SystemClock
 from kuber_cron.common.notifications.sender import NotificationSender
-from kuber_cron.common.observability import http_server
 from kuber_cron.common.observability.job_metrics import JobMetrics
+from kuber_cron.common.observability.process_metrics import make_registry
 from kuber_cron.scheduler.decisions.catalog import Catalog, compile_entries
 from kuber_cron.scheduler.election.metrics import LeaseMetrics
 from kuber_cron.scheduler.maintenance.redis_observer import LastRun, Observation, QueueState
@@ -64,7 +64,7 @@ def each_alert():
 @cache
 def exported() -> dict[str, set[str]]:
     """Each sample's labels by its name, of a leader and a worker that have done everything once."""
-    registry = http_server.make_registry()
+    registry = make_registry()
     measures = JobMetrics(registry)
     scheduler = SchedulerMetrics(registry, measures)
     lease = LeaseMetrics(registry)
@@ -100,7 +100,7 @@ def exported() -> dict[str, set[str]]:
 
 
 def buckets_of(name: str) -> set[str]:
-    registry = http_server.make_registry()
+    registry = make_registry()
     measures = JobMetrics(registry)
     measures.expect_runs_of(["default"])
     return {

@@ -9,7 +9,7 @@ import warnings
 import pytest
 import structlog
 
-from kuber_cron.common.observability import hiding, logging_setup
+from kuber_cron.common.observability import logging_setup, redaction
 
 
 class Terminal(io.StringIO):
@@ -20,7 +20,7 @@ class Terminal(io.StringIO):
 @pytest.fixture(autouse=True)
 def as_before():
     root = logging.getLogger()
-    handlers, level, secrets = list(root.handlers), root.level, hiding.known
+    handlers, level, secrets = list(root.handlers), root.level, redaction.known_secrets
     floors = {name: logging.getLogger(name).level for name in logging_setup._FLOORS}
     yield
     root.handlers[:] = handlers
@@ -28,7 +28,7 @@ def as_before():
     for name, floor in floors.items():
         logging.getLogger(name).setLevel(floor)
     logging.captureWarnings(False)
-    hiding.known = secrets
+    redaction.known_secrets = secrets
     structlog.reset_defaults()
 
 
@@ -155,7 +155,7 @@ def test_no_password_of_a_url_is_written_however_deep():
 def test_a_hidden_secret_is_written_in_no_form(form, secret):
     stream = io.StringIO()
     logging_setup.configure(form, "info", stream)
-    hiding.hide(secret)
+    redaction.hide(secret)
     event = f"key {secret}"
     log.info(event, key=secret, of=[secret])
     written = stream.getvalue()
@@ -168,7 +168,7 @@ def test_a_hidden_secret_is_written_in_no_form(form, secret):
 def test_hiding_an_empty_secret_leaves_lines_readable():
     stream = io.StringIO()
     logging_setup.configure("json", "info", stream)
-    hiding.hide("", "before")
+    redaction.hide("", "before")
     log.info("all as before")
     assert lines(stream)[0]["event"] == "all as before"
 

@@ -14,8 +14,8 @@ import structlog
 from redis.exceptions import RedisError
 
 from kuber_cron.common.jobs.job import Job
-from kuber_cron.common.notifications import events
-from kuber_cron.common.notifications.events import Missed, Ping, RunEnded
+from kuber_cron.common.notifications.events import Missed, RunEnded
+from kuber_cron.common.notifications.healthchecks import Ping, signal_of
 from kuber_cron.common.notifications.sender import NotificationSender
 from kuber_cron.common.records import skip_reason
 from kuber_cron.common.records.decision_log import LogEntry
@@ -49,7 +49,7 @@ class SchedulerNotifications:
     def notify_lost(self, run: str, job: Job, term: Term, now: datetime) -> None:
         """Notify of a run that has failed for good because its worker was lost."""
         sender = self._sender
-        if sender is None or not (job.ping or sender.wants(job.notify, "failure")):
+        if sender is None or not (job.ping or sender.is_wanted(job.notify, "failure")):
             return
         try:
             found = self._store.client.hmget(self._store.keys.run(run), *_FACTS)
@@ -69,10 +69,10 @@ class SchedulerNotifications:
             worker=worker or None,
             leader=term.holder,
         )
-        sender.tell(job.notify, event)
-        sign = events.sign_of(event)
-        if job.ping and sign is not None:
-            sender.ping(Ping(url=job.ping, job=job.id, run=run, sign=sign))
+        sender.notify(job.notify, event)
+        signal = signal_of(event)
+        if job.ping and signal is not None:
+            sender.ping(Ping(url=job.ping, job=job.id, run=run, signal=signal))
 
     def notify_missed(
         self, missed: Mapping[tuple[str, str], int], term: Term, entries: Mapping[str, CatalogEntry]
@@ -96,13 +96,13 @@ class SchedulerNotifications:
         wanting = [
             entry.job
             for entry in (entries[job] for job in sorted(grown & entries.keys()))
-            if sender.wants(entry.job.notify, "missed")
+            if sender.is_wanted(entry.job.notify, "missed")
         ]
         for start in range(0, len(wanting), _BATCH):
             jobs = wanting[start : start + _BATCH]
             for job, entries_of_job in zip(jobs, self._new_entries(jobs), strict=True):
                 for event in streaks(job, entries_of_job, self._epochs, leader=term.holder):
-                    sender.tell(job.notify, event)
+                    sender.notify(job.notify, event)
         self._seen, self._compared = dict(missed), missed
 
     def _new_entries(self, jobs: Sequence[Job]) -> Iterator[list[LogEntry]]:

@@ -32,8 +32,8 @@ class SharedParts:
         Raises:
             KuberCronError: Redis cannot be reached or used, or there is no signing key.
         """
+        from kuber_cron.common.config.notification_settings import webhook_of
         from kuber_cron.common.notifications.sender import NotificationSender
-        from kuber_cron.common.notifications.webhook import Webhook
         from kuber_cron.common.observability.job_metrics import JobMetrics
         from kuber_cron.common.observability.process_metrics import make_registry
         from kuber_cron.common.redis_store import connections, server_check
@@ -56,7 +56,7 @@ class SharedParts:
             )
         self.registry = make_registry()
         self.measures = JobMetrics(self.registry, max_jobs=settings.metrics_max_jobs)
-        self.messenger = NotificationSender(Webhook.of(settings), clock=self.clock, registry=self.registry)
+        self.messenger = NotificationSender(webhook_of(settings), clock=self.clock, registry=self.registry)
         stack.callback(self.messenger.close)  # after the services, whose last runs are to be notified of
 
     def connect(self, purpose: str) -> Any:  # a redis.Redis, which cli/ does not import

@@ -31,13 +31,12 @@ from kuber_cron.common.config.host import Host
 from kuber_cron.common.config.lease_timing import LeaseTiming
 from kuber_cron.common.errors import SettingsError
 from kuber_cron.common.jobs import number_types
+from kuber_cron.common.notifications.channels import CHANNELS
+from kuber_cron.common.observability.logging_setup import LogFormat, LogLevel
 from kuber_cron.common.observability.redaction import HIDDEN, redacted_url
 
 ElectionMode = Literal["kubernetes", "redis"]
 JobsFormat = Literal["user", "system"]
-LogFormat = Literal["auto", "json", "text"]
-LogLevel = Literal["debug", "info", "warning", "error", "critical"]
-NotifyForm = Literal["json", "slack"]
 WorkerOutput = Literal["json", "raw", "off"]
 UserRule = Literal["prefer", "require"]
 
@@ -63,6 +62,12 @@ def _http_scheme(url: str) -> str:
     if not re.match(r"https?://[^\s/?#]+\S*$", url):
         raise ValueError("no address")
     return url
+
+
+def _channel(name: str) -> str:
+    if name not in CHANNELS:
+        raise ValueError("no channel")
+    return name
 
 
 def _not_rq(instance: str) -> str:
@@ -258,7 +263,9 @@ class Settings(BaseSettings):
     """A file with that address, read again at each try. It wins over NOTIFY_URL, and is better for addresses that
     are secrets, as Slack's are."""
 
-    notify_form: Annotated[NotifyForm, _LOWER] = Field("json", **_allowed("`json` or `slack`"))
+    notify_form: Annotated[str, _LOWER, AfterValidator(_channel)] = Field(
+        "json", **_allowed(" or ".join(f"`{name}`" for name in CHANNELS))
+    )
     """What the webhook is sent: a JSON document of our own, or one that Slack, Mattermost and the like show."""
 
     notify_key_file: Path | None = Field(None, **_allowed("a file"))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kuber_cron.common.config.environment import variable
 from kuber_cron.common.errors import SettingsError
+from kuber_cron.common.runs import signing
 
 FIELD = "signing_key_file"
 
@@ -22,7 +23,7 @@ def read(path: Path, *, hint: str | None = None) -> list[bytes]:
         SettingsError: It cannot be read or is empty.
     """
     try:
-        keys = [line.strip() for line in path.read_bytes().splitlines() if line.strip()]
+        keys = signing.keys_in(path.read_bytes())
     except OSError as error:
         raise SettingsError(
             f"cannot read the signing key file {path}: {error.strerror}", hint=hint

@@ -1,4 +1,4 @@
-"""The courier: one POST, and the answer or why there was none. The only module that speaks HTTP to foreign servers.
+"""The HTTP client: one POST, and the response or why there was none. The only module that speaks HTTP to foreign servers.
 
 No retries, no redirects (a redirect would take what is signed for one receiver to another), certificates checked
 against the system's. Nothing that is raised here holds an address: urllib3's own messages do, and are not kept.
@@ -17,29 +17,29 @@ from urllib3.exceptions import HTTPError, InvalidHeader, LocationValueError
 import kuber_cron
 from kuber_cron.common.errors import KuberCronError
 
-_READ_BYTES = 4096  # of an answer's body; a longer one costs the connection
+_READ_BYTES = 4096  # of a response's body; a longer one costs the connection
 _POOLS = 20  # hosts whose connections are kept
 
 
 class UnreachableError(KuberCronError):
-    """There was no answer; another time there may be one."""
+    """There was no response; another time there may be one."""
 
     code = "unreachable"
 
 
 class UnusableAddressError(KuberCronError):
-    """Nothing can be sent to this address, now or later."""
+    """The address is one that nothing can be sent to, now or later."""
 
     code = "unusable-address"
 
 
 @dataclass(frozen=True, slots=True)
-class HttpAnswer:
-    """What a receiver answered.
+class HttpResponse:
+    """A receiver's response.
 
     Attributes:
         status: HTTP's.
-        retry_after: What it asked for by Retry-After: seconds, or None.
+        retry_after: The seconds that it asked for by Retry-After, or None.
     """
 
     status: int
@@ -47,24 +47,24 @@ class HttpAnswer:
 
 
 class HttpClient:
-    """Keeps a connection to each receiver. For one thread."""
+    """Keeps a connection to each receiver. For use by one thread."""
 
     def __init__(self) -> None:
         self._pools = urllib3.PoolManager(num_pools=_POOLS)
 
     def post(
         self, url: str, content: bytes, headers: Mapping[str, str], *, seconds: float, now: datetime
-    ) -> HttpAnswer:
-        """The receiver's answer, waited for at most about ``seconds`` (names are looked up outside of them).
+    ) -> HttpResponse:
+        """Send the request, and return the response, waited for at most ``seconds``; looking up names comes on top.
 
         Raises:
-            UnreachableError: There is none.
-            UnusableAddressError: There can be none.
+            UnreachableError: There is no response.
+            UnusableAddressError: There can never be one.
         """
         try:
             auth = urllib3.util.parse_url(url).auth
             basic = urllib3.util.make_headers(basic_auth=unquote(auth)) if auth else {}
-            answer = self._pools.request(
+            response = self._pools.request(
                 "POST",
                 url,
                 body=content,
@@ -78,15 +78,15 @@ class HttpClient:
             raise UnusableAddressError(type(error).__name__) from None
         except (HTTPError, OSError) as error:
             raise UnreachableError(type(error).__name__) from None
-        with suppress(HTTPError, OSError):  # it has answered; its reasons do not interest
-            answer.read(_READ_BYTES)
-        if not answer.closed:
-            answer.close()
-        return HttpAnswer(answer.status, _seconds(answer.headers.get("Retry-After"), now))
+        with suppress(HTTPError, OSError):  # it has responded; its body does not matter
+            response.read(_READ_BYTES)
+        if not response.closed:
+            response.close()
+        return HttpResponse(response.status, _seconds(response.headers.get("Retry-After"), now))
 
 
 def _seconds(text: str | None, now: datetime) -> float | None:
-    """Retry-After in either of its forms (RFC 9110 §10.2.3); None for anything else."""
+    """Return the seconds of Retry-After in either of its forms (RFC 9110 §10.2.3); None for anything else."""
     if text is None:
         return None
     if text.isascii() and text.isdigit() and len(text) <= 9:

@@ -10,7 +10,8 @@ from redis.exceptions import RedisError
 
 from kuber_cron.common.jobs.options import OPTIONS
 from kuber_cron.common.notifications import events
-from kuber_cron.common.notifications.events import EventKind, Ping, RunEnded
+from kuber_cron.common.notifications.events import EventKind, RunEnded
+from kuber_cron.common.notifications.healthchecks import Ping, signal_of
 from kuber_cron.common.notifications.sender import NotificationSender
 from kuber_cron.common.runs.run_id import job_of_run
 from kuber_cron.worker.coordination.run_store import RunStore
@@ -38,7 +39,7 @@ class WorkerNotifications:
         if self._sender is None or payload is None or not payload.ping or attempt.start.attempt != 1:
             return
         try:
-            self._sender.ping(Ping(url=payload.ping, job=attempt.job, run=attempt.run_id, sign="start"))
+            self._sender.ping(Ping(url=payload.ping, job=attempt.job, run=attempt.run_id, signal="start"))
         except Exception:  # as below
             log.exception("notifying of a start failed", run=attempt.run_id)
 
@@ -75,7 +76,7 @@ class WorkerNotifications:
         notify, url = (payload.notify, payload.ping) if payload else (_NOTIFY, None)
         is_success = result.outcome.is_success
         success: EventKind = "recovery" if recovered else "success"
-        if not url and not sender.wants(notify, success if is_success else "failure"):
+        if not url and not sender.is_wanted(notify, success if is_success else "failure"):
             return
         outcome = "success" if is_success else self._outcome(attempt, result, is_final=is_final)
         if outcome is None:
@@ -97,11 +98,17 @@ class WorkerNotifications:
             worker=self._worker,
             output=events.end_of(result.captured.text),
         )
-        sender.tell(notify, notification)
-        sign = events.sign_of(notification)
-        if url and sign is not None:
+        sender.notify(notify, notification)
+        signal = signal_of(notification)
+        if url and signal is not None:
             sender.ping(
-                Ping(url=url, job=notification.job, run=attempt.run_id, sign=sign, output=notification.output)
+                Ping(
+                    url=url,
+                    job=notification.job,
+                    run=attempt.run_id,
+                    signal=signal,
+                    output=notification.output,
+                )
             )
 
     def _outcome(self, attempt: RunningAttempt, result: AttemptResult, *, is_final: bool) -> str | None:

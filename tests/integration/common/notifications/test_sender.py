@@ -22,10 +22,13 @@ from tests.support.workers import KEYS, ended, job, push, status, worker
 
 from kuber_cron.common.clock import SystemClock
 from kuber_cron.common.config.host import Host
+from kuber_cron.common.config.notification_settings import webhook_of
 from kuber_cron.common.config.settings import Settings
 from kuber_cron.common.errors import SettingsError
-from kuber_cron.common.notifications.delivery_queue import Retries
-from kuber_cron.common.notifications.events import Missed, Ping, RunEnded
+from kuber_cron.common.notifications import json_format
+from kuber_cron.common.notifications.delivery_queue import Backoff
+from kuber_cron.common.notifications.events import Missed, RunEnded
+from kuber_cron.common.notifications.healthchecks import Ping
 from kuber_cron.common.notifications.sender import NotificationSender
 from kuber_cron.common.notifications.webhook import Webhook
 from kuber_cron.common.observability import logging_setup
@@ -33,7 +36,7 @@ from kuber_cron.scheduler.maintenance.redis_observer import read
 from kuber_cron.scheduler.notifications import SchedulerNotifications
 
 DOCS = Path(__file__).parents[4] / "docs" / "notifications.md"
-QUICK = Retries(first_seconds=0.02, factor=1.0, jitter=0.0)
+QUICK = Backoff(first_seconds=0.02, factor=1.0, jitter=0.0)
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 
@@ -54,13 +57,13 @@ def messengers(receiving):
     made = []
 
     def make(url="", *, form="json", keys_file=None, has_webhook=True, **options):
-        webhook = Webhook(url=url or f"{receiving.url}/hook", form=form, keys_file=keys_file)
+        webhook = Webhook(url=url or f"{receiving.url}/hook", channel=form, keys_file=keys_file)
         registry = CollectorRegistry()
         one = NotificationSender(
             webhook if has_webhook else None,
             clock=SystemClock(),
             registry=registry,
-            **{"retries": QUICK, "rng": random.Random(1), "timeout_seconds": 5.0, **options},
+            **{"backoff": QUICK, "rng": random.Random(1), "timeout_seconds": 5.0, **options},
         )
         one.registry = registry
         made.append(one)
@@ -82,7 +85,7 @@ def count(made, outcome, kind="failure"):
 
 def test_a_notice_arrives_once_as_json(receiving, messengers):
     made = messengers()
-    made.tell("failure", failure())
+    made.notify("failure", failure())
     eventually(lambda: count(made, "sent") == 1)
     (arrived,) = receiving.received
     assert (arrived.path, arrived.headers["Content-Type"]) == ("/hook", "application/json")
@@ -92,9 +95,9 @@ def test_a_notice_arrives_once_as_json(receiving, messengers):
 
 def test_what_the_job_does_not_want_is_not_told(receiving, messengers):
     made = messengers()
-    made.tell("recovery,missed", failure())
-    made.tell("never", failure())
-    made.tell("always", failure("other"))
+    made.notify("recovery,missed", failure())
+    made.notify("never", failure())
+    made.notify("always", failure("other"))
     eventually(lambda: count(made, "sent") == 1)
     assert [arrived.json["job"] for arrived in receiving.received] == ["other"]
 
@@ -103,7 +106,7 @@ def test_the_manuals_example_verifies_a_notice_and_no_other(receiving, messenger
     keys_file = tmp_path / "keys"
     keys_file.write_text("old key\nnew key\n")
     made = messengers(keys_file=keys_file)
-    made.tell("failure", failure())
+    made.notify("failure", failure())
     eventually(lambda: receiving.received)
     (arrived,) = receiving.received
     example = {}
@@ -119,7 +122,7 @@ def test_the_manuals_example_verifies_a_notice_and_no_other(receiving, messenger
 
 def test_slack_is_told_in_its_own_form(receiving, messengers):
     made = messengers(form="slack")
-    made.tell("failure", failure(output="<!channel> & co"))
+    made.notify("failure", failure(output="<!channel> & co"))
     eventually(lambda: receiving.received)
     (arrived,) = receiving.received
     assert arrived.json["text"] == "backup failed with exit code 2"
@@ -128,7 +131,7 @@ def test_slack_is_told_in_its_own_form(receiving, messengers):
 
 def test_a_user_in_the_address_becomes_basic_authentication(receiving, messengers):
     made = messengers(receiving.url.replace("//", "//me:p%40ss@") + "/hook")
-    made.tell("failure", failure())
+    made.notify("failure", failure())
     eventually(lambda: receiving.received)
     assert receiving.received[0].headers["authorization"] == "Basic bWU6cEBzcw=="
 
@@ -140,7 +143,7 @@ def test_a_user_in_the_address_becomes_basic_authentication(receiving, messenger
 def test_it_is_tried_again_after(trouble, receiving, messengers):
     receiving.answers = [trouble, trouble]
     made = messengers()
-    made.tell("failure", failure())
+    made.notify("failure", failure())
     eventually(lambda: count(made, "sent") == 1)
     assert len({arrived.json["id"] for arrived in receiving.received}) == 1
     assert len(receiving.received) == 3
@@ -149,7 +152,7 @@ def test_it_is_tried_again_after(trouble, receiving, messengers):
 def test_it_is_tried_six_times_and_then_given_up(receiving, messengers):
     receiving.always = 500
     made = messengers()
-    made.tell("failure", failure())
+    made.notify("failure", failure())
     eventually(lambda: count(made, "failed") == 1)
     assert len(receiving.received) == 6
 
@@ -158,8 +161,8 @@ def test_it_is_tried_six_times_and_then_given_up(receiving, messengers):
 def test_it_is_not_tried_again_after(answer, receiving, messengers):
     receiving.answers = [answer]
     made = messengers()
-    made.tell("failure", failure())
-    made.tell("failure", failure("next"))
+    made.notify("failure", failure())
+    made.notify("failure", failure("next"))
     eventually(lambda: count(made, "sent") == 1)
     assert [arrived.path for arrived in receiving.received] == ["/hook", "/hook"]
     assert count(made, "rejected") == 1
@@ -168,9 +171,9 @@ def test_it_is_not_tried_again_after(answer, receiving, messengers):
 @pytest.mark.parametrize("asked", ["1", "Sun, 06 Nov 2094 08:49:37 GMT"])
 def test_retry_after_is_heeded_up_to_a_bound(asked, receiving, messengers):
     receiving.answers = [(429, {"Retry-After": asked})]
-    made = messengers(retries=Retries(first_seconds=0.01, jitter=0.0, longest_seconds=0.3))
+    made = messengers(backoff=Backoff(first_seconds=0.01, jitter=0.0, longest_seconds=0.3))
     clock = SystemClock()
-    made.tell("failure", failure())
+    made.notify("failure", failure())
     eventually(lambda: len(receiving.received) == 1)
     first = clock.elapsed()
     eventually(lambda: count(made, "sent") == 1)
@@ -179,14 +182,14 @@ def test_retry_after_is_heeded_up_to_a_bound(asked, receiving, messengers):
 
 def test_a_receiver_that_is_not_there_is_tried_until_it_is_given_up(messengers):
     made = messengers("http://127.0.0.1:9/hook")
-    made.tell("failure", failure())
+    made.notify("failure", failure())
     eventually(lambda: count(made, "failed") == 1)
 
 
 def test_an_address_that_is_none_is_rejected_and_the_next_message_goes(receiving, messengers):
     made = messengers()
-    made.ping(Ping(url="http://[::1/", job="backup", run="backup-1", sign="start"))
-    made.tell("failure", failure())
+    made.ping(Ping(url="http://[::1/", job="backup", run="backup-1", signal="start"))
+    made.notify("failure", failure())
     eventually(lambda: count(made, "sent") == 1)
     eventually(lambda: count(made, "rejected", "ping") == 1)
 
@@ -195,10 +198,10 @@ def test_who_tells_does_not_wait_for_a_receiver_that_hangs_and_what_does_not_fit
     receiving, messengers
 ):
     receiving.always = "hang"
-    made = messengers(limit=10)
+    made = messengers(max_waiting=10)
     clock = SystemClock()
     for _ in range(500):
-        made.tell("failure", failure())
+        made.notify("failure", failure())
     # Who had waited for an answer, which is none, would have found room in the queue.
     assert count(made, "dropped") == 490
     # A try that begins after the last call is given no more than the time that is left, and has failed then.
@@ -210,12 +213,12 @@ def test_who_tells_does_not_wait_for_a_receiver_that_hangs_and_what_does_not_fit
 
 
 def test_a_host_that_hangs_does_not_hold_up_another(receiving, messengers):
-    made = messengers(timeout_seconds=0.2, retries=Retries(first_seconds=60.0))
+    made = messengers(timeout_seconds=0.2, backoff=Backoff(first_seconds=60.0))
     with receiver() as dead:
         dead.always = "hang"
         for number in range(20):
-            made.ping(Ping(url=f"{dead.url}/{number}", job="backup", run=f"r{number}", sign="start"))
-        made.tell("failure", failure())
+            made.ping(Ping(url=f"{dead.url}/{number}", job="backup", run=f"r{number}", signal="start"))
+        made.notify("failure", failure())
         eventually(lambda: count(made, "sent") == 1)
         assert len(dead.received) == 1
 
@@ -225,19 +228,19 @@ def test_a_host_that_hangs_does_not_hold_up_another(receiving, messengers):
 
 def test_at_the_end_what_waits_is_tried_once_more(receiving, messengers):
     receiving.answers = [500]
-    made = messengers(retries=Retries(first_seconds=600.0))
-    made.tell("failure", failure())
+    made = messengers(backoff=Backoff(first_seconds=600.0))
+    made.notify("failure", failure())
     eventually(lambda: receiving.received)
-    made.tell("failure", failure("second"))
+    made.notify("failure", failure("second"))
     made.close(3.0)
     assert count(made, "sent") == 2
-    made.tell("failure", failure("too late"))
+    made.notify("failure", failure("too late"))
     assert count(made, "dropped") == 1
 
 
 def test_a_messenger_that_told_nobody_has_no_thread(messengers):
     made = messengers(has_webhook=False)
-    made.tell("failure", failure())
+    made.notify("failure", failure())
     made.close()
     assert not [thread for thread in threading.enumerate() if thread.name == "messenger"]
 
@@ -253,13 +256,13 @@ def test_no_log_line_holds_an_address_or_a_key(receiving, messengers, tmp_path):
     try:
         receiving.always = 500
         made = messengers(f"{receiving.url}/not-for-logs-2", keys_file=keys_file)
-        made.tell("failure", failure())
+        made.notify("failure", failure())
         for url in (
             f"{receiving.url}/not-for-logs-3",
             "http://127.0.0.1:9/not-for-logs-4",
             "http://not-for-logs-5:x/",
         ):
-            made.ping(Ping(url=url, job="backup", run="backup-1", sign="fail"))
+            made.ping(Ping(url=url, job="backup", run="backup-1", signal="fail"))
         eventually(lambda: count(made, "failed") == 1)
         eventually(lambda: count(made, "failed", "ping") + count(made, "rejected", "ping") == 3)
     finally:
@@ -270,7 +273,7 @@ def test_no_log_line_holds_an_address_or_a_key(receiving, messengers, tmp_path):
 
 
 def load(tmp_path, **settings):
-    return Webhook.of(
+    return webhook_of(
         Settings.load({f"KUBER_CRON_{name}": str(value) for name, value in settings.items()}, Host(cpus=2.0))
     )
 
@@ -285,7 +288,7 @@ def test_the_address_may_lie_in_a_file_which_is_read_again(tmp_path):
     webhook = load(tmp_path, NOTIFY_URL_FILE=path, NOTIFY_URL="https://example.org/", NOTIFY_FORM="slack")
     assert webhook.address() == "https://example.org/one"
     path.write_text("https://example.org/two\n")
-    assert (webhook.address(), webhook.form) == ("https://example.org/two", "slack")
+    assert (webhook.address(), webhook.channel) == ("https://example.org/two", "slack")
 
 
 @pytest.mark.parametrize(
@@ -575,14 +578,10 @@ def test_the_manual_shows_the_json_that_is_sent():
 
 
 def failure_document():
-    from kuber_cron.common.notifications import events
-
-    return events.to_json(failure(), instance="kuber-cron")
+    return json_format.document(failure(), "kuber-cron")
 
 
 def test_a_missed_notice_has_what_the_manual_says():
-    from kuber_cron.common.notifications import events
-
     missed = Missed(job="a", reason="overlap", first_at=AT, last_at=AT, count=1, leader="x")
-    told = set(events.to_json(missed, instance="a")) - set(failure_document())
+    told = set(json_format.document(missed, "a")) - set(failure_document())
     assert all(f"`{key}`" in DOCS.read_text() for key in told)

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kuber_cron.common.notifications import events
-from kuber_cron.common.notifications.events import Missed, Ping, RunEnded
+from kuber_cron.common.notifications import events, json_format, slack_format, webhook
+from kuber_cron.common.notifications.channels import CHANNELS
+from kuber_cron.common.notifications.events import Missed, RunEnded, is_wanted
+from kuber_cron.common.notifications.healthchecks import Ping, signal_of
 from kuber_cron.common.runs.run_id import run_id
 
 AT = datetime(2026, 3, 1, 2, 30, tzinfo=UTC)
@@ -76,11 +78,11 @@ def test_every_end_is_of_one_kind(outcome, recovered, kind):
 )
 def test_each_word_wants_its_kinds(words, told):
     kinds = ("failure", "recovery", "success", "ended", "missed")
-    assert {kind for kind in kinds if events.wants(words, kind)} == told
+    assert {kind for kind in kinds if is_wanted(words, kind)} == told
 
 
 def test_a_failure_as_json():
-    assert events.to_json(FAILED, instance="kuber-cron") == {
+    assert json_format.document(FAILED, "kuber-cron") == {
         "version": 1,
         "id": "3132cb90-ddc3-5f07-a7e4-11103b7cf2fc",
         "kind": "failure",
@@ -104,7 +106,7 @@ def test_a_failure_as_json():
 
 
 def test_missed_instants_as_json():
-    document = events.to_json(MISSED, instance="kuber-cron")
+    document = json_format.document(MISSED, "kuber-cron")
     assert (document["kind"], document["reason"], document["count"]) == ("missed", "overlap", 3)
     assert (document["first_at"], document["last_at"]) == ("2026-03-01T02:30:00Z", "2026-03-01T02:32:00Z")
     assert document["leader"] == "scheduler-0"
@@ -112,19 +114,19 @@ def test_missed_instants_as_json():
 
 
 def test_the_id_is_that_of_the_event_and_not_of_the_try():
-    first, again = (events.to_json(FAILED, instance="a") for _ in range(2))
+    first, again = (json_format.document(FAILED, "a") for _ in range(2))
     assert first["id"] == again["id"]
     others = [
-        events.to_json(FAILED, instance="b"),
-        events.to_json(replace(FAILED, attempt=4), instance="a"),
-        events.to_json(ended("success"), instance="a"),
-        events.to_json(MISSED, instance="a"),
+        json_format.document(FAILED, "b"),
+        json_format.document(replace(FAILED, attempt=4), "a"),
+        json_format.document(ended("success"), "a"),
+        json_format.document(MISSED, "a"),
     ]
     assert len({first["id"], *(other["id"] for other in others)}) == 5
 
 
 def test_a_failure_in_slacks_form():
-    document = events.to_slack(FAILED, instance="kuber-cron")
+    document = slack_format.document(FAILED, "kuber-cron")
     assert document["text"] == "backup failed with exit code 2"
     (attachment,) = document["attachments"]
     assert attachment["color"] == "danger"
@@ -162,7 +164,7 @@ def test_each_notice_is_a_sentence(notice, sentence):
 
 @given(output=st.text(max_size=6000))
 def test_no_output_can_make_a_link_or_leave_its_block_in_slack(output):
-    document = events.to_slack(ended("failed", output=output), instance="kuber-cron")
+    document = slack_format.document(ended("failed", output=output), "kuber-cron")
     shown = document["attachments"][0].get("text", "```\n```")
     assert shown.startswith("```\n")
     assert shown.endswith("\n```")
@@ -170,9 +172,9 @@ def test_no_output_can_make_a_link_or_leave_its_block_in_slack(output):
     assert not set("<>") & set(shown)
 
 
-@given(output=st.text(max_size=6000), form=st.sampled_from(["json", "slack"]))
-def test_every_body_is_small_ascii_json(output, form):
-    body = events.body(ended("failed", output=output), form, instance="kuber-cron")
+@given(output=st.text(max_size=6000), channel=st.sampled_from(sorted(CHANNELS)))
+def test_every_body_is_small_ascii_json(output, channel):
+    body = webhook.body(ended("failed", output=output), channel, instance="kuber-cron")
     assert isinstance(json.loads(body), dict)
     assert body.isascii()
     assert len(body) < 60_000
@@ -187,7 +189,7 @@ def test_the_end_of_an_output_is_its_end(text, limit):
 
 @given(content=st.binary(), timestamp=st.integers(0, 2**33), keys=st.lists(st.binary(min_size=1), max_size=3))
 def test_every_key_signs_timestamp_and_body(content, timestamp, keys):
-    first, *signatures = events.signature(content, timestamp, keys).split(",")
+    first, *signatures = webhook.signature(content, timestamp, keys).split(",")
     assert first == f"t={timestamp}"
     signed = b"%d.%s" % (timestamp, content)
     assert signatures == [f"v1={hmac.new(key, signed, hashlib.sha256).hexdigest()}" for key in keys]
@@ -196,19 +198,19 @@ def test_every_key_signs_timestamp_and_body(content, timestamp, keys):
 # --- pings ------------------------------------------------------------------------------------------
 
 
-def ping(url="https://hc.example/uuid", sign="success", run="backup-20260301T023000Z", **more):
-    return Ping(url=url, job="backup", run=run, sign=sign, **more)
+def ping(url="https://hc.example/uuid", signal="success", run="backup-20260301T023000Z", **more):
+    return Ping(url=url, job="backup", run=run, signal=signal, **more)
 
 
 @pytest.mark.parametrize(
     ("sign", "path"), [("start", "/uuid/start"), ("success", "/uuid"), ("fail", "/uuid/fail"), (3, "/uuid/3")]
 )
 def test_the_sign_is_the_paths_last_part(sign, path):
-    assert ping(sign=sign).target.partition("?")[0] == f"https://hc.example{path}"
+    assert ping(signal=sign).target.partition("?")[0] == f"https://hc.example{path}"
 
 
 def test_all_pings_of_a_run_have_one_uuid_and_another_run_another():
-    queries = [ping(sign=sign).target.partition("?")[2] for sign in ("start", "success", 3)]
+    queries = [ping(signal=sign).target.partition("?")[2] for sign in ("start", "success", 3)]
     assert len(set(queries)) == 1
     assert queries[0].startswith("rid=")
     assert ping(run="backup-20260301T033000Z").target.partition("?")[2] != queries[0]
@@ -232,7 +234,7 @@ def test_a_query_stays_behind_the_path(url, target):
     run=st.text(string.ascii_letters), sign=st.one_of(st.sampled_from(["start", "fail"]), st.integers(1, 255))
 )
 def test_a_target_is_one_line_of_ascii(run, sign):
-    assert ping(sign=sign, run=run).target.isascii()
+    assert ping(signal=sign, run=run).target.isascii()
 
 
 @pytest.mark.parametrize(
@@ -249,7 +251,7 @@ def test_a_target_is_one_line_of_ascii(run, sign):
     ],
 )
 def test_an_end_is_told_as_success_or_by_its_exit_code(outcome, exit_code, sign):
-    assert events.sign_of(ended(outcome, exit_code=exit_code)) == sign
+    assert signal_of(ended(outcome, exit_code=exit_code)) == sign
 
 
 def test_a_pings_body_is_the_end_of_the_output():

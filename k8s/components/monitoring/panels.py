@@ -25,21 +25,21 @@ class Query:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """One panel; its place is found by the dashboard.
+    """One panel; the dashboard finds its place.
 
     Attributes:
         kind: Grafana's name of the panel's type.
-        told: What it shows and what to make of it, as its description.
+        description: What it shows and what to make of it.
         unit: Grafana's name of the unit.
         steps: Colours by value, the first for everything below the second.
         words: Words in place of values, with colours.
         instant: The newest value alone.
-        more: What is particular, merged into the panel.
+        more: What only this panel has, merged into it.
     """
 
     kind: str
     title: str
-    told: str
+    description: str
     queries: Sequence[Query]
     unit: str = "short"
     width: int = 8
@@ -51,7 +51,7 @@ class Panel:
     more: Json = field(default_factory=dict)
 
     def to_json(self, number: int, x: int, y: int) -> Json:
-        """The panel as Grafana keeps it."""
+        """Return the panel as Grafana stores it."""
         defaults: Json = {
             "unit": self.unit,
             "thresholds": {
@@ -70,7 +70,7 @@ class Panel:
             "id": number,
             "type": self.kind,
             "title": self.title,
-            "description": self.told,
+            "description": self.description,
             "datasource": DATASOURCE,
             "gridPos": {"x": x, "y": y, "w": self.width, "h": self.height},
             "fieldConfig": {"defaults": defaults, "overrides": []},
@@ -94,14 +94,14 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A heading, and what stands below it from left to right."""
+    """A heading, and the panels below it from left to right."""
 
     title: str
     panels: Sequence[Panel]
 
 
-def stat(title: str, told: str, expr: str, **more: Any) -> Panel:
-    """One number now."""
+def stat(title: str, description: str, expr: str, **more: Any) -> Panel:
+    """Return a panel of one number now."""
     options = {
         "colorMode": "value",
         "graphMode": "none",
@@ -114,15 +114,15 @@ def stat(title: str, told: str, expr: str, **more: Any) -> Panel:
         **{"width": 4, "height": 4, **more},
         kind="stat",
         title=title,
-        told=told,
+        description=description,
         queries=[Query(expr=expr)],
         instant=True,
         more={"options": options},
     )
 
 
-def lines(title: str, told: str, *queries: Query, stacked: bool = False, **more: Any) -> Panel:
-    """Values over time."""
+def lines(title: str, description: str, *queries: Query, stacked: bool = False, **more: Any) -> Panel:
+    """Return a panel of values over time."""
     custom = {
         "drawStyle": "line",
         "lineWidth": 1,
@@ -138,7 +138,7 @@ def lines(title: str, told: str, *queries: Query, stacked: bool = False, **more:
     return Panel(
         kind="timeseries",
         title=title,
-        told=told,
+        description=description,
         queries=queries,
         defaults={"custom": custom, "min": more.pop("least", 0)},
         more={"options": options},
@@ -147,9 +147,9 @@ def lines(title: str, told: str, *queries: Query, stacked: bool = False, **more:
 
 
 def states(
-    title: str, told: str, *queries: Query, words: Mapping[int, tuple[str, str]], **more: Any
+    title: str, description: str, *queries: Query, words: Mapping[int, tuple[str, str]], **more: Any
 ) -> Panel:
-    """Words over time, a line for each series."""
+    """Return a panel of words over time, a line for each series."""
     options = {
         "mergeValues": True,
         "showValue": "never",
@@ -160,7 +160,7 @@ def states(
     return Panel(
         kind="state-timeline",
         title=title,
-        told=told,
+        description=description,
         queries=queries,
         words=words,
         defaults={"custom": {"fillOpacity": 80, "lineWidth": 0}},
@@ -170,7 +170,7 @@ def states(
 
 
 def variable(name: str, label: str, query: str) -> Json:
-    """One that is chosen from a label's values."""
+    """Return a variable that is chosen from a label's values."""
     return {
         "name": name,
         "label": label,
@@ -189,9 +189,15 @@ def variable(name: str, label: str, query: str) -> Json:
 
 
 def dashboard(
-    uid: str, title: str, told: str, *, variables: Iterable[Json], links: Iterable[Json], rows: Iterable[Row]
+    uid: str,
+    title: str,
+    description: str,
+    *,
+    variables: Iterable[Json],
+    links: Iterable[Json],
+    rows: Iterable[Row],
 ) -> Json:
-    """The whole, its panels laid out from left to right and row by row."""
+    """Return the whole, its panels laid out from left to right and row by row."""
     panels: list[Json] = []
     y = 0
     for row in rows:
@@ -229,7 +235,7 @@ def dashboard(
     return {
         "uid": uid,
         "title": title,
-        "description": told,
+        "description": description,
         "tags": ["kuber-cron"],
         "schemaVersion": SCHEMA_VERSION,
         "version": 1,

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from kuber_cron.common.config.environment import variable
-from kuber_cron.common.config.settings import Settings, allowed
+from kuber_cron.common.config.setting_problems import allowed_values
+from kuber_cron.common.config.settings import Settings
 
 # Defaults that depend on where the process runs, in words.
 _FOUND_OUT = {
@@ -39,7 +40,7 @@ Commands are given `KUBER_CRON_JOB`, `KUBER_CRON_RUN_ID`, `KUBER_CRON_SCHEDULED_
 def page() -> str:
     """Return the whole of docs/settings.md."""
     rows = [
-        f"| `{variable(name)}` | {_default(name, field.default)} | {allowed(name)} | {_one_line(field.description or '')} |\n"
+        f"| `{variable(name)}` | {_default(name, field.default)} | {allowed_values(field)} | {_one_line(field.description or '')} |\n"
         for name, field in Settings.model_fields.items()
     ]
     return _HEAD + "".join(rows) + _TAIL

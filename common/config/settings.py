@@ -8,101 +8,43 @@ appears in its pods as ``KUBER_CRON_METRICS_PORT=tcp://10.0.0.1:8000``), and the
 gives to its commands.
 """
 
-import difflib
 import math
-import re
-import zoneinfo
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from kuber_cron.common.config import environment
 from kuber_cron.common.config.environment import (
     DNS_LABEL,
-    PREFIX,
-    RESERVED_INSTANCE,
-    is_service_link,
-    variable,
 )
 from kuber_cron.common.config.host import Host
 from kuber_cron.common.config.lease_timing import LeaseTiming
+from kuber_cron.common.config.setting_problems import bad_lease_timing, bad_values, unknown_variables
+from kuber_cron.common.config.setting_types import (
+    LOWER,
+    Bytes,
+    Channel,
+    HttpUrl,
+    Instance,
+    NamePattern,
+    QueueName,
+    RedisUrl,
+    Seconds,
+    Zone,
+    allowed,
+    split,
+)
 from kuber_cron.common.errors import SettingsError
-from kuber_cron.common.jobs import number_types
 from kuber_cron.common.notifications.channels import CHANNELS
 from kuber_cron.common.observability.logging_setup import LogFormat, LogLevel
-from kuber_cron.common.observability.redaction import HIDDEN, redacted_url
 
 ElectionMode = Literal["kubernetes", "redis"]
 JobsFormat = Literal["user", "system"]
 WorkerOutput = Literal["json", "raw", "off"]
 UserRule = Literal["prefer", "require"]
-
-# Set for commands, so that a command which calls kuber-cron again is not warned about them.
-_FOR_COMMANDS = frozenset({"JOB", "RUN_ID", "SCHEDULED_AT", "ATTEMPT", "EXECUTION"})
-
-
-def _zone(name: str) -> str:
-    try:
-        zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"{name} is not an IANA time zone") from None
-    return name
-
-
-def _redis_scheme(url: str) -> str:
-    if not re.match(r"(rediss?|unix|rediss?\+sentinel)://", url):
-        raise ValueError("unknown scheme")
-    return url
-
-
-def _http_scheme(url: str) -> str:
-    if not re.match(r"https?://[^\s/?#]+\S*$", url):
-        raise ValueError("no address")
-    return url
-
-
-def _channel(name: str) -> str:
-    if name not in CHANNELS:
-        raise ValueError("no channel")
-    return name
-
-
-def _not_rq(instance: str) -> str:
-    if instance == RESERVED_INSTANCE:
-        raise ValueError("rq is the key prefix of the default instance")
-    return instance
-
-
-def _split(separator: str) -> BeforeValidator:
-    """A list as one variable holds it."""
-
-    def split(value: Any) -> Any:
-        return (
-            tuple(part.strip() for part in value.split(separator) if part.strip())
-            if isinstance(value, str)
-            else value
-        )
-
-    return BeforeValidator(split)
-
-
-def _bytes(value: Any) -> Any:
-    return number_types.size.parse(value) if isinstance(value, str) and value != "0" else value
-
-
-_SIZE = BeforeValidator(_bytes)
-_LOWER = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
-_Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-_QueueName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
-_NamePattern = Annotated[str, Field(pattern=r"^[A-Za-z0-9_*?]+$")]
-
-
-def _allowed(text: str) -> dict[str, Any]:
-    """What a setting may be, in words, for the table and for the error."""
-    return {"json_schema_extra": {"allowed": text}}
 
 
 class Settings(BaseSettings):
@@ -112,175 +54,162 @@ class Settings(BaseSettings):
         frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=False
     )
 
-    redis_url: Annotated[str, AfterValidator(_redis_scheme)] | None = Field(
+    redis_url: RedisUrl | None = Field(
         None,
         repr=False,
-        **_allowed("`redis://`, `rediss://`, `unix://`, `redis+sentinel://` or `rediss+sentinel://`"),
+        **allowed("`redis://`, `rediss://`, `unix://`, `redis+sentinel://` or `rediss+sentinel://`"),
     )
     """Where Redis is: `redis://user@host:6379/0`, `unix:///path?db=0`, or
     `redis+sentinel://host:26379,host2:26379/mymaster/0`. Unset, `kuber-cron run` starts a Redis of its own and
     everything else refuses to start."""
 
-    redis_password_file: Path | None = Field(None, **_allowed("a file"))
+    redis_password_file: Path | None = Field(None, **allowed("a file"))
     """A file with the password, read again at each connect, so that it can be rotated. Better than a password in
     the URL, which every process listing of the container's environment shows."""
 
-    redis_ca_file: Path | None = Field(None, **_allowed("a file"))
+    redis_ca_file: Path | None = Field(None, **allowed("a file"))
     """The certificates (PEM) that a `rediss://` server's is checked against, instead of the system's."""
 
-    redis_allow_volatile: bool = Field(False, **_allowed("`0` or `1`"))
+    redis_allow_volatile: bool = Field(False, **allowed("`0` or `1`"))
     """`1` accepts a Redis with neither append-only file nor snapshots. Each restart of it then loses every
     queued run and the record of what was decided; `on_state_loss` says what follows."""
 
-    jobs: Annotated[tuple[str, ...], _split(":")] = Field(
-        ("/app/config",), **_allowed("paths, separated by `:`")
+    jobs: Annotated[tuple[str, ...], split(":")] = Field(
+        ("/app/config",), **allowed("paths, separated by `:`")
     )
     """The files and directories that jobs are read from; arguments of the command win."""
 
-    jobs_format: Annotated[JobsFormat, _LOWER] = Field("user", **_allowed("`user` or `system`"))
+    jobs_format: Annotated[JobsFormat, LOWER] = Field("user", **allowed("`user` or `system`"))
     """`system` for crontabs with a user's name before the command, as `/etc/crontab` has."""
 
-    instance: Annotated[str, AfterValidator(_not_rq)] = Field(
+    instance: Instance = Field(
         "kuber-cron",
-        pattern=DNS_LABEL,
-        **_allowed("lower-case letters, digits and `-`, at most 63; not `rq`"),
+        **allowed("lower-case letters, digits and `-`, at most 63; not `rq`"),
     )
     """The name of this installation. Two installations on one Redis need two names: the default one uses RQ's
     own key prefix `rq`, any other its name."""
 
-    timezone: Annotated[str, AfterValidator(_zone)] = Field(
-        "UTC", **_allowed("an IANA name, `Europe/Berlin`")
-    )
+    timezone: Zone = Field("UTC", **allowed("an IANA name, `Europe/Berlin`"))
     """The zone of schedules that name none."""
 
-    election: Annotated[ElectionMode, _LOWER] = Field("redis", **_allowed("`kubernetes` or `redis`"))
+    election: Annotated[ElectionMode, LOWER] = Field("redis", **allowed("`kubernetes` or `redis`"))
     """How the leader is found: by a Lease object, or by a key in Redis. The default is `kubernetes` in a pod
     that has a service account token, else `redis`."""
 
-    lease_name: str = Field("", pattern=rf"{DNS_LABEL}|^$", **_allowed("a DNS label"))
+    lease_name: str = Field("", pattern=rf"{DNS_LABEL}|^$", **allowed("a DNS label"))
     """The Lease object's name. The default is the instance."""
 
-    namespace: str = Field("", pattern=rf"{DNS_LABEL}|^$", **_allowed("a DNS label"))
+    namespace: str = Field("", pattern=rf"{DNS_LABEL}|^$", **allowed("a DNS label"))
     """The Lease object's namespace. The default is the pod's own, outside a pod `default`."""
 
-    lease_seconds: _Seconds = Field(
-        15.0, **_allowed("seconds; RENEW_SECONDS + max(1, a tenth of this) or more")
+    lease_seconds: Seconds = Field(
+        15.0, **allowed("seconds; RENEW_SECONDS + max(1, a tenth of this) or more")
     )
     """How long a leader may be silent before another takes over. Shorter means quicker takeover after a crash,
     and a leader that steps down at shorter hiccups of the API server."""
 
-    renew_seconds: _Seconds = Field(
-        10.0, **_allowed("seconds; request timeout + twice RETRY_SECONDS or more")
-    )
+    renew_seconds: Seconds = Field(10.0, **allowed("seconds; request timeout + twice RETRY_SECONDS or more"))
     """How long a leader goes on deciding without a successful renewal. It must end before the lease does."""
 
-    retry_seconds: _Seconds = Field(2.0, **_allowed("seconds"))
+    retry_seconds: Seconds = Field(2.0, **allowed("seconds"))
     """The pause between two attempts to get or renew the lease: each replica's load on the API server."""
 
-    failsafe_seconds: float = Field(3600.0, ge=0, allow_inf_nan=False, **_allowed("seconds, `0` for never"))
+    failsafe_seconds: float = Field(3600.0, ge=0, allow_inf_nan=False, **allowed("seconds, `0` for never"))
     """How long a leader stays one while the API server is down and Redis answers. Safe, for any successor has to
     fence it in Redis first; bounded, so that a cut-off cluster does not schedule for ever."""
 
-    metrics_port: int = Field(8000, ge=0, le=65535, **_allowed("a port, `0` for any free one (logged)"))
+    metrics_port: int = Field(8000, ge=0, le=65535, **allowed("a port, `0` for any free one (logged)"))
     """The port of `/metrics`, `/livez` and `/readyz`."""
 
-    metrics_host: str = Field("", **_allowed("an address"))
+    metrics_host: str = Field("", **allowed("an address"))
     """The address that port is bound to. Unset: all, IPv4 and IPv6; `kuber-cron run` binds 127.0.0.1."""
 
-    metrics_max_jobs: int = Field(2000, ge=0, **_allowed("a number"))
+    metrics_max_jobs: int = Field(2000, ge=0, **allowed("a number"))
     """Above this many jobs, per-job series collapse into `job="_other"`, so that a scrape stays below a second."""
 
-    signing_key_file: Path | None = Field(None, **_allowed("a file"))
+    signing_key_file: Path | None = Field(None, **allowed("a file"))
     """The key that runs are signed with, so that writing to Redis does not mean running code on workers. Its
     first line signs; the following ones are accepted too, for rotation."""
 
-    insecure: bool = Field(False, **_allowed("`0` or `1`"))
+    insecure: bool = Field(False, **allowed("`0` or `1`"))
     """`1` goes without a signing key: whoever can write to Redis can then run commands on the workers."""
 
-    worker_slots: int = Field(4, ge=1, le=10000, **_allowed("1 to 10000"))
+    worker_slots: int = Field(4, ge=1, le=10000, **allowed("1 to 10000"))
     """How many commands a worker runs at once. The default is the control group's CPU quota (else the CPUs),
     rounded up, and at least 4, for most scheduled commands wait more than they compute."""
 
-    worker_queues: Annotated[tuple[_QueueName, ...], _split(",")] = Field(
-        ("default",), min_length=1, **_allowed("names of letters, digits, `_` `.` `-`, separated by commas")
+    worker_queues: Annotated[tuple[QueueName, ...], split(",")] = Field(
+        ("default",), min_length=1, **allowed("names of letters, digits, `_` `.` `-`, separated by commas")
     )
     """The queues that a worker takes from."""
 
-    worker_ttl_seconds: float = Field(15.0, ge=4, allow_inf_nan=False, **_allowed("seconds, 4 or more"))
+    worker_ttl_seconds: float = Field(15.0, ge=4, allow_inf_nan=False, **allowed("seconds, 4 or more"))
     """How long after a worker's last heartbeat its runs are given to another. A worker that is cut off kills its
     commands 2 s before that. Shorter re-runs a lost worker's runs earlier and forgives shorter outages."""
 
-    worker_output: Annotated[WorkerOutput, _LOWER] = Field("json", **_allowed("`json`, `raw` or `off`"))
+    worker_output: Annotated[WorkerOutput, LOWER] = Field("json", **allowed("`json`, `raw` or `off`"))
     """What a worker writes of its commands' output to its own: a JSON object a line with job and run, the bare
     lines, or nothing. The log files have it in each case."""
 
-    history_runs: int = Field(100, ge=1, le=100000, **_allowed("1 to 100000"))
+    history_runs: int = Field(100, ge=1, le=100000, **allowed("1 to 100000"))
     """So many ended runs of each job stay readable in Redis, with their attempts and both ends of their output. Of the
     scheduler that leads: workers and the command line need none of these three."""
 
-    history_days: float = Field(30.0, gt=0, le=3650, allow_inf_nan=False, **_allowed("days, at most 3650"))
+    history_days: float = Field(30.0, gt=0, le=3650, allow_inf_nan=False, **allowed("days, at most 3650"))
     """An ended run stays no longer than this. What a scheduler's restart changes holds for runs that end later."""
 
-    history_bytes: Annotated[int, _SIZE] = Field(
-        4 * 1024 * 1024, ge=65536, **_allowed("a size (`4MiB`), 64KiB or more")
-    )
+    history_bytes: Bytes = Field(4 * 1024 * 1024, ge=65536, **allowed("a size (`4MiB`), 64KiB or more"))
     """The ended runs of each job take no more of Redis' memory together, by Redis' own count; the newest one stays
     whatever it takes."""
 
-    log_dir: Path = Field(Path("/var/log/kuber-cron"), **_allowed("a directory"))
+    log_dir: Path = Field(Path("/var/log/kuber-cron"), **allowed("a directory"))
     """Where each run's output is kept. Under `kuber-cron run` the default is `.kuber-cron/logs`."""
 
-    log_keep_runs: int = Field(100, ge=0, **_allowed("a number, `0` for no limit"))
+    log_keep_runs: int = Field(100, ge=0, **allowed("a number, `0` for no limit"))
     """So many log files of each job are kept, give or take a tenth. A job's newest one always stays."""
 
-    log_keep_days: float = Field(30.0, ge=0, allow_inf_nan=False, **_allowed("days, `0` for no limit"))
+    log_keep_days: float = Field(30.0, ge=0, allow_inf_nan=False, **allowed("days, `0` for no limit"))
     """A job's log files that are older are deleted, whether it still runs or not."""
 
-    log_keep_bytes: Annotated[int, _SIZE] = Field(
-        256 * 1024 * 1024, **_allowed("a size (`256MiB`), `0` for no limit")
-    )
+    log_keep_bytes: Bytes = Field(256 * 1024 * 1024, **allowed("a size (`256MiB`), `0` for no limit"))
     """The log files of each job together are no larger, give or take a tenth and one file. How large one may grow is
     the job's `log_limit`."""
 
-    redact: Annotated[tuple[_NamePattern, ...], _split(",")] = Field(
+    redact: Annotated[tuple[NamePattern, ...], split(",")] = Field(
         ("*TOKEN", "*SECRET", "*PASSWORD", "*PASSWD", "*_PWD", "*_KEY"),
-        **_allowed("names of variables, `*` and `?` in them for anything, separated by commas; `none`"),
+        **allowed("names of variables, `*` and `?` in them for anything, separated by commas; `none`"),
     )
     """The values of these variables of a command (six characters or more) are `***` in what Redis and the worker's
     own output have of what it writes. In log files they stand as they are."""
 
-    user: Annotated[UserRule, _LOWER] = Field("prefer", **_allowed("`prefer` or `require`"))
+    user: Annotated[UserRule, LOWER] = Field("prefer", **allowed("`prefer` or `require`"))
     """What becomes of a job that names a user whom the worker may not become: it runs as the worker's own, with a
     warning, or it fails."""
 
-    notify_url: Annotated[str, AfterValidator(_http_scheme)] | None = Field(
-        None, repr=False, **_allowed("`https://` or `http://`")
-    )
+    notify_url: HttpUrl | None = Field(None, repr=False, **allowed("`https://` or `http://`"))
     """The webhook that is told what each job's `notify` asks for: docs/notifications.md. Unset, nobody is told;
     a job's `ping` does not need it."""
 
-    notify_url_file: Path | None = Field(None, **_allowed("a file"))
+    notify_url_file: Path | None = Field(None, **allowed("a file"))
     """A file with that address, read again at each try. It wins over NOTIFY_URL, and is better for addresses that
     are secrets, as Slack's are."""
 
-    notify_form: Annotated[str, _LOWER, AfterValidator(_channel)] = Field(
-        "json", **_allowed(" or ".join(f"`{name}`" for name in CHANNELS))
-    )
+    notify_form: Channel = Field("json", **allowed(" or ".join(f"`{name}`" for name in CHANNELS)))
     """What the webhook is sent: a JSON document of our own, or one that Slack, Mattermost and the like show."""
 
-    notify_key_file: Path | None = Field(None, **_allowed("a file"))
+    notify_key_file: Path | None = Field(None, **allowed("a file"))
     """The key that what is sent to the webhook is signed with, so that it can tell us from others. Each further
     line signs too, for rotation. Not the key of SIGNING_KEY_FILE: the receiver has to know it."""
 
-    grace_seconds: _Seconds = Field(25.0, **_allowed("seconds"))
+    grace_seconds: Seconds = Field(25.0, **allowed("seconds"))
     """How long after SIGTERM everything has ended: commands may finish until this less their kill time. Keep it
     below the pod's `terminationGracePeriodSeconds`, whose own default is 30 s."""
 
-    log_format: Annotated[LogFormat, _LOWER] = Field("auto", **_allowed("`auto`, `json` or `text`"))
+    log_format: Annotated[LogFormat, LOWER] = Field("auto", **allowed("`auto`, `json` or `text`"))
     """`auto` writes text to a terminal and JSON elsewhere."""
 
-    log_level: Annotated[LogLevel, _LOWER] = Field(
-        "info", **_allowed("`debug`, `info`, `warning`, `error` or `critical`")
+    log_level: Annotated[LogLevel, LOWER] = Field(
+        "info", **allowed("`debug`, `info`, `warning`, `error` or `critical`")
     )
     """The least severity that is logged, to standard error."""
 
@@ -288,7 +217,7 @@ class Settings(BaseSettings):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """A sentence for each ``KUBER_CRON_*`` variable that is none of the settings: to be logged."""
+        """A sentence for each ``KUBER_CRON_*`` variable that is no setting: to be logged."""
         return self._warnings
 
     @property
@@ -302,28 +231,30 @@ class Settings(BaseSettings):
         )
 
     @classmethod
-    def load(cls, environ: Mapping[str, str], machine: Host | None = None, **overrides: Any) -> Self:
-        """The settings of ``environ``, ``overrides`` (flags; None means not given) winning.
+    def load(cls, environ: Mapping[str, str], host: Host | None = None, **overrides: Any) -> Self:
+        """Return the settings of ``environ``; ``overrides`` (flags; None means not given) win.
 
         Args:
             environ: The process' environment.
-            machine: What defaults are made from; read from this machine when None.
+            host: The facts that defaults are made from; read from this machine when None.
             overrides: Values by attribute name.
 
         Raises:
             SettingsError: One or more are bad; the message has a line for each.
         """
-        machine = machine or Host.read(environ)
-        given = _given(environ, cls.model_fields) | {k: v for k, v in overrides.items() if v is not None}
-        problems = _lease_problems(given)
+        host = host or Host.read(environ)
+        fields = cls.model_fields
+        given = {field: text for field in fields if (text := environment.read(environ, field))}
+        given |= {field: value for field, value in overrides.items() if value is not None}
+        problems = bad_lease_timing(given, fields)
         loaded = None
         try:
-            loaded = cls(**{**_machine_defaults(machine, given), **given})
+            loaded = cls(**{**_defaults_of(host, given), **given})
         except ValidationError as error:
-            problems = _report(error, given) + problems
+            problems = bad_values(error, given, fields) + problems
         if loaded is None or problems:
             raise SettingsError("\n".join(problems), hint="docs/settings.md has all of them")
-        loaded._warnings = tuple(_unknown(environ, cls.model_fields))
+        loaded._warnings = tuple(unknown_variables(environ, fields))
         return loaded
 
     @classmethod
@@ -335,79 +266,14 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what the constructor is given: :meth:`load` sorts the service links out before."""
+        """Take only what the constructor is given: :meth:`load` sorts the service links out before."""
         return (init_settings,)
 
 
-def _given(environ: Mapping[str, str], fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {field: text for field in fields if (text := environment.read(environ, field))}
-
-
-def _machine_defaults(machine: Host, given: Mapping[str, Any]) -> dict[str, Any]:
+def _defaults_of(host: Host, given: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "election": "kubernetes" if machine.pod else "redis",
+        "election": "kubernetes" if host.pod else "redis",
         "lease_name": given.get("instance", Settings.model_fields["instance"].default),
-        "namespace": machine.namespace or "default",
-        "worker_slots": max(4, math.ceil(machine.cpus)),
+        "namespace": host.namespace or "default",
+        "worker_slots": max(4, math.ceil(host.cpus)),
     }
-
-
-def _report(error: ValidationError, given: Mapping[str, Any]) -> list[str]:
-    """A line for each bad setting: its variable, its value, what is allowed."""
-    lines = []
-    for problem in error.errors(include_url=False):
-        field = str(problem["loc"][0])
-        if field not in Settings.model_fields:
-            lines.append(f"{field}: there is no such setting")
-            continue
-        if field not in given:  # a default made from a setting that is reported itself
-            continue
-        lines.append(f'{variable(field)}="{_shown(field, str(given[field]))}": allowed is {allowed(field)}')
-    return list(dict.fromkeys(lines))  # a list with two bad items is one bad setting
-
-
-def _shown(field: str, value: str) -> str:
-    """The value without what is secret in it; a webhook's address may be so as a whole."""
-    match field:
-        case "redis_url":
-            return redacted_url(value)
-        case "notify_url":
-            return HIDDEN
-        case _:
-            return value
-
-
-def _lease_problems(given: Mapping[str, Any]) -> list[str]:
-    """The relations between the lease's durations, unless one of them is no number, which is reported as such."""
-    fields = {"lease": "lease_seconds", "renew": "renew_seconds", "retry": "retry_seconds"}
-    try:
-        times = {
-            name: float(given.get(field, Settings.model_fields[field].default))
-            for name, field in fields.items()
-        }
-    except ValueError:
-        return []
-    if not all(0 < seconds < math.inf for seconds in times.values()):
-        return []
-    return [f"{PREFIX}{problem}" for problem in LeaseTiming(**times).problems()]
-
-
-def allowed(field: str) -> str:
-    """What the setting may be, in words."""
-    extra = Settings.model_fields[field].json_schema_extra
-    return str(extra["allowed"]) if isinstance(extra, dict) else ""
-
-
-def _unknown(environ: Mapping[str, str], fields: Mapping[str, Any]) -> list[str]:
-    known = {field.upper() for field in fields}
-    warnings = []
-    for name in sorted(environ):
-        rest = name.removeprefix(PREFIX)
-        if rest == name or rest in known | _FOR_COMMANDS or is_service_link(name, environ[name]):
-            continue
-        close = difflib.get_close_matches(rest, known, n=1)
-        warnings.append(
-            f"{name} is not a setting"
-            + (f"; did you mean {PREFIX}{close[0]}?" if close else " and is ignored")
-        )
-    return warnings

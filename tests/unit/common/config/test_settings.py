@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from kuber_cron.cli.reference import settings_page
 from kuber_cron.common.config.environment import PREFIX, is_service_link, variable
 from kuber_cron.common.config.host import Host
+from kuber_cron.common.config.setting_problems import allowed_values
 from kuber_cron.common.config.settings import LeaseTiming, Settings
 from kuber_cron.common.errors import SettingsError
 
@@ -257,4 +258,4 @@ def test_the_documented_table_is_the_one_of_the_code():
 def test_each_setting_says_what_it_is_and_what_it_may_be():
     for name, field in Settings.model_fields.items():
         assert field.description, name
-        assert settings_page.allowed(name), name
+        assert allowed_values(field), name

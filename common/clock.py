@@ -9,22 +9,22 @@ _INTERVAL_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Clock(Protocol):
-    """What a loop may ask of time."""
+    """The clocks as loops see them."""
 
     def now(self) -> datetime:
-        """The wall clock, aware UTC. For people and for instants; never for measuring an interval."""
+        """Return the wall clock, aware UTC. For people and for instants; never for measuring an interval."""
 
     def elapsed(self) -> float:
-        """Seconds since an arbitrary start; never steps back, and counts while the machine sleeps."""
+        """Return the seconds since an arbitrary start; it never steps back, and counts while the machine sleeps."""
 
 
 class SystemClock:
     """The machine's own clocks."""
 
     def now(self) -> datetime:
-        """The wall clock, aware UTC."""
+        """Return the wall clock, aware UTC."""
         return datetime.now(UTC)
 
     def elapsed(self) -> float:
-        """Seconds on CLOCK_BOOTTIME, or CLOCK_MONOTONIC where the kernel has no such clock."""
+        """Return the seconds on CLOCK_BOOTTIME, or CLOCK_MONOTONIC where the kernel has no such clock."""
         return time.clock_gettime(_INTERVAL_CLOCK)

@@ -19,7 +19,7 @@ from kuber_cron.common.notifications.healthchecks import Ping, signal_of
 from kuber_cron.common.notifications.sender import NotificationSender
 from kuber_cron.common.records import skip_reason
 from kuber_cron.common.records.decision_log import LogEntry
-from kuber_cron.common.records.parsing import text, told_all
+from kuber_cron.common.records.parsing import all_fields, text
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.time_format import parse_or_none
 from kuber_cron.scheduler.decisions.planner import CatalogEntry
@@ -120,7 +120,7 @@ class SchedulerNotifications:
             if answer:
                 self._read_to[job.id] = text(answer[0][0])
             found = (
-                LogEntry.from_fields(text(entry), told_all(fields)) for entry, fields in reversed(answer)
+                LogEntry.from_fields(text(entry), all_fields(fields)) for entry, fields in reversed(answer)
             )
             yield [one for one in found if one is not None]
 

@@ -1,4 +1,4 @@
-"""What the machine says about itself: whether this is a pod, its namespace, and how many CPUs it may use."""
+"""Facts about the host: whether this is a pod, its namespace, and the CPUs that this process may use."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ class Host:
 
     @classmethod
     def read(cls, environ: Mapping[str, str], root: Path = Path("/")) -> "Host":
-        """The facts of this machine; ``root`` is another tree for tests."""
+        """Return the facts of this machine; ``root`` is another tree for tests."""
         account = root / _SERVICE_ACCOUNT
         namespace = _text(account / "namespace")
         return cls(
@@ -35,7 +35,7 @@ class Host:
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:
-    """CPUs that the control group grants, or None without a limit.
+    """Return the CPUs that the control group grants, or None without a limit.
 
     The smallest quota on the way from this process' group to the root counts (cgroup v2's ``cpu.max``, v1's
     ``cpu.cfs_quota_us``); the kernel holds a process to every one of them.
@@ -45,7 +45,7 @@ def cpu_quota(root: Path = Path("/")) -> float | None:
 
 
 def _groups(root: Path) -> Iterator[Path]:
-    """The folders that may limit this process, in either hierarchy, own group first."""
+    """Yield the folders that may limit this process, in either hierarchy, own group first."""
     mount = root / "sys/fs/cgroup"
     for line in _text(root / "proc/self/cgroup").splitlines():
         # hierarchy:controllers:path, "0::/path" in v2 (man 7 cgroups)
@@ -70,7 +70,7 @@ def _v1(folder: Path) -> float | None:
 
 
 def _ratio(quota: str, period: str) -> float | None:
-    """Quota per period in CPUs; None for ``max``, -1, and what is not a number."""
+    """Return quota per period in CPUs; None for ``max``, -1, and what is not a number."""
     try:
         return int(quota) / int(period) if int(quota) > 0 and int(period) > 0 else None
     except ValueError:
@@ -85,7 +85,7 @@ def _text(path: Path) -> str:
 
 
 def _cpu_count() -> int:
-    """CPUs that the scheduler may put this process on; macOS knows no affinity."""
+    """Return the number of CPUs that the kernel may put this process on; macOS knows no affinity."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

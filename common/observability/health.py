@@ -1,6 +1,6 @@
-"""Health: what ``/livez`` and ``/readyz`` answer (spec: interface.md, health).
+"""Health: the reports of ``/livez`` and ``/readyz`` (spec: interface.md, health).
 
-Checks read what their component already knows (when Redis last answered, when the elector last ticked). They
+Checks read what their component already knows (when Redis last answered, when the election was last renewed). They
 must not ask the network: a probe that waits for Redis tells the kubelet that *we* are broken.
 """
 
@@ -17,7 +17,7 @@ OK = "ok"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthReport:
-    """One answer of ``/livez`` or ``/readyz``; ``checks`` maps a name to ``ok`` or a sentence."""
+    """A report of ``/livez`` or ``/readyz``; ``checks`` maps a name to ``ok`` or a sentence."""
 
     tier: Tier
     leader: bool | None
@@ -30,7 +30,7 @@ class HealthReport:
         return all(answer == OK for answer in self.checks.values())
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON document of interface.md."""
+        """Return the JSON document of interface.md."""
         return {
             "status": OK if self.healthy else "failing",
             "tier": self.tier,
@@ -45,7 +45,7 @@ def _unknown() -> None:
 
 
 class Health:
-    """The checks of one process, asked from the telemetry server's threads.
+    """The checks of one process, called from the threads of the HTTP server.
 
     Args:
         tier: Which part of Kuber-Cron this process is.
@@ -67,20 +67,20 @@ class Health:
         self._changing = threading.Lock()
 
     def add(self, name: str, check: Check, *, live: bool = False) -> None:
-        """From now on readiness needs ``check`` to answer ``ok``, and liveness too if ``live``.
+        """Add a check that readiness needs to return ``ok``, and liveness too if ``live``.
 
-        ``live`` is for what only a restart mends, as a loop that no longer turns. A Redis that is away is
+        ``live`` is for faults that only a restart mends, as a loop that stands still. A Redis that is away is
         no reason to restart. A check that raises counts as failing, with what it raised.
         """
         with self._changing:
             self._checks = {**self._checks, name: (check, live)}
 
     def live(self) -> HealthReport:
-        """What ``/livez`` says: only a restart would help where this fails."""
+        """Return the report of ``/livez``: where it fails, only a restart helps."""
         return self._report(live_only=True)
 
     def ready(self) -> HealthReport:
-        """What ``/readyz`` says: whether this process can do its work."""
+        """Return the report of ``/readyz``: whether this process can do its work."""
         return self._report(live_only=False)
 
     def _report(self, *, live_only: bool) -> HealthReport:

@@ -1,4 +1,4 @@
-"""What both tiers count about jobs, under the names that the users know (spec: architecture.md, Metrics).
+"""The metrics of jobs that both tiers have, under the names that users know (spec: architecture.md, Metrics).
 
 Labels are job names and closed sets, never a command. Above ``max_jobs`` different jobs the rest is counted
 as ``job="_other"``, so that a scrape stays small. A histogram for each job would not (10,000 jobs: 26 MB a
@@ -15,7 +15,7 @@ _LATENCY_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 30
 
 
 class JobLabels:
-    """Bounds the number of different job labels; safe from several threads."""
+    """A bound on the number of different job labels; safe from several threads."""
 
     def __init__(self, max_jobs: int) -> None:
         self._max = max_jobs
@@ -23,7 +23,7 @@ class JobLabels:
         self._lock = threading.Lock()
 
     def label(self, job: str) -> str:
-        """The job's label, or ``_other`` once ``max_jobs`` different ones are known."""
+        """Return the job's label, or ``_other`` once ``max_jobs`` different ones are known."""
         if job in self._known:
             return job
         with self._lock:
@@ -88,7 +88,7 @@ class JobMetrics:
         )
 
     def expect_runs_of(self, queues: Iterable[str]) -> None:
-        """The histograms of these queues are there at zero, so that the first late run is seen to be an increase.
+        """Create the histograms of these queues at zero, so that the first late run is seen to be an increase.
 
         A new leader decides the latest instants of all within its first second, before anybody has scraped it.
         """
@@ -96,12 +96,12 @@ class JobMetrics:
             self.lateness.labels(queue)
 
     def expect_starts_from(self, queues: Iterable[str]) -> None:
-        """The same for the starts of runs from these queues."""
+        """Create the histograms of starts from these queues at zero."""
         for queue in queues:
             self.start_latency.labels(queue)
 
     def attempt_started(self, job: str, *, recovered: bool) -> None:
-        """An attempt runs from now on."""
+        """Count an attempt that runs from now on."""
         label = self.labels.label(job)
         self._running.labels(label).inc()
         if recovered:
@@ -116,7 +116,7 @@ class JobMetrics:
         cpu_seconds: float = 0.0,
         max_rss_bytes: int | None = None,
     ) -> None:
-        """An attempt is over. ``outcome`` is one of interface.md's; ``duration`` None where it never ran here."""
+        """Count an attempt that has ended. ``outcome`` is one of interface.md's; ``duration`` None where it never ran here."""
         label = self.labels.label(job)
         self._executions.labels(label, outcome).inc()
         if outcome not in {"success", "interrupted"}:
@@ -131,9 +131,9 @@ class JobMetrics:
             self._max_rss.labels(label).set(max_rss_bytes)
 
     def attempt_forgotten(self, job: str) -> None:
-        """An attempt that ran here is over and does not count: the run belongs to another."""
+        """Drop an attempt that ran here and does not count, because the run belongs to another worker."""
         self._running.labels(self.labels.label(job)).dec()
 
     def retry_queued(self, job: str) -> None:
-        """The run will be attempted again by its retry policy."""
+        """Count a run that will be attempted again by its retry policy."""
         self._retries.labels(self.labels.label(job)).inc()

@@ -1,4 +1,4 @@
-"""Attempts: how each execution of a run went, as RQ's results have it. Pure."""
+"""The record of an attempt: how an execution of a run went, as RQ's results have it. Pure."""
 
 import base64
 import json
@@ -65,9 +65,12 @@ class AttemptRecord:
     warnings: tuple[str, ...] = ()
 
     @classmethod
-    def from_fields(cls, told: Fields, place: int) -> "AttemptRecord":
-        """The attempt of an entry of RQ's results; ``place``: its number if it does not tell it, as of a lost one."""
-        value = _value(told.get("return_value", ""))
+    def from_fields(cls, fields: Fields, place: int) -> "AttemptRecord":
+        """Return the attempt of an entry of RQ's results.
+
+        ``place``: its number where the entry has none, as that of a lost attempt.
+        """
+        value = _value(fields.get("return_value", ""))
         ours = "outcome" in value
         return cls(
             attempt=number(value.get("attempt")) or place,
@@ -75,11 +78,11 @@ class AttemptRecord:
             exit_code=_whole(value.get("exit_code")),
             signal=_whole(value.get("signal")),
             queued_at=instant(value.get("queued_at")),
-            started_at=seconds_as_instant(told.get("execution_started_at")),
-            ended_at=seconds_as_instant(told.get("execution_ended_at")),
+            started_at=seconds_as_instant(fields.get("execution_started_at")),
+            ended_at=seconds_as_instant(fields.get("execution_ended_at")),
             seconds=decimal(value.get("seconds")),
-            worker=told.get("worker_name") or None,
-            execution=told.get("execution_id") or None,
+            worker=fields.get("worker_name") or None,
+            execution=fields.get("execution_id") or None,
             cpu_seconds=decimal(value.get("cpu_seconds")),
             max_rss_bytes=_whole(value.get("max_rss_bytes")),
             output_bytes=number(value.get("output_bytes")),
@@ -89,25 +92,25 @@ class AttemptRecord:
             streams=_streams(value.get("streams")),
             log=str(value["log"]) if value.get("log") else None,
             dropped_bytes=number(value.get("dropped_bytes")),
-            reason=None if ours else _story(told.get("exc_string", "")) or _LOST,
+            reason=None if ours else _exception_text(fields.get("exc_string", "")) or _LOST,
             warnings=_texts(value.get("warnings")),
         )
 
     @classmethod
     def running(cls, run: RunRecord, output: bytes | None) -> "AttemptRecord":
-        """The run's attempt that has not ended; ``output``: what it has said so far, as ``output:<execution>`` has it."""
-        said = _json(output or b"")
+        """Return the run's attempt that has not ended; ``output``: its output so far, as ``output:<execution>`` has it."""
+        output_so_far = _json(output or b"")
         return cls(
             attempt=run.attempt,
             queued_at=run.queued_at,
             started_at=run.started_at,
             worker=run.worker,
             execution=run.execution,
-            output_bytes=number(said.get("total_bytes")),
-            head=str(said.get("head") or ""),
-            tail=str(said.get("tail") or ""),
-            omitted_bytes=number(said.get("omitted_bytes")),
-            streams=_streams(said.get("streams")),
+            output_bytes=number(output_so_far.get("total_bytes")),
+            head=str(output_so_far.get("head") or ""),
+            tail=str(output_so_far.get("tail") or ""),
+            omitted_bytes=number(output_so_far.get("omitted_bytes")),
+            streams=_streams(output_so_far.get("streams")),
         )
 
     @property
@@ -117,13 +120,13 @@ class AttemptRecord:
 
 
 def attempts(entries: Sequence[Fields], ended: int) -> list[AttemptRecord]:
-    """The attempts of RQ's results, oldest first as they are given.
+    """Return the attempts of RQ's results, oldest first as they are given.
 
     ``ended``: how many of the run have ended. Each has one entry and the newest ten are kept, so their numbers follow from
-    it; what an attempt tells of itself wins.
+    it; a number in an entry wins.
     """
     first = max(1, ended - len(entries) + 1)
-    return [AttemptRecord.from_fields(told, first + place) for place, told in enumerate(entries)]
+    return [AttemptRecord.from_fields(fields, first + index) for index, fields in enumerate(entries)]
 
 
 def _whole(value: object) -> int | None:
@@ -146,7 +149,7 @@ def _json(text: bytes) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _story(encoded: str) -> str:
+def _exception_text(encoded: str) -> str:
     try:
         return zlib.decompress(base64.b64decode(encoded)).decode("utf-8", "replace").strip()
     except (zlib.error, ValueError):

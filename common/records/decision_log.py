@@ -1,4 +1,4 @@
-"""Decisions: the entries of a job's log, as the scripts write them (common/redis_store/lua/lib/decision_log.lua). Pure."""
+"""The decision log: the entries of a job, as the scripts write them (common/redis_store/lua/lib/decision_log.lua). Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class LogEntry:
 
     @property
     def is_occurrence(self) -> bool:
-        """Whether it decides instants of the schedule; what a person asked for is none."""
+        """Whether it decides occurrences; a manual run is none."""
         return self.decision in OCCURRENCES and not self.is_manual
 
     def covers(self, at: datetime) -> bool:
@@ -56,30 +56,30 @@ class LogEntry:
         return self.first_at <= at <= self.last_at
 
     @classmethod
-    def from_fields(cls, entry: str, told: Fields) -> "LogEntry | None":
-        """The entry of a stream; None where it is none of ours."""
-        first = seconds_as_instant(told.get("first"))
-        if first is None or "decision" not in told:
+    def from_fields(cls, entry: str, fields: Fields) -> "LogEntry | None":
+        """Return the entry of a stream; None where it is none of ours."""
+        first = seconds_as_instant(fields.get("first"))
+        if first is None or "decision" not in fields:
             return None
         return cls(
             decided_at=datetime.fromtimestamp(number(entry.partition("-")[0]) / 1000, UTC),
-            decision=told["decision"],
-            reason=told.get("reason", ""),
+            decision=fields["decision"],
+            reason=fields.get("reason", ""),
             first_at=first,
-            last_at=seconds_as_instant(told.get("last")) or first,
-            count=number(told.get("count")) or 1,
-            run=told.get("run", ""),
-            epoch=number(told.get("epoch")),
-            by=told.get("by", ""),
-            who=told.get("who") or None,
+            last_at=seconds_as_instant(fields.get("last")) or first,
+            count=number(fields.get("count")) or 1,
+            run=fields.get("run", ""),
+            epoch=number(fields.get("epoch")),
+            by=fields.get("by", ""),
+            who=fields.get("who") or None,
         )
 
 
 def deciding(entries: Sequence[LogEntry], at: datetime) -> LogEntry | None:
-    """What was decided about the instant: the newest entry that covers it."""
+    """Return the decision about the instant: the newest entry that covers it; None where there is none."""
     return next((each for each in reversed(entries) if each.is_occurrence and each.covers(at)), None)
 
 
 def about(entries: Sequence[LogEntry], run: str) -> list[LogEntry]:
-    """All that the log tells of the run."""
+    """Return the entries of the run."""
     return [each for each in entries if each.run == run]

@@ -89,18 +89,22 @@ def _instant_of(milliseconds: str) -> datetime | None:
 
 
 def state_of(
-    name: str, cursor_text: str, card_text: str, pause: Pause | None, stats: Sequence[bytes | None] | None
+    name: str, cursor_text: str, summary_text: str, pause: Pause | None, stats: Sequence[bytes | None] | None
 ) -> JobState:
-    """The job's state, of what Redis holds: cursor, card, ``STATS``; empty texts where it holds none."""
+    """Return the job's state by its cursor, summary, pause and ``STATS`` in Redis; an empty text where there is none."""
     ended, outcome, success, seconds, failing = stats or (None,) * len(STATS)
     cursor = cursors.read(cursor_text)
-    card = JobSummary.from_text(card_text) if card_text else None
-    next_at = _next(name, cursor, card)
-    delay = timedelta(seconds=0.0 if card is None else card.delay)
+    summary = JobSummary.from_text(summary_text) if summary_text else None
+    next_at = _next(name, cursor, summary)
+    delay = timedelta(seconds=0.0 if summary is None else summary.delay)
     return JobState(
         job=name,
-        schedule=card.schedule if card is not None else cursor.schedule if cursor is not None else "",
-        timezone=card.timezone if card is not None else cursor.timezone if cursor is not None else "UTC",
+        schedule=summary.schedule if summary is not None else cursor.schedule if cursor is not None else "",
+        timezone=summary.timezone
+        if summary is not None
+        else cursor.timezone
+        if cursor is not None
+        else "UTC",
         next_at=next_at,
         due_at=None if next_at is None else next_at + delay,
         is_failing=bool(failing),
@@ -111,22 +115,24 @@ def state_of(
         last_success_at=seconds_as_instant(text(success)) if success else None,
         is_paused=pause is not None,
         paused_until=None if pause is None else pause.until,
-        is_suspended=card is not None and card.suspend,
-        queue=None if card is None else card.queue,
-        team=None if card is None else card.team,
-        description=None if card is None else card.description,
-        source=None if card is None else card.source or None,
+        is_suspended=summary is not None and summary.suspend,
+        queue=None if summary is None else summary.queue,
+        team=None if summary is None else summary.team,
+        description=None if summary is None else summary.description,
+        source=None if summary is None else summary.source or None,
         decided_until=None if cursor is None else cursor.at,
     )
 
 
-def _next(name: str, cursor: Cursor | None, card: JobSummary | None) -> datetime | None:
+def _next(name: str, cursor: Cursor | None, summary: JobSummary | None) -> datetime | None:
     if cursor is None:
         return None
-    # Only these two signs look at the job's name, so that most jobs of one schedule have one answer.
+    # Only these two signs depend on the job's name, so most jobs of one schedule share a result.
     is_spread = "H" in cursor.schedule or "~" in cursor.schedule
-    life = (None, None) if card is None else (card.not_before, card.not_after)
-    return _next_of(cursor, (card.timed_by if card is not None else "") or name if is_spread else "", *life)
+    life = (None, None) if summary is None else (summary.not_before, summary.not_after)
+    return _next_of(
+        cursor, (summary.timed_by if summary is not None else "") or name if is_spread else "", *life
+    )
 
 
 @lru_cache(maxsize=4096)

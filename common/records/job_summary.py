@@ -1,8 +1,8 @@
-"""Cards: what the leader leaves in Redis of each job's definition, for people who look without job files. Pure.
+"""Job summaries: what the leader publishes of each job's definition, for readers without its files. Pure.
 
-A card says what an answer needs beside the cursor: the job's queue, its delay, its life, who comes before it. It holds no
-command and no variables. The leader writes them anew when it begins to lead and whenever the files change, so one may be
-a few seconds behind the files; what *is* decided stands in cursors and logs, and nothing is decided by a card.
+A summary has what a reader needs beside the cursor: the job's queue, its delay, its life, its predecessors. It holds no
+command and no variables. The leader publishes them when it begins to lead and whenever the files change, so a summary may
+be a few seconds behind the files. Nothing is decided by it: what *is* decided stands in cursors and decision logs.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 from kuber_cron.common.jobs.options import Catchup, Concurrency
 from kuber_cron.common.runs.cursor import Cursor
 from kuber_cron.common.schedule.occurrences import Occurrences
-from kuber_cron.common.time_format import iso
+from kuber_cron.common.time_format import iso, parse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,30 +48,32 @@ class JobSummary:
     source: str = ""
 
     def to_text(self) -> str:
-        """The card as Redis holds it: JSON, without what is as usual."""
+        """Return the summary as Redis holds it: JSON, without the defaults."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
-        told = {name: value for name, value in values.items() if value != _USUAL.get(name, _MISSING)}
+        values = {name: value for name, value in values.items() if value != _DEFAULTS.get(name, _MISSING)}
         for name in ("not_before", "not_after"):
-            if name in told:
-                told[name] = iso(told[name])
-        return json.dumps(told, separators=(",", ":"), ensure_ascii=False)
+            if name in values:
+                values[name] = iso(values[name])
+        return json.dumps(values, separators=(",", ":"), ensure_ascii=False)
 
     @classmethod
     def from_text(cls, text: str) -> "JobSummary | None":
-        """The card of this text, what a newer release may have added left out; None where it is none."""
+        """Return the summary of this text, without fields of newer releases; None where it is unreadable."""
         try:
-            told: dict[str, Any] = {name: value for name, value in json.loads(text).items() if name in _NAMES}
+            values: dict[str, Any] = {
+                name: value for name, value in json.loads(text).items() if name in _NAMES
+            }
             for name in ("not_before", "not_after"):
-                if name in told:
-                    told[name] = datetime.fromisoformat(told[name])
-            told["after"], told["delay"] = tuple(told.get("after", ())), float(told.get("delay", 0.0))
-            return cls(**told)
+                if name in values:
+                    values[name] = parse(values[name])
+            values["after"], values["delay"] = tuple(values.get("after", ())), float(values.get("delay", 0.0))
+            return cls(**values)
         except (ValueError, TypeError, AttributeError):
             return None
 
 
 def is_suspended(text: str) -> bool:
-    """Whether the card of this text says that its file suspends the job.
+    """Return True if the summary of this text has the job suspended by its file.
 
     An optimisation, to count ten thousand of them: within a text of JSON's a quote would have a backslash before it.
     """
@@ -88,4 +90,4 @@ def occurrences_of(job: str, cursor: Cursor, summary: JobSummary | None) -> Occu
 
 _MISSING = object()
 _NAMES = frozenset(each.name for each in fields(JobSummary))
-_USUAL = {each.name: each.default for each in fields(JobSummary) if each.name != "schedule"}
+_DEFAULTS = {each.name: each.default for each in fields(JobSummary) if each.name != "schedule"}

@@ -1,36 +1,35 @@
-"""Replies: what Redis holds, read forgivingly. Pure.
+"""Parsing of Redis' replies, forgivingly. Pure.
 
-A field that another tool has spoilt is as if it were not there, for whoever looks at three in the morning wants the rest.
+A field that another tool has spoilt reads as if it were not there, because an operator at three in the morning wants the
+rest.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+from kuber_cron.common import time_format
+
 Fields = Mapping[str, str]
 
 
-def told(names: Sequence[str], values: Sequence[bytes | None]) -> Fields:
-    """What HMGET has answered, without what is not there."""
+def fields(names: Sequence[str], values: Sequence[bytes | None]) -> Fields:
+    """Return the fields of a reply to HMGET, without those that are not there."""
     return {name: text(value) for name, value in zip(names, values, strict=True) if value is not None}
 
 
-def told_all(fields: Mapping[bytes, bytes]) -> Fields:
-    """What HGETALL or an entry of a stream holds."""
-    return {text(name): text(value) for name, value in fields.items()}
+def all_fields(reply: Mapping[bytes, bytes]) -> Fields:
+    """Return the fields of a reply to HGETALL, or of a stream's entry."""
+    return {text(name): text(value) for name, value in reply.items()}
 
 
 def instant(iso: object) -> datetime | None:
-    """An instant as RQ and we write it, aware UTC."""
-    try:
-        found = datetime.fromisoformat(str(iso))
-    except ValueError:
-        return None
-    return found.astimezone(UTC) if found.tzinfo is not None else None
+    """Return an instant as RQ and we write it, aware UTC; None where it is none."""
+    return time_format.parse_or_none(str(iso))
 
 
 def seconds_as_instant(seconds: object) -> datetime | None:
-    """Seconds since the epoch as an instant."""
+    """Return the instant of seconds since the epoch; None where they are none."""
     try:
         return datetime.fromtimestamp(float(str(seconds)), UTC)
     except (ValueError, OverflowError, OSError):
@@ -38,7 +37,7 @@ def seconds_as_instant(seconds: object) -> datetime | None:
 
 
 def number(value: object) -> int:
-    """A whole number, 0 where it is none."""
+    """Return a whole number; 0 where it is none."""
     try:
         return int(str(value))
     except ValueError:
@@ -46,7 +45,7 @@ def number(value: object) -> int:
 
 
 def decimal(value: object) -> float | None:
-    """A number, None where it is none, or none that JSON has."""
+    """Return a finite number; None where it is none."""
     try:
         found = float(value if isinstance(value, int | float) else str(value))
     except (ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""Tiers: schedulers, workers, queues and the server, as they tell of themselves in Redis. Pure.
+"""The records of schedulers, workers, queues and the server, as each publishes itself in Redis. Pure.
 
 Nobody decides anything by it: who leads is the fence's matter, and whether a worker is alive that of its heartbeats.
 """
@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from kuber_cron.common.records.parsing import Fields, instant, number
-from kuber_cron.common.time_format import iso
+from kuber_cron.common.time_format import iso, parse
 
 SEEN_SECONDS = 30.0
 """A scheduler tells of itself every few seconds; one that has not for so long is gone, or cut off from Redis."""
@@ -61,24 +61,26 @@ class SchedulerInfo:
     late_seconds: float | None = None
 
     def is_alive(self, now: datetime) -> bool:
-        """Whether it has told of itself lately."""
+        """Return True if the scheduler published its entry lately."""
         return (now - self.seen_at).total_seconds() < SEEN_SECONDS
 
     def to_text(self) -> str:
-        """As Redis holds it: JSON."""
-        told = asdict(self)
+        """Return the entry as Redis holds it: JSON."""
+        values = asdict(self)
         for name in ("started_at", "seen_at"):
-            told[name] = None if told[name] is None else iso(told[name])
-        return json.dumps(told, separators=(",", ":"), ensure_ascii=False)
+            values[name] = None if values[name] is None else iso(values[name])
+        return json.dumps(values, separators=(",", ":"), ensure_ascii=False)
 
     @classmethod
     def from_text(cls, text: str) -> "SchedulerInfo | None":
-        """What a replica has told, what a newer release may have added left out; None where it is unreadable."""
+        """Return the entry of this text, without fields of newer releases; None where it is unreadable."""
         try:
-            told: dict[str, Any] = {name: value for name, value in json.loads(text).items() if name in _NAMES}
+            values: dict[str, Any] = {
+                name: value for name, value in json.loads(text).items() if name in _NAMES
+            }
             for name in ("started_at", "seen_at"):
-                told[name] = datetime.fromisoformat(told[name]) if told.get(name) else None
-            return cls(**told) if told["seen_at"] is not None else None
+                values[name] = parse(values[name]) if values.get(name) else None
+            return cls(**values) if values["seen_at"] is not None else None
         except (ValueError, TypeError, AttributeError):
             return None
 
@@ -124,7 +126,7 @@ class WorkerInfo:
     def from_fields(
         cls, name: str, found: Fields, *, is_alive: bool, running: int, claimed: int
     ) -> "WorkerInfo":
-        """The worker of these fields of RQ's hash of it."""
+        """Return the worker of these fields of RQ's hash."""
         is_draining = found.get("draining") == "1"
         busy: Literal["busy", "idle"] = "busy" if running else "idle"
         return cls(

@@ -1,4 +1,4 @@
-"""Records: runs as Redis has them, for people and programs. Pure."""
+"""The record of a run as Redis has it, for people and programs. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -86,35 +86,35 @@ class RunRecord:
 
     @classmethod
     def from_fields(
-        cls, run: str, told: Fields, next_attempt_at: datetime | None = None
+        cls, run: str, fields: Fields, next_attempt_at: datetime | None = None
     ) -> "RunRecord | None":
-        """The run of these fields of its hash; None where they are none of ours."""
-        job, status = told.get("job", ""), told.get("status", "")
+        """Return the run of these fields of its hash; None where they are none of ours."""
+        job, status = fields.get("job", ""), fields.get("status", "")
         if not job or not status:
             return None
         state = _STATES.get(status, "ended")
         return cls(
             run=run,
             job=job,
-            scheduled_at=seconds_as_instant(told.get("at")),
-            is_manual=bool(told.get("manual") or told.get("who")),
+            scheduled_at=seconds_as_instant(fields.get("at")),
+            is_manual=bool(fields.get("manual") or fields.get("who")),
             state=state,
-            outcome=told.get("outcome") or (_other_tools_word(status) if state == "ended" else None),
-            queue=told.get("origin") or "default",
-            queued_at=instant(told.get("enqueued_at")),
-            started_at=instant(told.get("started_at")),
-            ended_at=instant(told.get("ended_at")),
+            outcome=fields.get("outcome") or (_outcome_of_status(status) if state == "ended" else None),
+            queue=fields.get("origin") or "default",
+            queued_at=instant(fields.get("enqueued_at")),
+            started_at=instant(fields.get("started_at")),
+            ended_at=instant(fields.get("ended_at")),
             next_attempt_at=next_attempt_at if state == "waiting" else None,
-            attempt=number(told.get("attempt")),
-            retries=number(told.get("retried")),
-            lost=number(told.get("lost")),
-            interrupted=number(told.get("interrupted")),
-            worker=told.get("worker_name") or None,
-            execution=told.get("execution") or None,
-            group=told.get("group") or None,
-            stop=told.get("stop") or None,
-            requested_by=told.get("who") or None,
-            stopped_by=told.get("stopped_by") or None,
+            attempt=number(fields.get("attempt")),
+            retries=number(fields.get("retried")),
+            lost=number(fields.get("lost")),
+            interrupted=number(fields.get("interrupted")),
+            worker=fields.get("worker_name") or None,
+            execution=fields.get("execution") or None,
+            group=fields.get("group") or None,
+            stop=fields.get("stop") or None,
+            requested_by=fields.get("who") or None,
+            stopped_by=fields.get("stopped_by") or None,
         )
 
 
@@ -155,9 +155,9 @@ RUN_FIELDS = (
     "retried", "lost", "interrupted", "worker_name", "execution", "group", "stop", "who",
     "stopped_by",
 )  # fmt: skip
-"""What of a run's hash its record is made from: the payload beside it is many times as long."""
+"""The fields of a run's hash that its record is made from: the payload beside them is many times as long."""
 
 
-def _other_tools_word(status: str) -> str:
-    """How a run went whose end is RQ's own word: another tool has written it."""
+def _outcome_of_status(status: str) -> str:
+    """Return the outcome of a run whose status is RQ's own word, because another tool ended it."""
     return {"finished": "success", "canceled": "removed", "stopped": "stopped"}.get(status, "failed")

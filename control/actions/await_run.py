@@ -13,6 +13,7 @@ from kuber_cron.common.clock import Clock
 from kuber_cron.common.errors import RedisUnreachableError
 from kuber_cron.common.records import parsing
 from kuber_cron.common.records.attempt import AttemptRecord
+from kuber_cron.common.records.parsing import all_fields, fields
 from kuber_cron.control.actions import exit_status
 from kuber_cron.control.actions.errors import RunGoneError
 from kuber_cron.control.actions.results import RunResult
@@ -132,7 +133,7 @@ class _Poll:
         """
         # The status is read first: so what was written and recorded before the run's end is among what is read then.
         values: Any = self._store.client.hmget(self._store.keys.run(self._run), *_FIELDS)
-        state = parsing.told(_FIELDS, values)
+        state = fields(_FIELDS, values)
         status = state.get("status", "")
         if not status:
             raise RunGoneError(f"{self._run} was deleted before it had ended")
@@ -154,9 +155,9 @@ class _Poll:
     def _read_results(self) -> None:
         start = f"({self._last_result}" if self._last_result else "-"
         entries: Any = self._store.client.xrange(self._store.keys.results(self._run), start)
-        for place, (entry, fields) in enumerate(entries):
+        for place, (entry, values) in enumerate(entries):
             self._last_result = parsing.text(entry)
-            attempt = AttemptRecord.from_fields(parsing.told_all(fields), place + 1)
+            attempt = AttemptRecord.from_fields(all_fields(values), place + 1)
             self._add_output(attempt.execution or "", _excerpt_fields(attempt))
             self._last = attempt
             self._undecided.append(attempt)

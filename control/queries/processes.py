@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kuber_cron import __version__
-from kuber_cron.common.records.parsing import instant, number, seconds_as_instant, text, told
+from kuber_cron.common.records.parsing import fields, instant, number, seconds_as_instant, text
 from kuber_cron.common.records.processes import Leader, QueueInfo, SchedulerInfo, ServerInfo, WorkerInfo
 from kuber_cron.common.redis_store.connections import address_of
 from kuber_cron.common.redis_store.keys import Registry
@@ -52,7 +52,7 @@ def leader(store: Store) -> tuple[Leader, datetime]:
 
 def leader_of(store: Store, fence: _Answer, lease: bytes | None, at: datetime) -> Leader:
     """Return who leads, by the fence's ``FENCE_FIELDS`` and the lease's key."""
-    found = told(FENCE_FIELDS, fence)
+    found = fields(FENCE_FIELDS, fence)
     seen_at = seconds_as_instant(number(found["seen"]) / 1000) if "seen" in found else None
     # A key in Redis elects for the instance by its name, a Kubernetes Lease for a cluster by a hash.
     is_by_redis = found.get("cluster") == store.keys.instance
@@ -96,7 +96,7 @@ def worker_infos(store: Store) -> list[WorkerInfo]:
         answers = pipe.execute()
     return [
         WorkerInfo.from_fields(
-            name, told(_WORKER_FIELDS, fields), is_alive=bool(alive), running=running, claimed=claimed
+            name, fields(_WORKER_FIELDS, fields), is_alive=bool(alive), running=running, claimed=claimed
         )
         for name, fields, alive, running, claimed in zip(
             known, answers[0::4], answers[1::4], answers[2::4], answers[3::4], strict=True

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kuber_cron.common.errors import UnknownRunError
-from kuber_cron.common.records.parsing import Fields, instant, number, text, told_all
+from kuber_cron.common.records.parsing import Fields, all_fields, instant, number, text
 from kuber_cron.common.records.run import RunRecord
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.control.queries import names, processes, runs
@@ -79,7 +79,7 @@ def _quarantined_runs(store: Store, limit: int) -> list[Quarantined]:
     entries: Any = store.client.xrevrange(store.keys.quarantine)
     found: dict[str, tuple[str, Fields]] = {}
     for entry, fields in entries:
-        values = told_all(fields)
+        values = all_fields(fields)
         found.setdefault(values.get("run", ""), (text(entry), values))
     chosen = list(found.items())[:limit]
     records = {run.run: run for run in runs.records(store, [run for run, _ in chosen])}

@@ -7,7 +7,7 @@ from kuber_cron.common.errors import UnknownRunError
 from kuber_cron.common.records import decision_log
 from kuber_cron.common.records.attempt import AttemptRecord, attempts
 from kuber_cron.common.records.decision_log import LogEntry
-from kuber_cron.common.records.parsing import text, told_all
+from kuber_cron.common.records.parsing import all_fields, text
 from kuber_cron.common.records.run import Gate, Group, RunRecord
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs.payload import decode_unverified
@@ -90,7 +90,7 @@ def group(store: Store, held: RunRecord) -> Group | None:
 def log_entries(reply: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> Iterator[LogEntry]:
     """Yield the entries of a decision log, of Redis' reply to XRANGE."""
     for entry, fields in reply:
-        found = LogEntry.from_fields(text(entry), told_all(fields))
+        found = LogEntry.from_fields(text(entry), all_fields(fields))
         if found is not None:
             yield found
 
@@ -99,7 +99,7 @@ def _attempts(
     found: RunRecord, results: Iterable[tuple[bytes, dict[bytes, bytes]]], output: bytes | None
 ) -> list[AttemptRecord]:
     is_running = found.state == "running"
-    ended = attempts([told_all(fields) for _, fields in results], found.attempt - is_running)
+    ended = attempts([all_fields(fields) for _, fields in results], found.attempt - is_running)
     if is_running:
         ended.append(AttemptRecord.running(found, output))
     return ended

@@ -13,7 +13,7 @@ from itertools import islice
 from operator import itemgetter
 from typing import Any, Literal
 
-from kuber_cron.common.records.parsing import number, seconds_as_instant, text, told
+from kuber_cron.common.records.parsing import fields, number, seconds_as_instant, text
 from kuber_cron.common.records.run import RUN_FIELDS, RunRecord
 from kuber_cron.common.redis_store.keys import Registry
 from kuber_cron.common.redis_store.scripts import Store
@@ -105,7 +105,7 @@ def _records(store: Store, ids: Iterable[str]) -> Iterator[RunRecord]:
             for run in page:
                 pipe.hmget(store.keys.run(run), RUN_FIELDS)
             found = [
-                RunRecord.from_fields(run, told(RUN_FIELDS, values))
+                RunRecord.from_fields(run, fields(RUN_FIELDS, values))
                 for run, values in _pairs(page, pipe.execute())
             ]
         yield from _with_next_attempts(store, [run for run in found if run is not None])

@@ -137,7 +137,7 @@ def _answer(store: Store, request: ManualRequest, wait: Callable[[float], object
             if answer[0] in {"ANSWERED", "REFUSED"}:
                 return answer
             if answer[0] == "GONE":
-                break  # its time was over before ours
+                break  # its time in Redis was over before ours
             wait(pause)
             pause = min(2 * pause, longest)
     except BaseException:

@@ -18,12 +18,12 @@ ActionVerdict = Literal["queued", "held", "known", "planned", "succeeded", "live
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreatedRun:
-    """What became of one run that was asked for.
+    """The decision on one run that was requested.
 
     Attributes:
         run: Its id.
         job: Its job.
-        scheduled_at: The instant that it is the run of; of a trigger, when it was asked for.
+        scheduled_at: The instant that it is the run of; of a trigger, when it was requested.
         verdict: ``queued`` or ``held`` where it is made, ``known`` where it had been before; ``planned`` in a dry run;
             ``succeeded`` or ``live`` where its instant has a run that has succeeded, or has not ended; ``refused`` or
             ``error``.
@@ -38,7 +38,7 @@ class CreatedRun:
 
     @property
     def is_made(self) -> bool:
-        """Tell that there is a run."""
+        """Return whether there is a run."""
         return self.verdict in {"queued", "held", "known"}
 
     @classmethod
@@ -56,7 +56,7 @@ class CreatedRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """How a run that was waited for has ended.
+    """The end of a run that was awaited.
 
     Attributes:
         run: Its id.
@@ -65,7 +65,7 @@ class RunResult:
         exit_code: What the last attempt's command returned, or null.
         signal: The signal that ended it, or null.
         seconds: How long it took, or null.
-        exit_status: What a shell would say: the command's exit code, 128 and the signal's number, 124 after its time
+        exit_status: As a shell reports it: the command's exit code, 128 and the signal's number, 124 after its time
             limit; 1 where the run has ended otherwise, or never ran.
     """
 
@@ -79,7 +79,7 @@ class RunResult:
 
     @property
     def summary(self) -> str:
-        """How it went, for people: ``failed (exit code 3) after 1.0 s``."""
+        """The end in words, for people: ``failed (exit code 3) after 1.0 s``."""
         if self.exit_code is not None and self.outcome not in {"success", "timed_out"}:
             how = f"{self.outcome} (exit code {self.exit_code})"
         elif self.signal is not None:
@@ -91,7 +91,7 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriggerResult:
-    """What a trigger came to.
+    """The result of a trigger.
 
     Attributes:
         runs: The job's run first, then with ``--chain`` those of the jobs that come after it.
@@ -106,7 +106,7 @@ class TriggerResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackfillResult:
-    """What a backfill came to.
+    """The result of a backfill.
 
     Attributes:
         job: Its job.
@@ -129,7 +129,7 @@ class StoppedRun:
 
     Attributes:
         run: Its id.
-        state: ``stopped`` where it had not been running, and is over; ``stopping`` where its worker has been told.
+        state: ``stopped`` where it had not been running, and is over; ``stopping`` where its worker is to end it.
         worker: The worker, or null.
         end: With ``--wait``, how it has ended; else null.
     """
@@ -170,7 +170,7 @@ class RetriedRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PauseState:
-    """Whether a job is paused now.
+    """The pause of a job, or its end.
 
     Attributes:
         job: The job; null for all.
@@ -189,7 +189,7 @@ class PauseState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DroppedRun:
-    """A run that was taken off the list of those in quarantine.
+    """A run whose quarantine records were deleted.
 
     Attributes:
         run: Its id.

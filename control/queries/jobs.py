@@ -14,7 +14,7 @@ from kuber_cron.common.records.job_state import JobState
 from kuber_cron.common.records.job_summary import is_suspended
 from kuber_cron.common.records.parsing import text
 from kuber_cron.common.redis_store.scripts import Store
-from kuber_cron.control.queries import names, processes
+from kuber_cron.control.queries import names, redis_time
 from kuber_cron.control.queries.results import JobCounts, JobsView
 
 
@@ -32,7 +32,7 @@ def jobs(
     Raises:
         UnknownJobError: no job has a name that matches one of the patterns; the hint names the most similar one.
     """
-    now = processes.now(store)
+    now = redis_time.now(store)
     chosen = _matching(_states(store, now), patterns)
     if failing or paused:
         chosen = [

@@ -3,7 +3,7 @@
 `queues` and `workers` are the queries behind the commands of these names.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from kuber_cron import __version__
@@ -12,7 +12,7 @@ from kuber_cron.common.records.processes import Leader, QueueInfo, SchedulerInfo
 from kuber_cron.common.redis_store.connections import address_of
 from kuber_cron.common.redis_store.keys import Registry
 from kuber_cron.common.redis_store.scripts import Store
-from kuber_cron.control.queries import names, problems
+from kuber_cron.control.queries import names, problems, redis_time
 from kuber_cron.control.queries.results import QueuesView, WorkersView
 
 # A leader's housekeeping has the fence seen each second, its election every few; a standby never.
@@ -26,16 +26,6 @@ _ENDED: tuple[Registry, ...] = ("failed", "finished", "canceled")
 _Answer = Any  # redis-py's types of replies are unions over every command
 
 
-def now(store: Store) -> datetime:
-    """Return Redis' time."""
-    return _time(store.client.time())
-
-
-def _time(answer: _Answer) -> datetime:
-    seconds, micro = answer
-    return datetime.fromtimestamp(int(seconds) + int(micro) / 1e6, UTC)
-
-
 FENCE_FIELDS = ("holder", "epoch", "seen", "cluster")
 """The fields of the fence that name the leader."""
 
@@ -47,7 +37,7 @@ def leader(store: Store) -> tuple[Leader, datetime]:
         pipe.get(store.keys.lease)
         pipe.time()
         fence, lease, at = pipe.execute()
-    return leader_of(store, fence, lease, _time(at)), _time(at)
+    return leader_of(store, fence, lease, redis_time.of_reply(at)), redis_time.of_reply(at)
 
 
 def leader_of(store: Store, fence: _Answer, lease: bytes | None, at: datetime) -> Leader:
@@ -77,7 +67,7 @@ def scheduler_infos(store: Store) -> list[SchedulerInfo]:
 
 def workers(store: Store) -> WorkersView:
     """Return the workers, and whether releases differ."""
-    found, at = worker_infos(store), now(store)
+    found, at = worker_infos(store), redis_time.now(store)
     alive = [each for each in scheduler_infos(store) if each.is_alive(at)]
     skew = problems.version_skew(__version__, alive, found)
     return WorkersView(now=at, workers=tuple(found), troubles=tuple(skew))
@@ -106,7 +96,7 @@ def worker_infos(store: Store) -> list[WorkerInfo]:
 
 def queues(store: Store) -> QueuesView:
     """Return the queues."""
-    return QueuesView(queues=tuple(queue_infos(store)), now=now(store))
+    return QueuesView(queues=tuple(queue_infos(store)), now=redis_time.now(store))
 
 
 def queue_infos(store: Store) -> list[QueueInfo]:

@@ -9,7 +9,7 @@ from kuber_cron.common.errors import UnknownRunError
 from kuber_cron.common.records.parsing import Fields, all_fields, instant, number, text
 from kuber_cron.common.records.run import RunRecord
 from kuber_cron.common.redis_store.scripts import Store
-from kuber_cron.control.queries import names, processes, runs
+from kuber_cron.control.queries import names, redis_time, runs
 
 _MAX = 2000  # more than Redis keeps
 _MILLISECONDS = 1000  # a second, in the ids of a stream
@@ -56,7 +56,7 @@ class QuarantineView:
 def quarantine(store: Store, *, limit: int = 30) -> QuarantineView:
     """Return the newest runs in quarantine."""
     found = _quarantined_runs(store, limit + 1)
-    return QuarantineView(now=processes.now(store), runs=tuple(found[:limit]), has_more=len(found) > limit)
+    return QuarantineView(now=redis_time.now(store), runs=tuple(found[:limit]), has_more=len(found) > limit)
 
 
 def quarantined(store: Store, run: str) -> QuarantineView:
@@ -71,7 +71,7 @@ def quarantined(store: Store, run: str) -> QuarantineView:
         near = names.near(run, [each.run for each in known])
         hint = near or "kuber-cron quarantine list names them"
         raise UnknownRunError(f'there is no run "{run}" in quarantine', hint=hint)
-    return QuarantineView(now=processes.now(store), runs=found)
+    return QuarantineView(now=redis_time.now(store), runs=found)
 
 
 def _quarantined_runs(store: Store, limit: int) -> list[Quarantined]:

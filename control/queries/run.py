@@ -11,7 +11,7 @@ from kuber_cron.common.records.parsing import all_fields, text
 from kuber_cron.common.records.run import Gate, Group, RunRecord
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs.payload import decode_unverified
-from kuber_cron.control.queries import names, processes, runs
+from kuber_cron.control.queries import names, redis_time, runs
 from kuber_cron.control.queries.results import RunView
 
 
@@ -41,7 +41,7 @@ def run(store: Store, name: str, *, started: bool = False) -> RunView:
     command = None if planned is None else planned.command
     is_held = found.state == "held"
     return RunView(
-        now=processes.now(store),
+        now=redis_time.now(store),
         run=found,
         command=tuple(command) if isinstance(command, list) else command,
         retries_allowed=None if planned is None else planned.retries,

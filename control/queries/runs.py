@@ -17,7 +17,7 @@ from kuber_cron.common.records.parsing import fields, number, seconds_as_instant
 from kuber_cron.common.records.run import RUN_FIELDS, RunRecord
 from kuber_cron.common.redis_store.keys import Registry
 from kuber_cron.common.redis_store.scripts import Store
-from kuber_cron.control.queries import names, processes
+from kuber_cron.control.queries import names, redis_time
 from kuber_cron.control.queries.results import RunsView
 
 RunKind = Literal["running", "queued", "waiting", "held", "failed", "ended"]
@@ -49,7 +49,7 @@ def runs(
     Raises:
         UnknownJobError: there is no such job.
     """
-    now = processes.now(store)
+    now = redis_time.now(store)
     since_at = now - since if isinstance(since, timedelta) else since
     if job is None:
         found = _of_all(store, kinds or KINDS, limit, since_at)

@@ -10,10 +10,11 @@
 -- policy   a JSON object: concurrency, max_running, group, limit, front, suspended, after = [runs of the same request],
 --          and of a backfill `instant`, the run id of the occurrence at that instant: runs stand in one line then, unless
 --          the job allows overlap.
--- Answers {'OK', verdicts so far}, {'GONE'} (withdrawn, expired or answered), {'FENCED' | 'LOST', what, stored}. Each
--- run's verdict is an item of the request's answer: queued, held, refused, succeeded, live (it has a run that has not ended), planned, known or error.
-local id, action, count = ARGV[7], ARGV[8], tonumber(ARGV[14])
-local force, dry, is_last = ARGV[10] == '1', ARGV[11] == '1', ARGV[12] == '1'
+-- Answers {'OK', runs created so far}, {'GONE'} (withdrawn, expired or answered), {'FENCED' | 'LOST', what, stored}. Each
+-- run's verdict is an item of the request's answer: queued, held, refused, succeeded, live (it has a run that has not
+-- ended), planned, known or error.
+local holder, now_iso, log_limit, id, action, who = unpack(ARGV, 4, 9)
+local force, dry, is_last, detail, count = ARGV[10] == '1', ARGV[11] == '1', ARGV[12] == '1', ARGV[13], tonumber(ARGV[14])
 local refusal = refusal_of(tonumber(ARGV[2]), ARGV[3])
 if refusal then return refusal end
 local request, answer = K .. 'request:' .. id, K .. 'answer:' .. id
@@ -30,8 +31,8 @@ end
 through, made = tonumber(through or '-inf') or -math.huge, tonumber(made or '0')
 
 local now = now_ms()
-local ctx = new_context(ARGV[4], ARGV[5], string.format('%.3f', now / 1000))
-ctx.log_limit, ctx.who = tonumber(ARGV[6]), ARGV[9]
+local ctx = new_context(holder, now_iso, string.format('%.3f', now / 1000))
+ctx.log_limit, ctx.who = tonumber(log_limit), who
 
 -- How the instants of a job went, by the ids of their occurrences, as far as its runs are remembered: a run that has
 -- not ended counts most, then a success.
@@ -149,6 +150,6 @@ redis.call('PEXPIRE', answer, KEPT_MS)
 if is_last then
   redis.call('HSET', request, 'state', 'answered')
   redis.call('LREM', K .. 'requests', 0, id)
-  if made > 0 then record_act(ctx, action, job, before or '', ARGV[13]) end
+  if made > 0 then record_act(ctx, action, job, before or '', detail) end
 end
 return {'OK', tostring(made)}

@@ -11,6 +11,7 @@
 -- and a run of the job had failed since its last one), REPEATED (this execution has ended before) or LATE (the run
 -- belongs to another attempt).
 local run, execution, worker, action, outcome = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local ended_iso, ended_seconds, duration, delay_ms, retried, note = unpack(ARGV, 7, 12)
 local key = run_key(run)
 local owner, origin, job, last, stop, recovered =
   unpack(redis.call('HMGET', key, 'execution', 'origin', 'job', 'ended_execution', 'stop', 'recovered'))
@@ -22,11 +23,12 @@ if owner ~= execution then
 end
 origin = origin or 'default'
 -- Where the run goes has to be of its kind before anything is written; refused, the worker asks again.
-local place, kind = P .. (action == 'finish' and ':finished:' or action == 'retry' and ':scheduled:' or ':failed:') .. origin, 'zset'
+local registry = action == 'finish' and ':finished:' or action == 'retry' and ':scheduled:' or ':failed:'
+local place, kind = P .. registry .. origin, 'zset'
 if action == 'requeue' or action == 'return' then place, kind = queue_key(origin), 'list' end
 local wrong = wrong_key({[place] = kind, [P .. ':results:' .. run] = 'stream'})
 if wrong then return redis.error_reply(wrong) end
-local ctx = new_context(worker, ARGV[7], ARGV[8])
+local ctx = new_context(worker, ended_iso, ended_seconds)
 
 -- A run that is to be stopped or replaced is not attempted again, whatever ended this attempt.
 local is_stopped = stop and stop ~= ''
@@ -44,29 +46,29 @@ if is_stopped and action ~= 'finish' then
   action = 'stop'
 end
 if is_stopped and action == 'stop' and stop == 'replaced' then outcome = 'replaced' end
-redis.call('HSET', key, 'execution', '', 'ended_execution', execution, 'ended_at', ARGV[7], 'outcome', outcome,
+redis.call('HSET', key, 'execution', '', 'ended_execution', execution, 'ended_at', ended_iso, 'outcome', outcome,
            'recovering', '')
-if ARGV[11] ~= '0' and answer ~= 'STOPPED' then redis.call('HINCRBY', key, 'retried', ARGV[11]) end
+if retried ~= '0' and answer ~= 'STOPPED' then redis.call('HINCRBY', key, 'retried', retried) end
 
 if action == 'retry' then
   redis.call('HSET', key, 'status', 'scheduled')
   redis.call('SADD', P .. ':queues', queue_key(origin))  -- the leader moves due retries of the queues that RQ knows
-  redis.call('ZADD', P .. ':scheduled:' .. origin, (now_ms() + tonumber(ARGV[10])) / 1000, run)
+  redis.call('ZADD', P .. ':scheduled:' .. origin, (now_ms() + tonumber(delay_ms)) / 1000, run)
   return 'DONE'
 end
 if action == 'requeue' then
-  redis.call('HSET', key, 'status', 'queued', 'recovering', outcome, 'enqueued_at', ARGV[7])
+  redis.call('HSET', key, 'status', 'queued', 'recovering', outcome, 'enqueued_at', ended_iso)
   redis.call('HINCRBY', key, outcome, 1)
   redis.call('LPUSH', queue_key(origin), run)
   return 'DONE'
 end
 
-if action == 'quarantine' then record_quarantine(ctx, run, ARGV[12]) end
+if action == 'quarantine' then record_quarantine(ctx, run, note) end
 local status = ({finish = 'finished', fail = 'failed', stop = 'stopped', quarantine = 'failed'})[action]
-register_ended(ctx, run, origin, status, ARGV[8])
+register_ended(ctx, run, origin, status, ended_seconds)
 if not job then return answer end
 local failing = redis.call('HGET', K .. 'stats:' .. job, 'failing')
-end_run(ctx, run, job, outcome, ARGV[8], ARGV[9])
+end_run(ctx, run, job, outcome, ended_seconds, duration)
 if action == 'finish' and failing then
   redis.call('HSET', key, 'recovered', execution)
   return 'RECOVERED'

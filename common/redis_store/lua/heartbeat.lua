@@ -5,11 +5,11 @@
 -- Extends what this worker still owns, also where the key has expired but nobody has taken the run: the key's
 -- ttl permits reap_lost_attempts to act, it does not act itself. The worker's claim list is returned for a day after its
 -- last heartbeat. Answers for each pair 'OK', 'GONE' or 'STOP'.
-local worker, ttl, out = ARGV[2], tonumber(ARGV[3]), {}
-redis.call('SET', K .. 'alive:' .. worker, ARGV[4], 'PX', ttl)
+local worker, ttl, now_iso, now_seconds, out = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], {}
+redis.call('SET', K .. 'alive:' .. worker, now_iso, 'PX', ttl)
 -- Each time: the leader may have removed the worker, or Redis may have lost it, while it was cut off.
 redis.call('SADD', K .. 'claims', worker)
-redis.call('SET', K .. 'seen:' .. worker, ARGV[4], 'EX', 86400)
+redis.call('SET', K .. 'seen:' .. worker, now_iso, 'EX', 86400)
 for i = 6, #ARGV, 2 do
   local run, execution = ARGV[i], ARGV[i + 1]
   local key = run_key(run)
@@ -18,10 +18,10 @@ for i = 6, #ARGV, 2 do
     out[#out + 1] = 'GONE'
   else
     local execution_key = P .. ':execution:' .. run .. ':' .. execution
-    redis.call('HSET', execution_key, 'id', execution, 'job_id', run, 'last_heartbeat', ARGV[5], 'worker_name', worker)
-    redis.call('HSETNX', execution_key, 'created_at', ARGV[5])
+    redis.call('HSET', execution_key, 'id', execution, 'job_id', run, 'last_heartbeat', now_seconds, 'worker_name', worker)
+    redis.call('HSETNX', execution_key, 'created_at', now_seconds)
     redis.call('PEXPIRE', execution_key, ttl)
-    redis.call('HSET', key, 'last_heartbeat', ARGV[4])
+    redis.call('HSET', key, 'last_heartbeat', now_iso)
     out[#out + 1] = stop and stop ~= '' and 'STOP' or 'OK'
   end
 end

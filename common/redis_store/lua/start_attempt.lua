@@ -6,12 +6,13 @@
 -- {'QUARANTINED', why}: what stands under the run's name is no run, and has been put aside.
 -- {'HELD', group}: as many of its group run as may, so it waits outside of the queue, in decision order.
 local run, execution, worker, ttl = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local now_iso, now_seconds, claims = ARGV[6], ARGV[7], ARGV[8]
 local key = run_key(run)
-local ctx = new_context(worker, ARGV[6], ARGV[7])
+local ctx = new_context(worker, now_iso, now_seconds)
 
 -- What cannot be a run must not end the worker, nor come back for ever: it is put aside for an operator.
 local function put_aside(why)
-  if redis.call('LREM', ARGV[8], 0, run) == 0 then return {'DROPPED', 'not claimed by this worker'} end
+  if redis.call('LREM', claims, 0, run) == 0 then return {'DROPPED', 'not claimed by this worker'} end
   redis.call('RENAME', key, K .. 'aside:' .. run)
   redis.call('EXPIRE', K .. 'aside:' .. run, limits_of(ctx).seconds)
   record_quarantine(ctx, run, cjson.encode({reason = 'malformed', message = why}))
@@ -29,11 +30,13 @@ local function started(attempt, recovered)
           stored.interrupted or '0', stored.enqueued_at or ''}
 end
 
-if stored.execution == execution and stored.status == 'started' then return started(stored.attempt, stored.recovering or '') end
+if stored.execution == execution and stored.status == 'started' then
+  return started(stored.attempt, stored.recovering or '')
+end
 if redis.call('EXISTS', key) == 1 and not (stored.status and stored.origin and stored.data) then
   return put_aside('its hash lacks status, origin or data')
 end
-if redis.call('LREM', ARGV[8], 0, run) == 0 then return {'DROPPED', 'not claimed by this worker'} end
+if redis.call('LREM', claims, 0, run) == 0 then return {'DROPPED', 'not claimed by this worker'} end
 if not stored.status then return {'DROPPED', 'removed'} end
 if stored.status ~= 'queued' then return {'DROPPED', 'status is ' .. stored.status} end
 -- Whoever can write to Redis can push an id again; a success is not repeated by that.
@@ -66,12 +69,12 @@ if stored.group and stored.group ~= '' then
 end
 
 local attempt = tonumber(stored.attempt or '0') + 1
-redis.call('HSET', key, 'status', 'started', 'started_at', ARGV[6], 'last_heartbeat', ARGV[6], 'ended_at', '',
+redis.call('HSET', key, 'status', 'started', 'started_at', now_iso, 'last_heartbeat', now_iso, 'ended_at', '',
            'worker_name', worker, 'execution', execution, 'attempt', attempt)
 redis.call('PERSIST', key)
 local execution_key = P .. ':execution:' .. run .. ':' .. execution
-redis.call('HSET', execution_key, 'id', execution, 'job_id', run, 'created_at', ARGV[7],
-           'last_heartbeat', ARGV[7], 'worker_name', worker)
+redis.call('HSET', execution_key, 'id', execution, 'job_id', run, 'created_at', now_seconds,
+           'last_heartbeat', now_seconds, 'worker_name', worker)
 redis.call('PEXPIRE', execution_key, ttl)
 -- Score +inf: RQ's own clean-ups, run by any reader with its wall clock, must not reap a live attempt.
 redis.call('ZADD', P .. ':wip:' .. stored.origin, '+inf', run .. ':' .. execution)

@@ -14,7 +14,7 @@ from rq.serializers import JSONSerializer
 from tests.models import laws
 from tests.models.casts import CASTS, MINUTES
 from tests.models.laws import Facts
-from tests.models.people import People
+from tests.models.operators import Operators
 from tests.models.snapshot import Camera, Snapshot
 from tests.models.world import START, Held, Replica, Worker, World
 
@@ -45,7 +45,7 @@ class ScriptsMachine(RuleBasedStateMachine):
         self.client = client
         self.camera = Camera(client)
         self.world = World(client, CASTS[cast])
-        self.people = People(client, self.world)
+        self.operators = Operators(client, self.world)
         self.facts = Facts(
             jobs=self.world.cast,
             minutes={name: MINUTES.get(one.schedule, 1) for name, one in self.world.cast.items()},
@@ -246,7 +246,7 @@ class ScriptsMachine(RuleBasedStateMachine):
             is_mine = runs.get(run, {}).get("execution") == execution
             assert word == ("GONE" if not is_mine else "STOP" if runs[run]["stop"] else "OK")
 
-    # --- people ------------------------------------------------------------------------------------
+    # --- operators ----------------------------------------------------------------------------------
 
     @rule(i=NUMBERS, by=st.sampled_from(["key", "rq", "ended"]))
     def delete_a_run(self, i: int, by: str) -> None:
@@ -301,10 +301,10 @@ class ScriptsMachine(RuleBasedStateMachine):
     ) -> None:
         """Somebody asks, and the leader answers: by the rules, and nothing twice."""
         job = _pick(sorted(self.world.jobs), i)
-        asked = self.people.ask(job, action, force=force, chain=chain, back=back)
+        request = self.operators.request(job, action, force=force, chain=chain, back=back)
         before = self.camera()
-        self.people.answer(fault)
-        made = self.people.made_for(asked)
+        self.operators.answer(fault)
+        made = self.operators.runs_of(request)
         new = {one.run for one in made if one.verdict in {"queued", "held"}}
         now = self.camera()
         assert set(now.runs.keys() - before.runs.keys()) == new
@@ -316,24 +316,24 @@ class ScriptsMachine(RuleBasedStateMachine):
         paused = {*before.own("paused")} & {job, "*"}
         assert not (paused and new and not force), f"{job} is paused, and {new} were made"
 
-    @precondition(lambda self: self.people.paper.sent)
+    @precondition(lambda self: self.operators.store.sent)
     @rule(i=NUMBERS)
     def what_makes_runs_by_hand_arrives_again(self, i: int) -> None:
         before = self.camera().essence()
-        assert self.people.send_again(i)[0] in {"GONE", "FENCED"}
+        assert self.operators.send_again(i)[0] in {"GONE", "FENCED"}
         assert self.camera().essence() == before
 
     @precondition(lambda self: self.world.fenced() and self.world.jobs)
     @rule(i=NUMBERS)
     def a_fenced_leader_looks_into_its_inbox(self, i: int) -> None:
         (replica,) = self.world.fenced()
-        self.people.ask(_pick(sorted(self.world.jobs), i), "trigger", force=False, chain=False, back=0)
+        self.operators.request(_pick(sorted(self.world.jobs), i), "trigger", force=False, chain=False, back=0)
         before = self.camera().essence()
         with suppress(FencedError):
-            self.people.inbox(replica).drain()
+            self.operators.request_loop(replica).drain()
             raise AssertionError("a look into the inbox under a fenced epoch was not refused")
         assert self.camera().essence() == before
-        self.people.withdraw_all()
+        self.operators.withdraw_all()
 
     @rule(i=NUMBERS)
     def stop_by_hand(self, i: int) -> None:
@@ -342,7 +342,7 @@ class ScriptsMachine(RuleBasedStateMachine):
         if not runs:
             return
         run = _pick(runs, i)
-        word = self.people.stop(run).word
+        word = self.operators.stop(run).word
         status = now.runs[run]["status"]
         if status == "started":
             assert word == "STOPPING"
@@ -359,7 +359,7 @@ class ScriptsMachine(RuleBasedStateMachine):
         if not runs:
             return
         run = _pick(runs, i)
-        word = self.people.retry(run, force=force).word
+        word = self.operators.retry(run, force=force).word
         assert word in {"QUEUED", "HELD", "OVERLAP", "LIVE"}
         if word in {"QUEUED", "HELD"}:
             self.facts.retried.add(run)

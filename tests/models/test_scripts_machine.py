@@ -1,4 +1,4 @@
-"""The scripts under whatever schedulers, workers and people may do to them, and the same with a mistake put in."""
+"""The scripts under whatever schedulers, workers and operators may do to them, and the same with a mistake put in."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What people do at their command line, in the model: by the real inbox, requests and scripts."""
+"""Operators in the model: their requests and acts, by the real request loop and scripts."""
 
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -17,8 +17,8 @@ from kuber_cron.control.actions.results import CreatedRun
 from kuber_cron.scheduler.manual_runs.request_loop import RequestKeys, RequestLoop
 
 
-class Paper(Store):
-    """A store that keeps what was sent to make runs, and may lose a request or its answer."""
+class LossyRequestStore(Store):
+    """A store that keeps each call that creates manual runs, and may lose the call or its reply."""
 
     def __init__(self, client: Redis) -> None:
         super().__init__(client, KEYS)
@@ -38,18 +38,18 @@ class Paper(Store):
         return reply
 
 
-class People:
-    """All of them; whoever leads has one inbox for all terms, as each replica has."""
+class Operators:
+    """All operators. The leader has one request loop for all terms, as each replica has."""
 
     def __init__(self, client: Redis, world: World) -> None:
         self.client = client
         self.world = world
         self.acts = Operator(Store(client, KEYS), "somebody@model")
-        self.paper = Paper(client)
-        self.asked: list[ManualRequest] = []
+        self.store = LossyRequestStore(client)
+        self.requests: list[ManualRequest] = []
 
-    def inbox(self, replica: Replica) -> RequestLoop:
-        """That replica's look into the requests, under the term that it believes in."""
+    def request_loop(self, replica: Replica) -> RequestLoop:
+        """The replica's request loop, under the term that it believes in."""
         made = RequestLoop(
             lambda: self.client,
             KEYS,
@@ -58,10 +58,10 @@ class People:
             term=lambda: replica.term,
             catalog=lambda: self.world.catalog,
         )
-        made._store = self.paper
+        made._store = self.store
         return made
 
-    def ask(self, job: str, action: str, *, force: bool, chain: bool, back: int) -> ManualRequest:
+    def request(self, job: str, action: str, *, force: bool, chain: bool, back: int) -> ManualRequest:
         """A request stands in the list."""
         now = self.world.clock.at
         more: dict[str, Any] = {"chain": chain}
@@ -69,32 +69,32 @@ class People:
             more = {"from_at": now - timedelta(minutes=back, seconds=1), "to_at": now + timedelta(seconds=1)}
         made = self.acts.new(job=job, action=action, force=force, **more)  # type: ignore[arg-type] # its attributes
         self.acts.request("put", made.id, made.to_bytes(), "", 3_600_000)
-        self.asked.append(made)
+        self.requests.append(made)
         return made
 
     def answer(self, fault: str = "") -> None:
-        """The leader looks; a request whose answer is lost is looked at again."""
-        self.paper.fault = fault
+        """The leader reads the requests; one whose answer is lost is read again."""
+        self.store.fault = fault
         with suppress(NotConnected):
-            self.inbox(self.world.leader).drain()
-        self.paper.fault = ""
-        self.inbox(self.world.leader).drain()
+            self.request_loop(self.world.leader).drain()
+        self.store.fault = ""
+        self.request_loop(self.world.leader).drain()
 
     def withdraw_all(self) -> None:
-        """Nobody waits any more."""
-        for asked in self.asked:
-            self.acts.request("withdraw", asked.id)
-        self.asked.clear()
+        """No operator waits any more."""
+        for request in self.requests:
+            self.acts.request("withdraw", request.id)
+        self.requests.clear()
 
-    def made_for(self, asked: ManualRequest) -> list[CreatedRun]:
-        """What its answer says."""
-        word, *items = self.acts.request("read", asked.id)
+    def runs_of(self, request: ManualRequest) -> list[CreatedRun]:
+        """The runs that the answer to the request lists."""
+        word, *items = self.acts.request("read", request.id)
         return [CreatedRun.from_text(item) for item in items] if word == "ANSWERED" else []
 
     def send_again(self, i: int) -> list[str]:
-        """What was sent to make runs arrives once more; the script's answer."""
-        args = self.paper.sent[i % len(self.paper.sent)]
-        return [text(part) for part in Store.call(self.paper, "create_manual_runs", *args)]
+        """A call that created manual runs arrives once more; the script's reply."""
+        args = self.store.sent[i % len(self.store.sent)]
+        return [text(part) for part in Store.call(self.store, "create_manual_runs", *args)]
 
     def stop(self, run: str) -> ScriptReply:
         return self.acts.stop(run)

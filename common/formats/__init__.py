@@ -1,1 +1,1 @@
-"""Job files in and out: crontabs and YAML, each a reader and a writer. Pure, but for the loader."""
+"""Job files in and out: each format a reader, a writer and a row of the registry. Pure, but for the loader."""

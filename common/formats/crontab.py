@@ -240,7 +240,7 @@ class _Reader:
                 )
                 self.file.report(excess, number, line)
             return
-        job = JobLine(number=number, text=line, start=start)
+        job = JobLine(number, line, start)
         fault = self._parser.parse(job, has_user=self._is_system) or self._scope.refusal(job, pending)
         if fault is not None:
             self.file.report(fault, number, line)

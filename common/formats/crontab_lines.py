@@ -32,7 +32,7 @@ _FLAG_VALUES: dict[str, dict[str, Any]] = {
 }
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class JobLine:
     """One job line, taken apart.
 

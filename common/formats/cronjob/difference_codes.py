@@ -132,7 +132,7 @@ DIFFERENCES = _table(
     (
         "KC623",
         "podFailurePolicy",
-        "`FailJob` on exit codes became `no_retry_on` or `retry_on`. UnsupportedFields workers and interruptions never spend a retry here.",
+        "`FailJob` on exit codes became `no_retry_on` or `retry_on`. Lost workers and interruptions never spend a retry here.",
     ),
     ("KC624", "several attempts in the pod", "With `restartPolicy: OnFailure` the kubelet starts the container again in its pod, volumes as they are; here each attempt starts anew."),
 )  # fmt: skip

@@ -1,6 +1,6 @@
 """The ``KUBER_CRON_*`` variables: their names, and their values as :mod:`.settings` takes them.
 
-The light reader beside the settings: commands that look and act need six variables, answer at once, and must not be
+The light reader beside the settings: commands that read and act need six variables, have to respond at once, and must not be
 hindered by a setting that is wrong elsewhere. So nothing here imports pydantic, whose import alone takes longer than
 such a command.
 """

@@ -1,4 +1,4 @@
-"""What is wrong with the environment, as one line a setting: bad values, durations that do not fit, unknown variables."""
+"""Problems of the environment, as one line a setting: bad values, durations that do not fit, unknown variables."""
 
 import difflib
 import math

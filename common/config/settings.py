@@ -187,8 +187,8 @@ class Settings(BaseSettings):
     warning, or it fails."""
 
     notify_url: HttpUrl | None = Field(None, repr=False, **allowed("`https://` or `http://`"))
-    """The webhook that is told what each job's `notify` asks for: docs/notifications.md. Unset, nobody is told;
-    a job's `ping` does not need it."""
+    """The webhook that gets the notifications which each job's `notify` asks for: docs/notifications.md. Unset, there
+    are none; a job's `ping` does not need it."""
 
     notify_url_file: Path | None = Field(None, **allowed("a file"))
     """A file with that address, read again at each try. It wins over NOTIFY_URL, and is better for addresses that
@@ -222,7 +222,7 @@ class Settings(BaseSettings):
 
     @property
     def lease_timing(self) -> LeaseTiming:
-        """The durations of leader election."""
+        """Return the durations of leader election."""
         return LeaseTiming(
             lease=self.lease_seconds,
             renew=self.renew_seconds,

@@ -26,7 +26,7 @@ class HealthReport:
 
     @property
     def healthy(self) -> bool:
-        """Whether every check is ok."""
+        """True if every check is ok."""
         return all(answer == OK for answer in self.checks.values())
 
     def to_dict(self) -> dict[str, Any]:

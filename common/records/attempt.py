@@ -23,7 +23,7 @@ class AttemptRecord:
         outcome: How it ended; null while it runs.
         exit_code: What the command returned; null where a signal ended it, or it never ran.
         signal: The number of the signal that ended it, or null.
-        queued_at: When the run was queued for it; null where an older worker has not said.
+        queued_at: When the run was queued for it; null where an older worker has not recorded it.
         started_at: When it began.
         ended_at: When it ended.
         seconds: How long the command ran.

@@ -8,7 +8,7 @@ from kuber_cron.common.records.parsing import Fields, number, seconds_as_instant
 from kuber_cron.common.runs.run_id import is_manual_run
 
 OCCURRENCES = frozenset({"queued", "held", "skipped", "known", "error"})
-"""Entries that decide instants. All others tell what became of a run, or that the cursor was moved."""
+"""The decisions on occurrences. All others record what became of a run, or that the cursor was moved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +18,7 @@ class LogEntry:
     Attributes:
         decided_at: When it was written, by Redis' time.
         decision: ``queued``, ``held``, ``skipped``, ``known`` (the run existed) and ``error`` decide instants; ``released``,
-            ``ended`` and ``requeued`` tell what became of a run; ``moved`` and ``dropped`` of the job itself. There may be
+            ``ended`` and ``requeued`` record what became of a run; ``moved`` and ``dropped``, of the job itself. There may be
             more words for what people do.
         reason: Why nothing was queued, why a run ended, or why the cursor was moved; may be empty.
         first_at: The instant, or the first of several.
@@ -48,11 +48,11 @@ class LogEntry:
 
     @property
     def is_occurrence(self) -> bool:
-        """Whether it decides occurrences; a manual run is none."""
+        """True if the entry decides occurrences; a manual run is none."""
         return self.decision in OCCURRENCES and not self.is_manual
 
     def covers(self, at: datetime) -> bool:
-        """Whether the instant lies within it."""
+        """Return True if the instant lies within the entry's span."""
         return self.first_at <= at <= self.last_at
 
     @classmethod

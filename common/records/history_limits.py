@@ -1,4 +1,4 @@
-"""How much of what has happened stays in Redis. Pure."""
+"""The limits of what stays in Redis of decisions and ended runs. Pure."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ LOG_LIMIT = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryLimits:
-    """How much of ended runs stays readable: their hash, their results with head and tail of the output.
+    """The limits of the ended runs that stay readable: their hash, their results with head and tail of the output.
 
     Attributes:
         runs: Of each job.

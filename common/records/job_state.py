@@ -15,7 +15,7 @@ ALL = "*"
 """In the place of a job's name, every job."""
 
 STATS = ("last_run_at", "last_outcome", "last_success_at", "last_duration", "failing")
-"""What of a job's statistics its state is made from."""
+"""The fields of a job's statistics that its state is made from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +43,9 @@ class JobState:
         last_seconds: How long its last attempt took.
         last_success_at: When its last successful run ended.
         is_paused: Whether it is paused, by itself or with all jobs.
-        paused_until: Until when; null where nobody has said.
+        paused_until: Until when; null where the pause has no end.
         is_suspended: Whether its file suspends it.
-        queue: Where its runs are pushed to; null where no leader has said so yet.
+        queue: Where its runs are pushed to; null where no leader has published it yet.
         team: Its team, or null.
         description: What it is for, or null.
         source: The file and line that define it.

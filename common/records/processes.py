@@ -12,7 +12,7 @@ from kuber_cron.common.records.parsing import Fields, instant, number
 from kuber_cron.common.time_format import iso, parse
 
 SEEN_SECONDS = 30.0
-"""A scheduler tells of itself every few seconds; one that has not for so long is gone, or cut off from Redis."""
+"""A scheduler publishes its entry every few seconds; one whose entry is older is gone, or cut off from Redis."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +22,8 @@ class Leader:
     Attributes:
         holder: The identity of whoever led last.
         epoch: The term's number; 0 where nobody has ever led.
-        seen_at: When Redis last heard of it; null for never.
-        is_alive: Whether somebody leads now.
+        seen_at: When it last wrote to Redis; null for never.
+        is_alive: Whether there is a leader now.
         election: ``kubernetes`` or ``redis``.
     """
 
@@ -42,7 +42,7 @@ class SchedulerInfo:
         holder: Its identity in elections and in the logs of decisions: host, and what is random.
         version: Its release of Kuber-Cron.
         started_at: When it began.
-        seen_at: When it told this, by Redis' time.
+        seen_at: When it published this, by Redis' time.
         epoch: The epoch of the term that it leads in; null for a standby.
         jobs: How many jobs it has loaded.
         is_valid: Whether its job files are without errors now; while they are not, the last good jobs run.
@@ -94,12 +94,12 @@ class WorkerInfo:
 
     Attributes:
         worker: Its name.
-        version: Its release of Kuber-Cron; null where it has not said, as RQ's own workers.
+        version: Its release of Kuber-Cron; null where it has not published one, as RQ's own workers.
         host: Its machine or pod.
         pid: Its process there.
         state: ``busy``, ``idle``, ``draining`` (it starts nothing new) or ``lost`` (its heartbeats have ceased).
         queues: What it takes from, in its order of preference.
-        slots: How many commands it may run at once; null where it has not said.
+        slots: How many commands it may run at once; null where it has not published them.
         running: How many run.
         claimed: How many runs it has claimed and not yet started.
         succeeded: How many attempts have succeeded here.

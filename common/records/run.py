@@ -29,7 +29,7 @@ class RunRecord:
         run: Its id.
         job: Its job.
         scheduled_at: The instant that it is the run of; for a manual run, when it was asked for.
-        is_manual: Whether somebody asked for it, or has asked for it again.
+        is_manual: Whether an operator asked for it, or has asked for it again.
         state: ``queued``, ``held`` (for a group, a predecessor or an earlier run), ``running``, ``waiting`` (between two
             attempts) or ``ended``.
         outcome: How it ended, or how its last attempt did; null before the first has ended.
@@ -46,8 +46,8 @@ class RunRecord:
         execution: What names the running attempt.
         group: The group that it counts in.
         stop: Why it is to stop, if it is.
-        requested_by: Who asked for it, of a manual run.
-        stopped_by: Who has told it to stop.
+        requested_by: The operator who asked for it, of a manual run.
+        stopped_by: The operator who stopped it.
     """
 
     run: str
@@ -74,12 +74,12 @@ class RunRecord:
 
     @property
     def is_failure(self) -> bool:
-        """Whether it has ended, and neither well nor by a decision about it."""
+        """True if the run has ended in one of the failures."""
         return self.state == "ended" and self.outcome in FAILURES
 
     @property
     def seconds(self) -> float | None:
-        """How long its last attempt took, where that is over."""
+        """The duration of its last attempt, where that is over."""
         if self.started_at is None or self.ended_at is None or self.state == "running":
             return None
         return max(0.0, (self.ended_at - self.started_at).total_seconds())

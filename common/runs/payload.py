@@ -20,7 +20,7 @@ from kuber_cron.common.runs import signing
 from kuber_cron.common.runs.run_id import run_id
 
 PAYLOAD_VERSION = 1
-# What RQ shows as the function of our runs; a stock RQ worker that calls it is told what to use instead.
+# What RQ shows as the function of our runs; a stock RQ worker that calls it gets an error with what to use instead.
 FUNCTION = "kuber_cron.worker.entry.run"
 
 

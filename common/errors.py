@@ -61,21 +61,3 @@ class StateLostError(KuberCronError):
     """Redis holds a smaller epoch than ours, or none: it has lost acknowledged writes (reliability.md §8)."""
 
     code = "state-lost"
-
-
-class UnknownJobError(KuberCronError):
-    """No job has the name that was asked for."""
-
-    code = "unknown-job"
-
-
-class UnknownRunError(KuberCronError):
-    """No run has the name that was asked for, or its record is not kept any more."""
-
-    code = "unknown-run"
-
-
-class AmbiguousRunError(KuberCronError):
-    """The names of several runs begin as what was asked for."""
-
-    code = "ambiguous-run"

@@ -9,7 +9,7 @@ from kuber_cron.cli.terminal import errors as failures
 from kuber_cron.cli.terminal import output
 from kuber_cron.common import suggestions
 from kuber_cron.common.config import environment
-from kuber_cron.common.errors import KuberCronError, UnknownJobError, UsageError
+from kuber_cron.common.errors import KuberCronError, UsageError
 from kuber_cron.common.jobs.job import Job
 
 if TYPE_CHECKING:
@@ -100,6 +100,8 @@ def job_named(jobs: Sequence[Job], name: str) -> Job:
     for job in jobs:
         if job.id == name:
             return job
+    from kuber_cron.control.queries.names import UnknownJobError  # loads Redis' client, and is rarely needed
+
     near = suggestion(name, [job.id for job in jobs])
     raise UnknownJobError(f'there is no job "{name}"', hint=near or names_of(jobs))
 

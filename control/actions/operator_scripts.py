@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
-from kuber_cron.common.errors import KuberCronError, UnknownRunError
+from kuber_cron.common.errors import KuberCronError
 from kuber_cron.common.records.parsing import text
 from kuber_cron.common.redis_store.scripts import Store, Value
 from kuber_cron.common.time_format import rq_instant
 from kuber_cron.control.actions.errors import ForeignRunError
 from kuber_cron.control.queries import redis_time
+from kuber_cron.control.queries.names import UnknownRunError
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,11 @@
 from datetime import datetime
 
 from kuber_cron.common import time_format
-from kuber_cron.common.errors import UnknownJobError
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.control.actions import operator_scripts
 from kuber_cron.control.actions.operator_scripts import ScriptReply
 from kuber_cron.control.actions.results import PauseState
+from kuber_cron.control.queries.names import UnknownJobError
 
 _ALL_JOBS = "*"
 

@@ -1,12 +1,12 @@
 """What an operator does with a run in quarantine: release it to be judged anew, or drop it. Needs no leader."""
 
-from kuber_cron.common.errors import UnknownRunError
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.control.actions import operator_scripts
 from kuber_cron.control.actions.errors import PutAsideError
 from kuber_cron.control.actions.operator_scripts import ScriptReply
 from kuber_cron.control.actions.results import DroppedRun, RetriedRun
 from kuber_cron.control.actions.retry import queued_or_held
+from kuber_cron.control.queries.names import UnknownRunError
 
 
 def release(store: Store, run: str, *, operator: str) -> RetriedRun:

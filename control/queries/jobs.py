@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
 
-from kuber_cron.common.errors import UnknownJobError
 from kuber_cron.common.records import job_state
 from kuber_cron.common.records.job_state import JobState
 from kuber_cron.common.records.job_summary import is_suspended
 from kuber_cron.common.records.parsing import text
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.control.queries import names, redis_time
+from kuber_cron.control.queries.names import UnknownJobError
 from kuber_cron.control.queries.results import JobCounts, JobsView
 
 

@@ -8,7 +8,7 @@ the job's name, or the beginning of one.
 from collections.abc import Sequence
 
 from kuber_cron.common import suggestions
-from kuber_cron.common.errors import AmbiguousRunError, UnknownJobError, UnknownRunError
+from kuber_cron.common.errors import KuberCronError
 from kuber_cron.common.records.parsing import text
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs.run_id import job_of_run
@@ -17,6 +17,24 @@ _SHOWN = 5
 _MANY, _NEAR = 1000, 3
 _MAX_OPEN = 1000  # open runs of a job that are read
 _MAX_JOBS = 50  # whose runs are read for a beginning; one that fits more jobs is ambiguous anyway
+
+
+class UnknownJobError(KuberCronError):
+    """No job has the name that was asked for."""
+
+    code = "unknown-job"
+
+
+class UnknownRunError(KuberCronError):
+    """No run has the name that was asked for, or its record is not kept any more."""
+
+    code = "unknown-run"
+
+
+class AmbiguousRunError(KuberCronError):
+    """The names of several runs begin as what was asked for."""
+
+    code = "ambiguous-run"
 
 
 def job_named(store: Store, name: str) -> str:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from kuber_cron.common.errors import UnknownRunError
 from kuber_cron.common.records.parsing import Fields, all_fields, instant, number, text
 from kuber_cron.common.records.run import RunRecord
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.control.queries import names, redis_time, runs
+from kuber_cron.control.queries.names import UnknownRunError
 
 _MAX = 2000  # more than Redis keeps
 _MILLISECONDS = 1000  # a second, in the ids of a stream

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
-from kuber_cron.common.errors import UnknownRunError
 from kuber_cron.common.records import decision_log
 from kuber_cron.common.records.attempt import AttemptRecord, attempts
 from kuber_cron.common.records.decision_log import LogEntry
@@ -12,6 +11,7 @@ from kuber_cron.common.records.run import Gate, Group, RunRecord
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs.payload import decode_unverified
 from kuber_cron.control.queries import names, redis_time, runs
+from kuber_cron.control.queries.names import UnknownRunError
 from kuber_cron.control.queries.results import RunView
 
 

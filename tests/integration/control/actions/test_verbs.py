@@ -4,7 +4,6 @@ import pytest
 from tests.support.operators import WHO, Asker, acts
 from tests.support.stepped import KEYS, job, minute, seen
 
-from kuber_cron.common.errors import UnknownJobError, UnknownRunError
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.control.actions import backfill, leader_requests, pause, quarantine, trigger
 from kuber_cron.control.actions.errors import (
@@ -20,6 +19,7 @@ from kuber_cron.control.actions.leader_requests import RequestTerms
 from kuber_cron.control.actions.results import DroppedRun, PauseState, RetriedRun, StoppedRun, StoppedRuns
 from kuber_cron.control.actions.retry import retry_run
 from kuber_cron.control.actions.stop import live_runs, stop_run, stop_runs
+from kuber_cron.control.queries.names import UnknownJobError, UnknownRunError
 
 
 @pytest.fixture

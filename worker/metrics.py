@@ -6,10 +6,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
 class WorkerMetrics:
-    """Gauges of the slots, and what went wrong with runs that could not be read."""
+    """The slots, runs that could not be read, errors, and output that was lost."""
 
     def __init__(self, registry: CollectorRegistry, *, slots: int, alone: bool) -> None:
-        """``alone``: no scheduler shares the registry, so this tier tells of Redis too."""
+        """``alone``: no scheduler shares the registry, so the worker has the gauge of Redis too."""
         Gauge("cron_worker_slots", "Commands that may run at once", registry=registry).set(slots)
         self._busy = Gauge("cron_worker_slots_busy", "Commands that run now", registry=registry)
         self.quarantined = Counter(
@@ -41,10 +41,10 @@ class WorkerMetrics:
         )
 
     def busy_from(self, count: Callable[[], int]) -> None:
-        """Ask ``count`` at each scrape."""
+        """Take the number of busy slots from ``count`` at each scrape."""
         self._busy.set_function(count)
 
     def redis_is(self, *, up: bool) -> None:
-        """Redis answered, or did not."""
+        """Record that Redis answered, or did not."""
         if self._redis_up is not None:
             self._redis_up.set(int(up))

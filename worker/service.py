@@ -74,16 +74,9 @@ class Worker:
     ) -> None:
         """Put the worker together; nothing is started yet.
 
-        Args:
-            options: What it is to be.
-            connect: Opens a client for a purpose (spec: reliability.md §4, §6): ``claiming``, ``deciding``, ``general``
-                or ``rq``.
-            clock: Intervals and wall clock.
-            metrics: The worker's own metrics.
-            job_metrics: Those of attempts.
-            sinks: Where an attempt's output goes beside its log file.
-            rng: Where the jitter of backoffs comes from.
-            sender: Sends notifications; without one nothing is sent.
+        ``connect`` opens a client for a purpose: ``claiming``, ``deciding``, ``general`` or ``rq`` (spec:
+        reliability.md §4, §6). ``sinks`` returns where an attempt's output goes beside its log file. Without a
+        ``sender`` nothing is notified.
         """
         self.name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self._context = context = WorkerContext(
@@ -100,7 +93,6 @@ class Worker:
         self._threads: dict[str, threading.Thread] = {}
         rotation = QueueRotation(options.queues)
         self._queues = rotation.queues
-        # A connection for each thread that must not wait for another's answer.
         self._results_store = self._run_store(connect("deciding"))
         self._heartbeat_store = self._run_store(connect("deciding"))
         self._registration = RqRegistration(
@@ -292,10 +284,8 @@ class Worker:
     # --- health ----------------------------------------------------------------------------------
 
     def _check_redis(self) -> str:
-        silent = self._heartbeat.silent_seconds()
-        if silent < self._context.options.ttl_seconds:
-            return "ok"
-        return f"redis has not answered for {silent:.0f} s"
+        silent, ttl = self._heartbeat.silent_seconds(), self._context.options.ttl_seconds
+        return "ok" if silent < ttl else f"redis has not answered for {silent:.0f} s"
 
     def _check_loop(self) -> str:
         """A loop that an error has ended is a bug: the worker is better restarted than half alive."""

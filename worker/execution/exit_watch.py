@@ -1,6 +1,6 @@
-"""Exits: how the loop hears that a process has ended, without reaping it.
+"""The exit watch: notifies the loop that a process has ended, without reaping it.
 
-Linux tells through a pidfd, macOS and the BSDs through kqueue; both work off the main thread and need no signal
+Linux has pidfds for it, macOS and the BSDs kqueue; both work off the main thread and need no signal
 handler. Where neither can be had (an old kernel, a sandbox, no descriptor left) a thread waits for the process.
 The process stays a zombie until the supervisor reaps it, so its number cannot be given to another meanwhile.
 """
@@ -15,7 +15,7 @@ from functools import partial
 from typing import Protocol
 
 Callback = Callable[[float], object]
-"""Called with the interval clock's reading of this turn of the loop."""
+"""Called with the interval clock's reading of this pass of the loop."""
 
 Post = Callable[[Callback], None]
 """Runs a callback in the loop's thread, soon; may be called from any thread."""
@@ -31,11 +31,11 @@ class ExitWatch(Protocol):
         """Forget ``pid``; harmless when it is not known."""
 
     def close(self) -> None:
-        """Forget everything and give back what is held."""
+        """Forget everything and release its descriptors."""
 
 
 def choose(selector: selectors.BaseSelector, post: Post) -> ExitWatch:
-    """The best way that this machine has."""
+    """Return the best exit watch that this machine has."""
     if sys.platform == "linux" and _has_pidfds():
         return Pidfds(selector, post)
     if sys.platform == "darwin":
@@ -64,11 +64,11 @@ class Waiters:
         self._callbacks.clear()
 
     def _wait(self, pid: int) -> None:
-        with suppress(ChildProcessError):  # somebody else has reaped it, which is an end too
+        with suppress(ChildProcessError):  # reaped elsewhere, which is an end too
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        self._post(partial(self._tell, pid))
+        self._post(partial(self._notify, pid))
 
-    def _tell(self, pid: int, now: float) -> None:
+    def _notify(self, pid: int, now: float) -> None:
         if (callback := self._callbacks.pop(pid, None)) is not None:
             callback(now)
 
@@ -127,7 +127,7 @@ if sys.platform == "darwin":
             self._post = post
             self._queue = select.kqueue()
             self._callbacks: dict[int, Callback] = {}
-            selector.register(self._queue.fileno(), selectors.EVENT_READ, self._tell)
+            selector.register(self._queue.fileno(), selectors.EVENT_READ, self._notify)
 
         def add(self, pid: int, callback: Callback) -> None:
             """Wait for it in the queue."""
@@ -153,7 +153,7 @@ if sys.platform == "darwin":
             self._selector.unregister(self._queue.fileno())
             self._queue.close()
 
-        def _tell(self, now: float) -> None:
+        def _notify(self, now: float) -> None:
             for event in self._queue.control(None, 64, 0):
                 if (callback := self._callbacks.pop(event.ident, None)) is not None:
                     callback(now)

@@ -1,4 +1,4 @@
-"""Outcomes: how an attempt ended, as a pure value (spec: interface.md, outcomes; reliability.md §6).
+"""The outcome of an attempt, as a pure value (spec: interface.md, outcomes; reliability.md §6).
 
 A run may also end as ``replaced``, ``removed`` or ``predecessor``; those are decisions about runs and never the
 end of an attempt: an attempt that was ended in favour of a newer run is ``stopped`` with the cause ``replaced``.
@@ -11,8 +11,8 @@ from typing import Literal, Self
 from kuber_cron.common.runs.retry_policy import OutcomeKind
 
 Cause = Literal["timeout", "stopped", "replaced", "interrupted", "lost"]
-"""Why we ended a command: its timeout, a person, a newer run, our own drain, or a lost heartbeat (somebody else
-may own the run by now)."""
+"""Why we ended a command: its timeout, an operator, a newer run, our own drain, or a lost heartbeat (another worker may
+own the run by now)."""
 
 _KINDS: dict[Cause, OutcomeKind] = {
     "timeout": "timed_out",
@@ -25,11 +25,11 @@ _KINDS: dict[Cause, OutcomeKind] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How one attempt ended.
+    """The outcome of one attempt.
 
     Attributes:
         kind: success, failed, timed_out, signalled, lost, stopped or interrupted.
-        exit_code: What the command returned; None if a signal ended it or it never ran.
+        exit_code: The command's exit code; None if a signal ended it or it never ran.
         signal: The number of the signal that ended the command, or None.
         cause: Why we ended it, or None where it ended by itself.
     """
@@ -43,12 +43,12 @@ class Outcome:
     def of(
         cls, returncode: int | None, *, cause: Cause | None = None, success: Collection[int] = (0,)
     ) -> Self:
-        """The outcome of a command that ended with ``returncode``.
+        """Return the outcome of a command that ended with ``returncode``.
 
         Args:
-            returncode: As Python tells it: negative is the signal that ended it; None if it never ran.
+            returncode: As Python has it: negative for the signal that ended it; None if it never ran.
             cause: Why we asked it to end, or None. It decides: a command that answers TERM with a neat exit 0
-                has still not finished its work, as far as anyone can know.
+                may still not have finished its work.
             success: The exit codes that count as success.
         """
         exit_code = returncode if returncode is not None and returncode >= 0 else None
@@ -63,7 +63,7 @@ class Outcome:
 
     @property
     def is_success(self) -> bool:
-        """Whether the attempt did what it was for."""
+        """True for a success."""
         return self.kind == "success"
 
     @property

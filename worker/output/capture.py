@@ -1,7 +1,7 @@
-"""Output: what a command writes, on its way from its pipes to people and collectors.
+"""The capture of a command's output, on its way from its pipes to its log file, its excerpt and its sinks.
 
-A sink takes what arrives, piece by piece, with the stream that it came from, and is told when there is no more.
-Nothing here fails a run or grows with the output.
+A sink takes the output piece by piece, with the stream that each came from, and is closed at the end. Nothing here fails
+a run or grows with the output.
 
 Two pipes tell stdout from stderr; their order is that of arrival at the worker's loop, so writes to both that are
 microseconds apart may change places. One pipe would keep them in order and lose which is which.
@@ -22,35 +22,35 @@ from kuber_cron.worker.output.redactor import Redactor
 
 STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
 MAX_LINE_BYTES = 16 * 1024  # a collector's usual limit of one line (containerd cuts there too)
-_AT_ONCE_BYTES = 4 * 1024  # of short lines, as JSON a hundred times as long
+_SLICE_BYTES = 4 * 1024  # of short lines, as JSON a hundred times as long
 
 log = structlog.get_logger(__name__)
 
 
 class Sink(Protocol):
-    """Where output goes. Called from the worker's loop: quick, never blocking.
+    """A receiver of output. Called from the worker's loop: quick, never blocking.
 
-    A sink that raises is logged and left out from then on.
+    An error of a sink is logged, and that sink gets nothing more.
     """
 
     def write(self, stream: Stream, data: bytes) -> None:
-        """Take one piece, in the order of arrival."""
+        """Take a piece, in the order of arrival."""
 
     def close(self) -> None:
-        """There is no more; called once."""
+        """End: nothing follows; called once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Captured(Excerpt):
-    """What is kept of a command's output for people, redacted, and what became of its log file.
+    """The excerpt of a command's output, redacted, and what became of its log file.
 
     Attributes:
-        total_bytes: All that it wrote.
+        total_bytes: All that the command wrote.
         dropped_bytes: What is missing from the log file: over its limit, or refused by the disk. 0 where no log
             file was asked for.
-        refused_bytes: The part of it that the disk is to blame for.
+        refused_bytes: The part of that which the disk refused.
         log_path: The log file, or None if there is none.
-        warning: Why the log file is not whole, its limit aside, or None.
+        warning: Why the log file lacks output for another reason than its limit, or None.
     """
 
     dropped_bytes: int = 0
@@ -60,9 +60,9 @@ class Captured(Excerpt):
 
 
 class Output:
-    """All of one attempt's output: counted, excerpted, and handed to its log file and its sinks.
+    """The whole output of one attempt: counted, excerpted, and written to its log file and its sinks.
 
-    The log file has it as it came; excerpt and sinks have it without the values that are to be hidden.
+    The log file gets it as it came; excerpt and sinks get it without the values that are to be hidden.
     """
 
     __slots__ = ("_kept", "_log", "_redactors", "_sinks", "total_bytes")
@@ -70,7 +70,7 @@ class Output:
     def __init__(
         self, log_file: LogFile | None = None, sinks: Sequence[Sink] = (), hidden: Sequence[bytes] = ()
     ) -> None:
-        """``hidden``: as :func:`kuber_cron.worker.output.redactor.values` gives them."""
+        """``hidden``: as :func:`kuber_cron.worker.output.redactor.values` returns them."""
         self._log = log_file
         self._sinks = list(sinks)
         self._kept = ExcerptBuffer()
@@ -80,22 +80,22 @@ class Output:
         self.total_bytes = 0
 
     def write(self, stream: Stream, data: bytes) -> None:
-        """Take one piece as it came from a pipe."""
+        """Take a piece as it came from a pipe."""
         self.total_bytes += len(data)
         if self._log is not None:
             self._log.write(data)
         if self._redactors:
             data = self._redactors[stream].feed(data)
-        self._show(stream, data)
+        self._pass_on(stream, data)
 
     def excerpt(self) -> Excerpt:
-        """What is kept so far. For any thread."""
+        """Return what is kept so far. For any thread."""
         return self._kept.excerpt()
 
     def close(self) -> Captured:
-        """The log file and the sinks are closed, and what is kept is told. Call it once."""
+        """Close the log file and the sinks, and return what is kept. Call it once."""
         for stream, redactor in self._redactors.items():
-            self._show(stream, redactor.finish())
+            self._pass_on(stream, redactor.finish())
         for sink in self._sinks:
             try:
                 sink.close()
@@ -118,7 +118,7 @@ class Output:
             warning=log_file.warning if log_file else None,
         )
 
-    def _show(self, stream: Stream, data: bytes) -> None:
+    def _pass_on(self, stream: Stream, data: bytes) -> None:
         if not data:
             return
         self._kept.write(stream, data)
@@ -131,10 +131,10 @@ class Output:
 
 
 class JsonLines:
-    """A sink that tells each line as a JSON object: job, run, attempt, stream, text (``WORKER_OUTPUT=json``).
+    """A sink that emits each line as a JSON object: job, run, attempt, stream, text (``WORKER_OUTPUT=json``).
 
-    A line longer than 16 KiB is told in pieces; only the last has no ``"partial": true``. Each stream's lines
-    are whole; an unfinished last line is told at the end.
+    A line longer than 16 KiB is emitted in pieces; only the last has no ``"partial": true``. Each stream's lines
+    are whole; an unfinished last line is emitted at the end.
     """
 
     def __init__(self, emit: Callable[[str], None], *, job: str, run_id: str, attempt: int) -> None:
@@ -148,9 +148,9 @@ class JsonLines:
         self._rest: dict[Stream, bytes] = dict.fromkeys(STREAMS, b"")
 
     def write(self, stream: Stream, data: bytes) -> None:
-        """Tell the lines that end in this piece."""
-        for at in range(0, len(data), _AT_ONCE_BYTES):
-            *lines, rest = (self._rest[stream] + data[at : at + _AT_ONCE_BYTES]).split(b"\n")
+        """Emit the lines that end in this piece."""
+        for at in range(0, len(data), _SLICE_BYTES):
+            *lines, rest = (self._rest[stream] + data[at : at + _SLICE_BYTES]).split(b"\n")
             documents = []
             for line in lines:
                 if len(line) > MAX_LINE_BYTES:
@@ -165,12 +165,12 @@ class JsonLines:
                 self._emit("".join(documents))
 
     def gap(self, missed_bytes: int) -> None:
-        """So many bytes are missing before what comes next; what was unfinished before them is told."""
+        """Emit what was unfinished, and a line on how many bytes are missing before the next piece."""
         self.close()
         self._emit(self._document("stderr", b"[kuber-cron: %d bytes not shown]" % missed_bytes))
 
     def close(self) -> None:
-        """Tell what has no line end."""
+        """Emit what has no line end."""
         for stream, rest in self._rest.items():
             if rest:
                 self._emit("".join(self._long(stream, rest)))

@@ -1,8 +1,8 @@
-"""Log files: one for each attempt, bounded, and never a reason for a run to fail.
+"""The log file of an attempt: bounded, and never a reason for a run to fail.
 
 A file holds the output as it came, stdout and stderr in order of arrival. Over its limit it keeps the beginning and
 the end (where the error is), and one line between them says how many bytes are missing. A disk that is full or a
-directory that cannot be written costs what it costs: counted, told once, and the command knows nothing of it.
+directory that cannot be written loses output: that is counted, reported once, and no matter to the command.
 """
 
 import os
@@ -25,7 +25,7 @@ class Tail:
         self._data = bytearray()
 
     def write(self, data: bytes) -> None:
-        """Take a piece; what is older than the last ``size`` bytes is forgotten in due course."""
+        """Append a piece; what is older than the last ``size`` bytes is dropped in due course."""
         if len(data) >= self._size:
             self._data[:] = data[len(data) - self._size :]
             return
@@ -34,17 +34,17 @@ class Tail:
             del self._data[: len(self._data) - self._size]
 
     def read(self) -> bytes:
-        """The last ``size`` bytes."""
+        """Return the last ``size`` bytes."""
         return bytes(self._data[max(0, len(self._data) - self._size) :])
 
 
 class LogFile:
-    """One attempt's log file. Created empty at once, so that a run without output is seen to have run.
+    """One attempt's log file. Created empty at once, so that a run without output has one too.
 
     Attributes:
-        path: Where it is.
-        exists: Whether it could be created.
-        dropped_bytes: What is missing in it; final after :meth:`close`.
+        path: Its path.
+        exists: True if it could be created.
+        dropped_bytes: How much output is missing in it; final after :meth:`close`.
         warning: A sentence about the first thing that went wrong, or None.
     """
 
@@ -66,7 +66,7 @@ class LogFile:
         self.exists = self._fd >= 0
 
     def write(self, data: bytes) -> None:
-        """Write what fits; the rest is remembered for the end, or counted."""
+        """Write what fits; the rest is kept for the file's tail, or counted."""
         if self._fd < 0:
             self.dropped_bytes += len(data)
             return
@@ -79,7 +79,7 @@ class LogFile:
             self._tail.write(data)
 
     def close(self) -> None:
-        """The file is complete and closed. Harmless when repeated."""
+        """Complete and close the file. Harmless when repeated."""
         if self._fd < 0:
             return
         try:
@@ -89,13 +89,13 @@ class LogFile:
             self.dropped_bytes = self._over
             self._warn(error)
         finally:
-            with suppress(OSError):  # a network file system may tell a failed write here once more
+            with suppress(OSError):  # a network file system may report a failed write here once more
                 os.close(self._fd)
             self._fd = -1
 
     @property
     def refused_bytes(self) -> int:
-        """What is missing because the disk refused it, and not for the limit."""
+        """How much is missing because the disk refused it, and not because of the limit."""
         if not self.exists:
             return self.dropped_bytes
         over_the_limit = max(0, self._written + self._over - self._limit)
@@ -106,7 +106,7 @@ class LogFile:
         return min(LOG_TAIL_BYTES, self._limit // 4)
 
     def _append(self, data: bytes) -> int:
-        """Write at the end; how many bytes went in before the disk refused."""
+        """Write at the end; return how many bytes went in before the disk refused."""
         done = 0
         try:
             while done < len(data):
@@ -117,7 +117,7 @@ class LogFile:
         return done
 
     def _finish(self, tail: bytes) -> None:
-        """Put the end of the output where the limit leaves room for it, after a line about what is missing.
+        """Write the end of the output where the limit leaves room for it, after a line on what is missing.
 
         On a disk that has no room left, over the file's own last part: the end is where the error is.
         """
@@ -131,7 +131,7 @@ class LogFile:
             self.dropped_bytes = self._over
 
     def _put(self, tail: bytes, keep: int, size: int) -> bool:
-        """The file has its first ``keep`` bytes, the line, and the last ``size`` of all; False: there is no room.
+        """Make the file its first ``keep`` bytes, the line, and the last ``size`` of all; return False if there is no room.
 
         The end may have to be completed by what the file holds already, and stands partly in its place, so what
         makes the file longer is written first: if that fails, nothing is lost.
@@ -165,10 +165,10 @@ class LogFile:
 
 
 def _create(path: Path) -> int:
-    """Open a fresh file for this process alone to write; its directories are made when they are missing.
+    """Open a new file for this process alone to write; make its directories where they are missing.
 
     Raises:
-        OSError: It cannot be.
+        OSError: It cannot be opened.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     try:

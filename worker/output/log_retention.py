@@ -1,10 +1,10 @@
-"""Retention: which of a job's old log files go (by count, age and size), and their going.
+"""Log retention: which of a job's old log files are deleted, by count, age and size.
 
 Each job has its directory and its own quota, so a job that runs each minute never pushes out the logs of one that
 runs each month. The newest file of a job always stays, and so does one that is still being written here. Files that
-are not named as ours are nobody's to delete.
+are not named as ours are never deleted.
 
-What it does *not* know: what other workers write on the same volume. A command that has been silent for longer than
+What it does *not* see: what other workers write on the same volume. A command that has been silent for longer than
 its job's quota lasts may lose its file there, never its outcome.
 """
 
@@ -25,10 +25,10 @@ from kuber_cron.worker.output.capture import Captured
 
 log = structlog.get_logger(__name__)
 
-# As common.runs.log_path makes them. A LOG_DIR that others write to as well must cost them nothing.
+# As common.runs.log_path makes them. A LOG_DIR may hold files of others, which are left alone.
 _OURS = re.compile(r"(\d{8}T\d{6}Z(-\w+)?|m[0-9a-f]{8})-\d+\.log", re.ASCII)
-_SLACK = 10  # a directory is looked through after a tenth of its quota in new files, not at each run,
-_LOOK_SECONDS = 3600.0  # and where runs are rare, at the first one after an hour
+_SLACK = 10  # a directory is read after a tenth of its quota in new files, not at each run,
+_READ_SECONDS = 3600.0  # and where runs are rare, at the first one after an hour
 _SWEEP_SECONDS = 86400.0  # jobs that do not run any more: their files grow old too
 _FIRST_SWEEP_SECONDS = 60.0
 _SWEEP_PAUSE_SECONDS = (
@@ -41,9 +41,9 @@ class LogRetention:
     """A job's quota; None is no limit of that kind.
 
     Attributes:
-        max_files: So many files.
-        max_age_seconds: Since a file was last written.
-        max_bytes: All files together.
+        max_files: At most this many files.
+        max_age_seconds: At most this long since a file was last written.
+        max_bytes: At most this much in all files together.
     """
 
     max_files: int | None = 100
@@ -62,14 +62,14 @@ class LogFileEntry:
 
     @property
     def path(self) -> Path:
-        """Where it is. Made when it is asked for: of a hundred files few are."""
+        """Its path. Made on demand, because of a hundred files few are asked for theirs."""
         return self.directory / self.name
 
 
 def surplus(
     entries: Sequence[LogFileEntry], retention: LogRetention, *, now: float, in_use: Collection[Path] = ()
 ) -> list[LogFileEntry]:
-    """What has to go, oldest first. Pure.
+    """Return the files that have to be deleted, oldest first. Pure.
 
     The newest file and those in use stay whatever their size and age, and count towards the quota.
     """
@@ -95,7 +95,7 @@ def _within(value: float, limit: float | None) -> bool:
 
 
 def entries(directory: Path) -> list[LogFileEntry]:
-    """The log files of one job's directory; none where it cannot be read."""
+    """Return the log files of one job's directory; none where it cannot be read."""
     found = []
     with suppress(OSError), os.scandir(directory) as files:
         for file in files:
@@ -112,9 +112,9 @@ def entries(directory: Path) -> list[LogFileEntry]:
 
 @dataclass(slots=True)
 class _Since:
-    """What has come into a directory since it was last looked through."""
+    """New files of a directory since it was last read."""
 
-    looked_at: float
+    read_at: float
     files: int = 0
     bytes: int = 0
 
@@ -130,7 +130,7 @@ class Pruner:
         self._since: dict[Path, _Since] = {}
 
     def ended(self, log_path: Path, size: int = 0, in_use: Collection[Path] = ()) -> list[LogFileEntry]:
-        """One more log file of ``size`` bytes is complete; which old ones of its job were deleted for it.
+        """Count a complete log file of ``size`` bytes; return the old ones of its job that were deleted for it.
 
         Never raises: what cannot be deleted now is tried again later.
         """
@@ -142,14 +142,14 @@ class Pruner:
             is_due = (
                 since.files >= self._files
                 or since.bytes >= self._bytes
-                or self._clock.elapsed() - since.looked_at >= _LOOK_SECONDS
+                or self._clock.elapsed() - since.read_at >= _READ_SECONDS
             )
             if not is_due:
                 return []
-        return self.look(directory, in_use)
+        return self.prune(directory, in_use)
 
-    def look(self, directory: Path, in_use: Collection[Path] = ()) -> list[LogFileEntry]:
-        """The directory is within its quota now; which files were deleted for it. Never raises."""
+    def prune(self, directory: Path, in_use: Collection[Path] = ()) -> list[LogFileEntry]:
+        """Bring the directory within its quota; return the files that were deleted. Never raises."""
         self._since[directory] = _Since(self._clock.elapsed())
         deleted = []
         now = self._clock.now().timestamp()
@@ -175,7 +175,7 @@ class Trimmer:
         metrics: WorkerMetrics,
         in_use: Callable[[], Collection[Path]],
     ) -> None:
-        """``in_use``: the files that are being written now; asked from this thread."""
+        """``in_use``: returns the files that are being written now; called in this thread."""
         self._pruner = Pruner(retention, clock)
         self._log_dir = log_dir
         self._clock = clock
@@ -187,15 +187,15 @@ class Trimmer:
         self._thread = threading.Thread(target=self._run, name="worker-trimmer", daemon=True)
 
     def start(self) -> None:
-        """Its thread runs."""
+        """Start its thread."""
         self._thread.start()
 
     def ended(self, captured: Captured) -> None:
-        """An attempt's output is complete. Returns at once."""
+        """Take an attempt's complete output. Returns at once."""
         self._complete.put(captured)
 
     def finish(self, timeout_seconds: float) -> None:
-        """What was told is done, as far as the disk lets it within the time."""
+        """Do what is in the queue, as far as the disk lets it within the time, and end the thread."""
         self._complete.put(None)
         self._thread.join(timeout_seconds)
 
@@ -211,7 +211,7 @@ class Trimmer:
             except Exception:
                 # Old logs are no reason for anything to stop.
                 self._metrics.errors.inc()
-                log.exception("log files could not be trimmed")
+                log.exception("trimming log files failed")
 
     def _count(self, captured: Captured) -> None:
         """Count what is missing, then make room for what is there."""
@@ -231,7 +231,7 @@ class Trimmer:
         )
 
     def _go_on_sweeping(self) -> None:
-        """One directory more; a day's pause after the last one."""
+        """Read one more directory; after the last one pause for a day."""
         if self._sweep_at >= 0:
             self._sweep_at = -1.0  # under way
             self._sweep = directories(self._log_dir)
@@ -239,7 +239,7 @@ class Trimmer:
         if directory is None:
             self._sweep_at = self._clock.elapsed() + _SWEEP_SECONDS
         else:
-            self._trimmed(self._pruner.look(directory, self._in_use()))
+            self._trimmed(self._pruner.prune(directory, self._in_use()))
 
     def _trimmed(self, gone: Sequence[LogFileEntry]) -> None:
         if gone:
@@ -248,7 +248,7 @@ class Trimmer:
 
 
 def directories(log_dir: Path | None) -> Iterator[Path]:
-    """The jobs' directories; none where there is no log directory."""
+    """Yield the jobs' directories; none where there is no log directory."""
     if log_dir is None:
         return
     with suppress(OSError), os.scandir(log_dir) as found:

@@ -1,4 +1,4 @@
-"""Redacting: values of named variables do not leave the worker with a command's output.
+"""The redactor: values of named variables do not leave the worker with a command's output.
 
 What is passed on (to Redis, to collectors) is what the command wrote with every occurrence of such a value replaced
 by ``***``, however the output came in pieces. What this does *not* find: a value that was changed on its way out
@@ -15,13 +15,13 @@ from urllib.parse import unquote, urlsplit
 
 from kuber_cron.common.observability.redaction import HIDDEN
 
-LEAST_CHARACTERS = 6  # shorter ones ("true", "8080") stand in every text
-MOST_BYTES = 16 * 1024  # a longer value is a document; what is held back must stay small
+LEAST_CHARACTERS = 6  # shorter ones ("true", "8080") occur in every text
+MOST_BYTES = 16 * 1024  # a longer value is a document; what is withheld must stay small
 _HIDDEN = HIDDEN.encode()
 
 
 def values(environ: Mapping[str, str], patterns: Sequence[str]) -> tuple[bytes, ...]:
-    """The values to hide, longest first: of the variables whose names match one of ``patterns``.
+    """Return the values to hide, longest first: of the variables whose names match one of ``patterns``.
 
     Where such a value is a URL with a password, that password by itself too.
     """
@@ -40,7 +40,7 @@ def values(environ: Mapping[str, str], patterns: Sequence[str]) -> tuple[bytes, 
 
 @lru_cache(maxsize=16)
 def _matcher(patterns: tuple[str, ...]) -> Callable[[str], bool]:
-    """Whether a name matches one of ``patterns``; remembered, for the names are the same at each start."""
+    """Return a predicate: does a name match one of ``patterns``? Cached, because the names are the same at each start."""
     pattern = re.compile("|".join(translate(pattern) for pattern in patterns), re.IGNORECASE)
     return lru_cache(maxsize=4096)(lambda name: pattern.fullmatch(name) is not None)
 
@@ -60,27 +60,27 @@ def _secrets_of(value: str) -> Iterable[str]:
 class Redactor:
     """One stream of an output, redacted.
 
-    The end of a piece is held back while it may be the beginning of a value, so the whole is the same however it
+    The end of a piece is withheld while it may be the beginning of a value, so the whole is the same however it
     came in pieces: at each place from the left, the longest value that stands there is replaced.
     """
 
-    __slots__ = ("_held", "_secrets")
+    __slots__ = ("_secrets", "_withheld")
 
     def __init__(self, secrets: Sequence[bytes]) -> None:
-        """``secrets``: none of them empty, the longest first, as :func:`values` gives them."""
+        """``secrets``: none of them empty, the longest first, as :func:`values` returns them."""
         self._secrets = secrets
-        self._held = b""
+        self._withheld = b""
 
     def feed(self, data: bytes) -> bytes:
-        """What can be passed on after this piece."""
-        if self._held:
-            data = self._held + data
+        """Take a piece; return what can be passed on after it."""
+        if self._withheld:
+            data = self._withheld + data
         if not any(
             secret in data for secret in self._secrets
         ):  # an optimisation: it is what nearly always is
             hold = self._hold_from(data, 0)
-            self._held = data[hold:]
-            return data[:hold] if self._held else data
+            self._withheld = data[hold:]
+            return data[:hold] if self._withheld else data
         done, at = [], 0
         hold = self._hold_from(data, at)
         for match in _any_of(tuple(self._secrets)).finditer(data):
@@ -91,16 +91,16 @@ class Redactor:
             hold = max(hold, at)
             if hold == at:
                 hold = self._hold_from(data, at)
-        self._held = data[hold:]
+        self._withheld = data[hold:]
         return b"".join((*done, data[at:hold]))
 
     def finish(self) -> bytes:
-        """What was held back, now that nothing follows."""
-        rest, self._held = self._held, b""
+        """Return what was withheld, now that nothing follows."""
+        rest, self._withheld = self._withheld, b""
         return _any_of(tuple(self._secrets)).sub(_HIDDEN, rest) if rest else b""
 
     def _hold_from(self, data: bytes, at: int) -> int:
-        """The first place from ``at`` on from which all that is left begins a value and does not complete it."""
+        """Return the first index from ``at`` on from which all that is left begins a value without completing it."""
         hold = len(data)
         for secret in self._secrets:
             first = secret[:1]

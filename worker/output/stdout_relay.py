@@ -1,4 +1,4 @@
-"""Output of commands on its way to our own stdout, without ever holding up the loop that runs them.
+"""The relay of commands' output to our own stdout, which never holds up the loop that runs them.
 
 A collector that stalls must not stall every command's time limit, so a thread encodes and writes, and what waits
 for it is bounded, for all commands and for each: one that floods loses its own lines and nobody else's. What is
@@ -17,17 +17,17 @@ from kuber_cron.common.records.excerpt import Stream
 from kuber_cron.worker.output.capture import JsonLines
 
 _LIMIT_BYTES = 4 * 1024 * 1024  # some seconds of a chatty command; log files have all of it
-_SHARE = 2  # so much of it is one command's at most, divided by this
+_SHARE = 2  # one command takes at most the limit divided by this
 
 
 class _Form(Protocol):
-    """How output looks on our stdout. Called from the relay's thread."""
+    """The form of output on our stdout. Called from the relay's thread."""
 
     def write(self, stream: Stream, data: bytes) -> None:
         """Write this piece."""
 
     def gap(self, missed_bytes: int) -> None:
-        """Say that something is missing."""
+        """Write that bytes are missing."""
 
     def close(self) -> None:
         """Nothing follows."""
@@ -44,15 +44,15 @@ class _Raw:
         self._write(data)
 
     def gap(self, missed_bytes: int) -> None:
-        """Say it in a line."""
+        """Write that in a line."""
         self._write(b"kuber-cron: %d bytes not shown\n" % missed_bytes)
 
     def close(self) -> None:
-        """Nothing is left."""
+        """Nothing is left to write."""
 
 
 class Lane:
-    """One command's way through the relay: a sink that never blocks."""
+    """One command's queue in the relay: a sink that never blocks."""
 
     def __init__(self, relay: "Relay", form: _Form) -> None:
         self.form = form
@@ -62,11 +62,11 @@ class Lane:
         self._relay = relay
 
     def write(self, stream: Stream, data: bytes) -> None:
-        """The piece is written soon, or dropped and counted where the reader is too slow."""
+        """Have the piece written soon, or drop and count it where the reader is too slow."""
         self._relay.put(self, stream, data)
 
     def close(self) -> None:
-        """What has been put is all there is."""
+        """End: nothing follows."""
         self._relay.end(self)
 
 
@@ -80,7 +80,7 @@ class Relay:
         limit_bytes: int = _LIMIT_BYTES,
         on_dropped: Callable[[int], None] | None = None,
     ) -> None:
-        """``on_dropped`` is told how many bytes were dropped, from the thread that put them: quick."""
+        """``on_dropped`` is called with how many bytes were dropped, in the thread that put them: quick."""
         self._descriptor = descriptor
         self._limit = limit_bytes
         self._on_dropped = on_dropped
@@ -99,12 +99,12 @@ class Relay:
         return Lane(self, JsonLines(self._write_text, job=job, run_id=run_id, attempt=attempt))
 
     def put(self, lane: Lane, stream: Stream, data: bytes) -> None:
-        """The piece waits in its lane, or is dropped. Never blocks."""
+        """Put the piece into its lane, or drop it. Never blocks."""
         with self._changed:
             size = len(data)
             room = min(self._limit - self._bytes, self._limit // _SHARE - lane.waiting_bytes)
             if size <= room and not self._reader_gone:
-                self._say_what_is_missing(lane)
+                self._append_gap(lane)
                 self._append(lane, partial(lane.form.write, stream, data), size)
                 return
             lane.missed_bytes += size
@@ -112,19 +112,19 @@ class Relay:
             self._on_dropped(size)
 
     def end(self, lane: Lane) -> None:
-        """Nothing more comes through this lane."""
+        """End a lane: nothing follows in it."""
         with self._changed:
-            self._say_what_is_missing(lane)
+            self._append_gap(lane)
             self._append(lane, lane.form.close)
 
     def close(self, timeout_seconds: float = 2.0) -> None:
-        """What was put is written, as far as the reader takes it within the time."""
+        """Write what was put, as far as the reader takes it within the time, and end the thread."""
         with self._changed:
             self._closed = True
             self._changed.notify()
         self._thread.join(timeout_seconds)
 
-    def _say_what_is_missing(self, lane: Lane) -> None:
+    def _append_gap(self, lane: Lane) -> None:
         if lane.missed_bytes:
             self._append(lane, partial(lane.form.gap, lane.missed_bytes))
             lane.missed_bytes = 0
@@ -152,14 +152,14 @@ class Relay:
             try:
                 write()
             except OSError:
-                self._give_up()
+                self._drop_all()
                 return
             with self._changed:
                 self._bytes -= size
                 lane.waiting_bytes -= size
 
-    def _give_up(self) -> None:
-        """Nobody reads any more."""
+    def _drop_all(self) -> None:
+        """Drop what waits: nobody reads any more."""
         with self._changed:
             self._reader_gone = True
             for lane in self._ready:

@@ -147,7 +147,7 @@ def test_a_file_that_is_not_named_as_ours_stays(tmp_path, name):
     foreign.touch()
     os.utime(foreign, (0, 0))
     named(tmp_path, 1)
-    assert Pruner(LogRetention(max_files=1), Now()).look(tmp_path) == []
+    assert Pruner(LogRetention(max_files=1), Now()).prune(tmp_path) == []
     assert foreign.exists()
 
 

@@ -43,7 +43,7 @@ def test_no_more_is_held_back_than_a_value_is_long(found, text):
     redactor = Redactor(found)
     for byte in text.encode():
         redactor.feed(bytes([byte]))
-        assert len(redactor._held) < max(map(len, found))
+        assert len(redactor._withheld) < max(map(len, found))
 
 
 def test_of_two_values_the_longer_is_hidden_though_the_shorter_came_first():

@@ -1,1 +1,1 @@
-"""Elections: who leads, in which term, and whether the fence still stands."""
+"""Elections: who leads, in which term, behind which fence."""

@@ -72,6 +72,6 @@ try('XADD', P .. ':results:' .. name, '*', 'a', '1')
 try('HSET', P .. ':execution:' .. name, 'a', '1')
 try('SADD', P .. ':worker:' .. name .. ':executions', 'a')
 try('RENAME', hash, K .. 'aside:' .. name)
-try('DEL', K .. 'aside:' .. name, list, set, run_key(name), sorted, K .. 'claims:' .. name, K .. 'alive:' .. name, K .. 'log:' .. name,
-    P .. ':results:' .. name, P .. ':execution:' .. name, P .. ':worker:' .. name .. ':executions')
+try('DEL', K .. 'aside:' .. name, list, set, run_key(name), sorted, K .. 'claims:' .. name, K .. 'alive:' .. name,
+    K .. 'log:' .. name, P .. ':results:' .. name, P .. ':execution:' .. name, P .. ':worker:' .. name .. ':executions')
 return out

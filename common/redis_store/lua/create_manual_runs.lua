@@ -141,8 +141,8 @@ for _ = 1, count do
     if verdict == 'queued' or verdict == 'held' then
       before, made = item.run, made + 1
     end
-    redis.call('RPUSH', answer, cjson.encode({job = item.job, at = tonumber(item.scheduled_at), run = item.run, verdict = verdict,
-                                              reason = reason}))
+    redis.call('RPUSH', answer, cjson.encode({job = item.job, at = tonumber(item.scheduled_at), run = item.run,
+                                              verdict = verdict, reason = reason}))
     redis.call('HSET', request, 'through', item.scheduled_at, 'made', made, 'before', before or '')
   end
 end

@@ -2,7 +2,7 @@
 -- requires: clock, context, decision_log, keys, operator_log, operator_target
 -- ARGV: prefix, who, now_iso, now_seconds, action, job (* for every job), then
 --   pause    until_ms detail   0: until it is resumed.   Answers {'PAUSED'}
---   resume                     Answers {'RESUMED', 1 where every job is paused}, {'RUNNING', the same} where it was not paused
+--   resume                     Answers {'RESUMED', 1 where every job is paused}, {'RUNNING', the same} where it was not
 -- and {'UNKNOWN'} for a job that is not known.
 local ctx = new_context(ARGV[2], ARGV[3], ARGV[4])
 ctx.who = ARGV[2]

@@ -1,7 +1,8 @@
--- Publishes the jobs' summaries, for those who have no job files; nothing is decided by them (common/records/job_summary.py).
--- Repeated, it changes nothing.
+-- Publishes the jobs' summaries, for those who have no job files; nothing is decided by them
+-- (common/records/job_summary.py). Repeated, it changes nothing.
 -- requires: fencing, keys
--- ARGV: prefix, epoch, lease, count, then count times job and summary, then jobs to forget: those that have a cursor are kept.
+-- ARGV: prefix, epoch, lease, count, then count times job and summary, then jobs to forget: those that have a cursor are
+-- kept.
 -- Answers {'OK', the jobs that were kept ...}, or FENCED, LOST.
 local refusal = refusal_of(tonumber(ARGV[2]), ARGV[3])
 if refusal then return refusal end

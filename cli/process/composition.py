@@ -153,8 +153,8 @@ class _Tiers(SharedParts):
             server_clock=server_clock,
             watcher=watcher,
             clock=self.clock,
-            metrics=SchedulerMetrics(self.registry, self.measures),
-            sender=self.messenger,
+            metrics=SchedulerMetrics(self.registry, self.job_metrics),
+            sender=self.sender,
         )
         watcher.load()
         _settle_memory()
@@ -189,9 +189,9 @@ class _Tiers(SharedParts):
             connect=self.connect,
             clock=self.clock,
             metrics=metrics,
-            job_metrics=self.measures,
+            job_metrics=self.job_metrics,
             sinks=self._sinks(metrics.log_dropped.labels("reader").inc),
-            sender=self.messenger,
+            sender=self.sender,
         )
 
     def _sinks(self, on_dropped: "Callable[[int], None]") -> "Callable[[Launch], Sequence[Sink]]":

@@ -22,8 +22,8 @@ class SharedParts:
         keys: The names of the installation's keys in Redis.
         signing_keys: The keys that runs are signed and verified with, the signing one first; empty without signatures.
         registry: Where metrics are registered.
-        measures: The metrics of jobs.
-        messenger: What sends notifications.
+        job_metrics: The metrics of jobs.
+        sender: The sender of notifications.
     """
 
     def __init__(self, settings: Settings, stack: ExitStack) -> None:
@@ -55,9 +55,9 @@ class SharedParts:
                 "runs are not signed: whoever can write to Redis can run commands here", setting="insecure"
             )
         self.registry = make_registry()
-        self.measures = JobMetrics(self.registry, max_jobs=settings.metrics_max_jobs)
-        self.messenger = NotificationSender(webhook_of(settings), clock=self.clock, registry=self.registry)
-        stack.callback(self.messenger.close)  # after the services, whose last runs are to be notified of
+        self.job_metrics = JobMetrics(self.registry, max_jobs=settings.metrics_max_jobs)
+        self.sender = NotificationSender(webhook_of(settings), clock=self.clock, registry=self.registry)
+        stack.callback(self.sender.close)  # after the services, whose last runs are to be notified of
 
     def connect(self, purpose: str) -> Any:  # a redis.Redis, which cli/ does not import
         """Return a client for `purpose`. The process's end closes it, because a service's threads use it to their last."""

@@ -67,36 +67,36 @@ _COLUMNS = (
 )
 
 
-def render(seen: "JobsView", paper: Terminal) -> list[str]:
+def render(view: "JobsView", terminal: Terminal) -> list[str]:
     """Return the jobs as a table; columns that are empty for all of them are left out."""
-    if not seen.jobs:
+    if not view.jobs:
         errors.complain("no jobs")
         return []
-    rows = [_row(job, seen, paper) for job in seen.jobs]
+    rows = [_row(job, view, terminal) for job in view.jobs]
     used = [place for place in range(len(_COLUMNS)) if any(row[place] for row in rows)]
-    return paper.table([_COLUMNS[i] for i in used], [[row[i] or "-" for i in used] for row in rows])
+    return terminal.table([_COLUMNS[i] for i in used], [[row[i] or "-" for i in used] for row in rows])
 
 
-def _row(job: "JobState", seen: "JobsView", paper: Terminal) -> list[str]:
+def _row(job: "JobState", view: "JobsView", terminal: Terminal) -> list[str]:
     return [
         job.job,
         job.schedule,
         job.timezone if job.timezone != "UTC" else "",
-        _next(job, seen, paper),
+        _next(job, view, terminal),
         _last(job),
-        paper.moment(job.last_ended_at, seen.now) if job.last_ended_at is not None else "",
+        terminal.moment(job.last_ended_at, view.now) if job.last_ended_at is not None else "",
         "" if job.last_seconds is None else time_format.duration(job.last_seconds),
         job.queue if job.queue is not None and job.queue != "default" else "",
         job.team or "",
     ]
 
 
-def _next(job: "JobState", seen: "JobsView", paper: Terminal) -> str:
+def _next(job: "JobState", view: "JobsView", terminal: Terminal) -> str:
     if job.is_paused:
         return (
             "paused"
             if job.paused_until is None
-            else f"paused, ends {paper.moment(job.paused_until, seen.now)}"
+            else f"paused, ends {terminal.moment(job.paused_until, view.now)}"
         )
     if job.is_suspended:
         return "suspended"
@@ -104,7 +104,7 @@ def _next(job: "JobState", seen: "JobsView", paper: Terminal) -> str:
         return "at a start"
     if job.decided_until is None:
         return "not seen yet"
-    return "never" if job.due_at is None else paper.moment(job.due_at, seen.now)
+    return "never" if job.due_at is None else terminal.moment(job.due_at, view.now)
 
 
 def _last(job: "JobState") -> str:

@@ -117,8 +117,8 @@ def _one(run: str) -> "Callable[[Store], QuarantineView]":
     return fetch
 
 
-def _table(seen: "QuarantineView", paper: Terminal) -> list[str]:
-    if not seen.runs:
+def _table(view: "QuarantineView", terminal: Terminal) -> list[str]:
+    if not view.runs:
         errors.complain("nothing is in quarantine")
         return []
     columns = (
@@ -129,32 +129,32 @@ def _table(seen: "QuarantineView", paper: Terminal) -> list[str]:
         Column("MESSAGE", rank=2),
     )
     rows = [
-        [each.run, each.reason, paper.moment(each.at, seen.now), _stands(each, seen), each.message]
-        for each in seen.runs
+        [each.run, each.reason, terminal.moment(each.at, view.now), _stands(each, view), each.message]
+        for each in view.runs
     ]
-    if seen.has_more:
+    if view.has_more:
         errors.complain("note: there are more: --limit shows more of them")
-    return paper.table(columns, rows)
+    return terminal.table(columns, rows)
 
 
-def _sheet(seen: "QuarantineView", paper: Terminal) -> list[str]:
-    each = seen.runs[0]
-    return paper.pairs(
+def _sheet(view: "QuarantineView", terminal: Terminal) -> list[str]:
+    each = view.runs[0]
+    return terminal.pairs(
         [
             ("run", each.run),
             ("reason", each.reason),
             ("message", each.message),
-            ("put there", f"{paper.moment(each.at, seen.now)}, by {each.by}"),
-            ("state", _stands(each, seen)),
+            ("put there", f"{terminal.moment(each.at, view.now)}, by {each.by}"),
+            ("state", _stands(each, view)),
             ("job", each.record.job if each.record is not None else ""),
         ]
     )
 
 
-def _stands(each: "Quarantined", seen: "QuarantineView") -> str:
+def _stands(each: "Quarantined", view: "QuarantineView") -> str:
     if each.is_aside:
         return "put aside: it was no run"
-    return "no record" if each.record is None else run_table.state(each.record, seen.now)
+    return "no record" if each.record is None else run_table.state(each.record, view.now)
 
 
 COMMAND = Command(

@@ -32,9 +32,9 @@ def _fetch(store: "Store") -> "QueuesView":
     return processes.queues(store)
 
 
-def render(seen: "QueuesView", paper: Terminal) -> list[str]:
+def render(view: "QueuesView", terminal: Terminal) -> list[str]:
     """Return the queues as a table."""
-    if not seen.queues:
+    if not view.queues:
         errors.complain("no queues")
         return []
     columns = (
@@ -52,7 +52,7 @@ def render(seen: "QueuesView", paper: Terminal) -> list[str]:
         [
             each.queue,
             str(each.queued),
-            paper.moment(each.oldest_queued_at, seen.now),
+            terminal.moment(each.oldest_queued_at, view.now),
             str(each.running),
             str(each.waiting),
             str(each.held),
@@ -60,9 +60,9 @@ def render(seen: "QueuesView", paper: Terminal) -> list[str]:
             str(each.kept),
             str(each.kept_failed),
         ]
-        for each in seen.queues
+        for each in view.queues
     ]
-    return paper.table(columns, rows)
+    return terminal.table(columns, rows)
 
 
 COMMAND = Command(

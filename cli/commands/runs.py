@@ -92,16 +92,16 @@ def _since(text: str) -> datetime | timedelta:
         return instants.parse(text, ZoneInfo("UTC")).instants[0]
 
 
-def render(seen: "RunsView", paper: Terminal) -> list[str]:
+def render(view: "RunsView", terminal: Terminal) -> list[str]:
     """Return the runs as a table."""
-    if not seen.runs:
+    if not view.runs:
         errors.complain("no runs")
         return []
-    more = [paper.styled("there are more: --limit shows more of them", "dim")] if seen.has_more else []
-    if more and paper.width is None:
+    more = [terminal.styled("there are more: --limit shows more of them", "dim")] if view.has_more else []
+    if more and terminal.width is None:
         errors.complain("note: there are more: --limit shows more of them")
         more = []
-    return run_table.table(seen.runs, seen.now, paper) + more
+    return run_table.table(view.runs, view.now, terminal) + more
 
 
 COMMAND = Command(

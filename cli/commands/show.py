@@ -38,65 +38,65 @@ def show(
     )
 
 
-def render(seen: "RunView", paper: Terminal) -> list[str]:
+def render(view: "RunView", terminal: Terminal) -> list[str]:
     """Return the run as a sheet."""
-    run, now = seen.run, seen.now
+    run, now = view.run, view.now
     state = run_table.state(run, now)
     command = (
-        seen.command if isinstance(seen.command, str) or seen.command is None else " ".join(seen.command)
+        view.command if isinstance(view.command, str) or view.command is None else " ".join(view.command)
     )
-    lines = paper.pairs(
+    lines = terminal.pairs(
         [
             ("run", run.run),
             ("job", run.job),
-            ("instant", _instant(seen, paper)),
-            ("state", f"{state}, {paper.moment(run_table.moment(run), now)}"),
+            ("instant", _instant(view, terminal)),
+            ("state", f"{state}, {terminal.moment(run_table.moment(run), now)}"),
             ("command", command or ""),
             ("queue", run.queue),
             ("group", run.group or ""),
-            ("limits", ", ".join(_limits(seen))),
+            ("limits", ", ".join(_limits(view))),
             ("asked by", run.requested_by or ""),
             ("stopped by", run.stopped_by or ""),
-            *[("waits for", sentence) for sentence in _waits(seen)],
+            *[("waits for", sentence) for sentence in _waits(view)],
         ]
     )
-    if seen.attempts:
-        lines += ["", *_attempts(seen, paper)]
-        lines += _output(seen.attempts[-1], paper, run.run)
-    if seen.decisions:
-        lines += ["", *_decisions(seen, paper)]
+    if view.attempts:
+        lines += ["", *_attempts(view, terminal)]
+        lines += _output(view.attempts[-1], terminal, run.run)
+    if view.decisions:
+        lines += ["", *_decisions(view, terminal)]
     return lines
 
 
-def _instant(seen: "RunView", paper: Terminal) -> str:
-    at = seen.run.scheduled_at
+def _instant(view: "RunView", terminal: Terminal) -> str:
+    at = view.run.scheduled_at
     if at is None:
         return ""
-    return time_format.display(at) + ("" if paper.absolute else f", {paper.moment(at, seen.now)}")
+    return time_format.display(at) + ("" if terminal.absolute else f", {terminal.moment(at, view.now)}")
 
 
-def _limits(seen: "RunView") -> Iterator[str]:
-    allowed = seen.retries_allowed
+def _limits(view: "RunView") -> Iterator[str]:
+    allowed = view.retries_allowed
     if allowed is not None:
         yield (
-            f"{seen.run.retries} of {allowed} {'retry' if allowed == 1 else 'retries'} spent"
+            f"{view.run.retries} of {allowed} {'retry' if allowed == 1 else 'retries'} spent"
             if allowed
             else "no retries"
         )
-    if seen.timeout_seconds is not None:
-        yield f"time limit {time_format.span(seen.timeout_seconds)}"
-    if seen.run.lost:
-        yield f"{seen.run.lost} lost with a worker"
-    if seen.run.interrupted:
-        yield f"{seen.run.interrupted} interrupted"
+    if view.timeout_seconds is not None:
+        yield f"time limit {time_format.span(view.timeout_seconds)}"
+    if view.run.lost:
+        yield f"{view.run.lost} lost with a worker"
+    if view.run.interrupted:
+        yield f"{view.run.interrupted} interrupted"
 
 
-def _waits(seen: "RunView") -> Iterator[str]:
-    for gate in seen.waits_for:
+def _waits(view: "RunView") -> Iterator[str]:
+    for gate in view.waits_for:
         yield f"{'the success' if gate.kind == 'after' else 'the end'} of {gate.run}, which is {gate.state}"
-    if seen.group is not None:
-        running = ", ".join(seen.group.running)
-        yield f"room in group {seen.group.name}, place {seen.group.place}: {seen.group.limit} at once ({running})"
+    if view.group is not None:
+        running = ", ".join(view.group.running)
+        yield f"room in group {view.group.name}, place {view.group.place}: {view.group.limit} at once ({running})"
 
 
 _COLUMNS = (
@@ -113,20 +113,20 @@ _COLUMNS = (
 )
 
 
-def _attempts(seen: "RunView", paper: Terminal) -> list[str]:
-    return paper.table(_COLUMNS, [_row(each, seen, paper) for each in seen.attempts])
+def _attempts(view: "RunView", terminal: Terminal) -> list[str]:
+    return terminal.table(_COLUMNS, [_row(each, view, terminal) for each in view.attempts])
 
 
-def _row(each: "AttemptRecord", seen: "RunView", paper: Terminal) -> list[str]:
+def _row(each: "AttemptRecord", view: "RunView", terminal: Terminal) -> list[str]:
     seconds = each.seconds
     if each.outcome is None and each.started_at is not None:
-        seconds = (seen.now - each.started_at).total_seconds()
+        seconds = (view.now - each.started_at).total_seconds()
     return [
         str(each.attempt),
         outcome_of(each),
-        paper.moment(each.queued_at, seen.now),
-        paper.moment(each.started_at, seen.now),
-        paper.moment(each.ended_at, seen.now),
+        terminal.moment(each.queued_at, view.now),
+        terminal.moment(each.started_at, view.now),
+        terminal.moment(each.ended_at, view.now),
         "-" if seconds is None else time_format.duration(seconds),
         "-" if each.cpu_seconds is None else f"{each.cpu_seconds:.2f} s",
         "-" if each.max_rss_bytes is None else f"{each.max_rss_bytes / 1e6:.0f} MB",
@@ -156,16 +156,16 @@ def size(count: int) -> str:
     return f"{count / 1e9:.1f} GB"
 
 
-def _output(each: "AttemptRecord", paper: Terminal, run: str) -> list[str]:
+def _output(each: "AttemptRecord", terminal: Terminal, run: str) -> list[str]:
     told = [*([each.reason] if each.reason else []), *each.warnings]
-    lines = [paper.styled(output.printable(sentence), "wait") for sentence in told]
+    lines = [terminal.styled(output.printable(sentence), "wait") for sentence in told]
     text = (each.head if not each.tail else each.tail).splitlines()
     is_part = bool(each.omitted_bytes) or len(text) > _SHOWN_LINES or bool(each.tail and each.head)
     if each.log:
-        lines.append(f"{paper.styled('log', 'dim')}  {output.printable(each.log)}")
+        lines.append(f"{terminal.styled('log', 'dim')}  {output.printable(each.log)}")
     if text:
         title = f"end of its output, kuber-cron logs {run} has more" if is_part else "its output"
-        lines += ["", paper.styled(title, "dim")]
+        lines += ["", terminal.styled(title, "dim")]
         lines += [f"  {output.printable(line)}" for line in text[-_SHOWN_LINES:]]
     return lines if not lines or lines[0] == "" else ["", *lines]
 
@@ -173,17 +173,17 @@ def _output(each: "AttemptRecord", paper: Terminal, run: str) -> list[str]:
 _DECISIONS = (Column("DECIDED"), Column("DECISION", style=style_of), Column("REASON"), Column("BY", rank=1))
 
 
-def _decisions(seen: "RunView", paper: Terminal) -> list[str]:
+def _decisions(view: "RunView", terminal: Terminal) -> list[str]:
     rows = [
         [
-            paper.moment(each.decided_at, seen.now),
+            terminal.moment(each.decided_at, view.now),
             each.decision,
             each.reason or "-",
             each.who or f"{each.by}, epoch {each.epoch}",
         ]
-        for each in seen.decisions
+        for each in view.decisions
     ]
-    return paper.table(_DECISIONS, rows)
+    return terminal.table(_DECISIONS, rows)
 
 
 COMMAND = Command(

@@ -35,85 +35,92 @@ def _fetch(store: "Store") -> "StatusView":
     return query.status(store)
 
 
-def render(seen: "StatusView", paper: Terminal) -> list[str]:
+def render(view: "StatusView", terminal: Terminal) -> list[str]:
     """Return the installation as a sheet, its problems below."""
-    lines = paper.pairs(
+    lines = terminal.pairs(
         [
-            ("leader", _leader(seen)),
-            ("schedulers", ", ".join(_scheduler(each, seen, paper) for each in seen.schedulers) or "none"),
-            ("workers", _workers(seen)),
-            ("queues", ", ".join(_queues(seen)) or "none"),
-            ("jobs", _jobs(seen)),
-            ("runs", _runs(seen)),
-            ("lateness", _lateness(seen)),
-            ("redis", _redis(seen)),
+            ("leader", _leader(view)),
+            ("schedulers", ", ".join(_scheduler(each, view, terminal) for each in view.schedulers) or "none"),
+            ("workers", _workers(view)),
+            ("queues", ", ".join(_queues(view)) or "none"),
+            ("jobs", _jobs(view)),
+            ("runs", _runs(view)),
+            ("lateness", _lateness(view)),
+            ("redis", _redis(view)),
         ]
     )
-    if seen.troubles:
-        lines += ["", *(paper.styled(f"! {output.printable(trouble)}", "bad") for trouble in seen.troubles)]
-    if seen.failures:
-        lines += ["", paper.styled("failed last", "bold"), *run_table.table(seen.failures, seen.now, paper)]
+    if view.troubles:
+        lines += [
+            "",
+            *(terminal.styled(f"! {output.printable(trouble)}", "bad") for trouble in view.troubles),
+        ]
+    if view.failures:
+        lines += [
+            "",
+            terminal.styled("failed last", "bold"),
+            *run_table.table(view.failures, view.now, terminal),
+        ]
     return lines
 
 
-def _leader(seen: "StatusView") -> str:
-    leader = seen.leader
+def _leader(view: "StatusView") -> str:
+    leader = view.leader
     if not leader.is_alive:
         return f"none (the last: {leader.holder})" if leader.holder else "none"
     how = "a Kubernetes Lease" if leader.election == "kubernetes" else "Redis"
     return f"{leader.holder}, epoch {leader.epoch}, elected by {how}"
 
 
-def _scheduler(each: "SchedulerInfo", seen: "StatusView", paper: Terminal) -> str:
-    role = "leads" if each.epoch is not None and each.epoch == seen.leader.epoch else "standby"
-    if not each.is_alive(seen.now):
-        role = f"last heard of {paper.moment(each.seen_at, seen.now)}"
+def _scheduler(each: "SchedulerInfo", view: "StatusView", terminal: Terminal) -> str:
+    role = "leads" if each.epoch is not None and each.epoch == view.leader.epoch else "standby"
+    if not each.is_alive(view.now):
+        role = f"last heard of {terminal.moment(each.seen_at, view.now)}"
     return f"{each.holder} ({each.version}, {role})"
 
 
-def _workers(seen: "StatusView") -> str:
-    alive = [worker for worker in seen.workers if worker.state != "lost"]
-    if not seen.workers:
+def _workers(view: "StatusView") -> str:
+    alive = [worker for worker in view.workers if worker.state != "lost"]
+    if not view.workers:
         return "none"
     busy, slots = sum(worker.running for worker in alive), sum(worker.slots or 0 for worker in alive)
-    counts = {state: sum(worker.state == state for worker in seen.workers) for state in ("draining", "lost")}
+    counts = {state: sum(worker.state == state for worker in view.workers) for state in ("draining", "lost")}
     told = [f"{len(alive)}, {busy} of {output.counted(slots, 'slot')} busy"]
     told += [f"{count} {state}" for state, count in counts.items() if count]
     return ", ".join([*told, *sorted({worker.version for worker in alive if worker.version})])
 
 
-def _queues(seen: "StatusView") -> Iterator[str]:
-    for queue in seen.queues:
+def _queues(view: "StatusView") -> Iterator[str]:
+    for queue in view.queues:
         waiting = f"{queue.queued} queued" if queue.queued else "empty"
         if queue.oldest_queued_at is not None:
             waiting += (
-                f", the first for {time_format.span((seen.now - queue.oldest_queued_at).total_seconds())}"
+                f", the first for {time_format.span((view.now - queue.oldest_queued_at).total_seconds())}"
             )
         yield f"{queue.queue} ({waiting}, {output.counted(queue.workers, 'worker')})"
 
 
-def _jobs(seen: "StatusView") -> str:
-    jobs = seen.jobs
+def _jobs(view: "StatusView") -> str:
+    jobs = view.jobs
     told = [(jobs.failing, "failing"), (jobs.paused, "paused"), (jobs.suspended, "suspended")]
     return ", ".join([f"{jobs.total}", *(f"{count} {word}" for count, word in told if count)])
 
 
-def _runs(seen: "StatusView") -> str:
-    runs = seen.runs
+def _runs(view: "StatusView") -> str:
+    runs = view.runs
     return f"{runs.running} running, {runs.queued} queued, {runs.waiting} between attempts, {runs.held} held"
 
 
-def _lateness(seen: "StatusView") -> str:
+def _lateness(view: "StatusView") -> str:
     late = [
         each.late_seconds
-        for each in seen.schedulers
-        if each.late_seconds is not None and each.is_alive(seen.now)
+        for each in view.schedulers
+        if each.late_seconds is not None and each.is_alive(view.now)
     ]
     return f"{max(late):.3f} s at most in the last minutes" if late else ""
 
 
-def _redis(seen: "StatusView") -> str:
-    server = seen.redis
+def _redis(view: "StatusView") -> str:
+    server = view.redis
     parts = [f"{server.version} at {server.address}" if server.version else server.address]
     if server.memory_bytes is not None:
         most = f" of {_megabytes(server.memory_max_bytes)}" if server.memory_max_bytes else ""

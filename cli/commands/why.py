@@ -56,20 +56,20 @@ _VERDICTS: dict[str, Style] = {
 }
 
 
-def render(seen: "WhyView", paper: Terminal) -> list[str]:
+def render(view: "WhyView", terminal: Terminal) -> list[str]:
     """Return the answers, one after the other."""
-    lines = [] if seen.note is None else [f"note: {output.printable(seen.note)}", ""]
-    for answer in seen.answers:
-        lines += [*_told(answer, seen, paper), ""]
+    lines = [] if view.note is None else [f"note: {output.printable(view.note)}", ""]
+    for answer in view.answers:
+        lines += [*_told(answer, view, terminal), ""]
     return lines[:-1]
 
 
-def _told(answer: "ExplainedOccurrence", seen: "WhyView", paper: Terminal) -> Sequence[str]:
+def _told(answer: "ExplainedOccurrence", view: "WhyView", terminal: Terminal) -> Sequence[str]:
     instant = time_format.iso(answer.at, "seconds")
     local = "" if answer.local.endswith(" UTC") else f" ({answer.local})"
     lines = [
-        f"{seen.job} at {instant}{local}",
-        paper.styled(f"  {output.printable(answer.sentence)}", _VERDICTS.get(answer.verdict, "bold")),
+        f"{view.job} at {instant}{local}",
+        terminal.styled(f"  {output.printable(answer.sentence)}", _VERDICTS.get(answer.verdict, "bold")),
         *(f"  {output.printable(sentence)}" for sentence in answer.details),
     ]
     if answer.before_at is not None or answer.after_at is not None:
@@ -78,19 +78,19 @@ def _told(answer: "ExplainedOccurrence", seen: "WhyView", paper: Terminal) -> Se
         ]
         lines.append(f"  the nearest: {' and '.join(nearest)}")
     if answer.run is not None:
-        stands = run_table.state(answer.run, seen.now)
-        lines.append(f"  run {answer.run.run}: {paper.styled(stands, style_of(stands))}")
+        stands = run_table.state(answer.run, view.now)
+        lines.append(f"  run {answer.run.run}: {terminal.styled(stands, style_of(stands))}")
     if answer.decisions:
         rows = [
             [
-                paper.moment(each.decided_at, seen.now),
+                terminal.moment(each.decided_at, view.now),
                 each.decision + (f" {each.reason}" if each.reason else ""),
                 each.who or f"{each.by}, epoch {each.epoch}",
             ]
             for each in answer.decisions
         ]
         columns = (Column("  DECIDED"), Column("DECISION", style=style_of), Column("BY"))
-        lines += ["", *paper.table(columns, [[f"  {row[0]}", *row[1:]] for row in rows])]
+        lines += ["", *terminal.table(columns, [[f"  {row[0]}", *row[1:]] for row in rows])]
     return lines
 
 

@@ -32,9 +32,9 @@ def _fetch(store: "Store") -> "WorkersView":
     return processes.workers(store)
 
 
-def render(seen: "WorkersView", paper: Terminal) -> list[str]:
+def render(view: "WorkersView", terminal: Terminal) -> list[str]:
     """Return the workers as a table, their problems below."""
-    if not seen.workers:
+    if not view.workers:
         errors.complain("no workers")
         return []
     columns = (
@@ -58,14 +58,14 @@ def render(seen: "WorkersView", paper: Terminal) -> list[str]:
             ",".join(each.queues),
             str(each.succeeded),
             str(each.failed),
-            paper.moment(each.started_at, seen.now),
-            paper.moment(each.seen_at, seen.now),
+            terminal.moment(each.started_at, view.now),
+            terminal.moment(each.seen_at, view.now),
             each.version or "-",
         ]
-        for each in seen.workers
+        for each in view.workers
     ]
-    told = [paper.styled(f"! {output.printable(trouble)}", "bad") for trouble in seen.troubles]
-    return [*paper.table(columns, rows), *(["", *told] if told else [])]
+    told = [terminal.styled(f"! {output.printable(trouble)}", "bad") for trouble in view.troubles]
+    return [*terminal.table(columns, rows), *(["", *told] if told else [])]
 
 
 COMMAND = Command(

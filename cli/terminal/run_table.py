@@ -19,18 +19,18 @@ COLUMNS = (
 )
 
 
-def table(runs: Sequence[RunRecord], now: datetime, paper: Terminal) -> list[str]:
+def table(runs: Sequence[RunRecord], now: datetime, terminal: Terminal) -> list[str]:
     """Return the runs as a table; columns that say nothing of any of them are left out."""
-    rows = [_row(run, now, paper) for run in runs]
+    rows = [_row(run, now, terminal) for run in runs]
     used = [place for place in range(len(COLUMNS)) if place < 3 or any(row[place] for row in rows)]
-    return paper.table([COLUMNS[i] for i in used], [[row[i] or "-" for i in used] for row in rows])
+    return terminal.table([COLUMNS[i] for i in used], [[row[i] or "-" for i in used] for row in rows])
 
 
-def _row(run: RunRecord, now: datetime, paper: Terminal) -> list[str]:
+def _row(run: RunRecord, now: datetime, terminal: Terminal) -> list[str]:
     return [
         run.run,
         state(run, now),
-        paper.moment(moment(run), now),
+        terminal.moment(moment(run), now),
         took(run, now),
         str(run.attempt) if run.attempt > 1 else "",
         run.queue if run.queue != "default" else "",

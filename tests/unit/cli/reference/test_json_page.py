@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.support.json_schema import document_faults
 
-from kuber_cron import cli, common
+from kuber_cron import cli, common, control
 from kuber_cron.cli import app
 from kuber_cron.cli.reference import json_page
 from kuber_cron.common.errors import KuberCronError
@@ -62,14 +62,14 @@ def test_each_attribute_has_a_description():
 
 
 def test_each_error_code_has_its_meaning():
-    for package in (cli, common):
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{package.__name__}.{module.name}")
+    for package in (cli, common, control):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
     found, waiting = set(), [KuberCronError]
     while waiting:
         kind = waiting.pop()
         waiting += kind.__subclasses__()
-        if kind.__module__.startswith(("kuber_cron.cli.", "kuber_cron.common.")):
+        if kind.__module__.startswith(("kuber_cron.cli.", "kuber_cron.common.", "kuber_cron.control.")):
             found.add(kind.code)
     assert found - json_page.CODES.keys() - ELSEWHERE == set()
 

@@ -18,7 +18,7 @@ from kuber_cron.common.runs.retry_policy import SpentBudgets
 from kuber_cron.common.time_format import parse_or_none, rq_instant
 
 EndAction = Literal["finish", "fail", "stop", "retry", "requeue", "return", "quarantine"]
-"""What becomes of a run whose attempt has ended. ``return``: back to its queue, as if it had not been claimed."""
+"""The next state of a run whose attempt has ended. ``return``: back to its queue, as if it had not been claimed."""
 
 _FINAL_STATUSES = frozenset({"finished", "failed", "stopped"})
 
@@ -87,7 +87,7 @@ class NotStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptEnd:
-    """What the end script is to record of an attempt.
+    """The end of an attempt, as the end script is to record it.
 
     Attributes:
         action: What becomes of the run.

@@ -1,4 +1,4 @@
-"""What the parts of one worker share: its options, its slots, and where it counts."""
+"""The context that all parts of one worker share: its options, its slots, its metrics."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

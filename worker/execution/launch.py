@@ -167,7 +167,7 @@ class RunningCommand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptResult:
-    """How an attempt ended. Its process is reaped, its pipes and its log file are closed.
+    """The result of an attempt. Its process is reaped, its pipes and its log file are closed.
 
     Attributes:
         launch: What was started.

@@ -35,7 +35,7 @@ _GIVE_UP_SECONDS = 5.0  # after KILL; what is left then sits in the kernel and t
 
 
 class Phase(enum.Enum):
-    """Where an attempt stands; see the module's drawing."""
+    """The phase of an attempt; see the module's drawing."""
 
     RUNNING = enum.auto()
     ENDING = enum.auto()

@@ -3,7 +3,7 @@
 A sink takes the output piece by piece, with the stream that each came from, and is closed at the end. Nothing here fails
 a run or grows with the output.
 
-Two pipes tell stdout from stderr; their order is that of arrival at the worker's loop, so writes to both that are
+Two pipes separate stdout from stderr; their order is that of arrival at the worker's loop, so writes to both that are
 microseconds apart may change places. One pipe would keep them in order and lose which is which.
 """
 

@@ -95,7 +95,7 @@ class LogFile:
 
     @property
     def refused_bytes(self) -> int:
-        """How much is missing because the disk refused it, and not because of the limit."""
+        """The number of bytes that are missing because the disk refused them, and not because of the limit."""
         if not self.exists:
             return self.dropped_bytes
         over_the_limit = max(0, self._written + self._over - self._limit)

@@ -2,6 +2,7 @@
 
 import re
 import zoneinfo
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -14,6 +15,12 @@ from kuber_cron.common.notifications.channels import CHANNELS
 def allowed(text: str) -> dict[str, Any]:
     """Return the arguments of a field that say what the setting may be, for the table and for the error."""
     return {"json_schema_extra": {"allowed": text}}
+
+
+def one_of(words: Iterable[str]) -> dict[str, Any]:
+    """Return the arguments of a field that is one of a few words."""
+    *others, last = (f"`{word}`" for word in words)
+    return allowed(f"{', '.join(others)} or {last}")
 
 
 def split(separator: str) -> BeforeValidator:

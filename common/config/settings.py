@@ -11,7 +11,7 @@ gives to its commands.
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -35,6 +35,7 @@ from kuber_cron.common.config.setting_types import (
     Seconds,
     Zone,
     allowed,
+    one_of,
     split,
 )
 from kuber_cron.common.errors import SettingsError
@@ -79,7 +80,7 @@ class Settings(BaseSettings):
     )
     """The files and directories that jobs are read from; arguments of the command win."""
 
-    jobs_format: Annotated[JobsFormat, LOWER] = Field("user", **allowed("`user` or `system`"))
+    jobs_format: Annotated[JobsFormat, LOWER] = Field("user", **one_of(get_args(JobsFormat)))
     """`system` for crontabs with a user's name before the command, as `/etc/crontab` has."""
 
     instance: Instance = Field(
@@ -92,7 +93,7 @@ class Settings(BaseSettings):
     timezone: Zone = Field("UTC", **allowed("an IANA name, `Europe/Berlin`"))
     """The zone of schedules that name none."""
 
-    election: Annotated[ElectionMode, LOWER] = Field("redis", **allowed("`kubernetes` or `redis`"))
+    election: Annotated[ElectionMode, LOWER] = Field("redis", **one_of(get_args(ElectionMode)))
     """How the leader is found: by a Lease object, or by a key in Redis. The default is `kubernetes` in a pod
     that has a service account token, else `redis`."""
 
@@ -147,7 +148,7 @@ class Settings(BaseSettings):
     """How long after a worker's last heartbeat its runs are given to another. A worker that is cut off kills its
     commands 2 s before that. Shorter re-runs a lost worker's runs earlier and forgives shorter outages."""
 
-    worker_output: Annotated[WorkerOutput, LOWER] = Field("json", **allowed("`json`, `raw` or `off`"))
+    worker_output: Annotated[WorkerOutput, LOWER] = Field("json", **one_of(get_args(WorkerOutput)))
     """What a worker writes of its commands' output to its own: a JSON object a line with job and run, the bare
     lines, or nothing. The log files have it in each case."""
 
@@ -182,7 +183,7 @@ class Settings(BaseSettings):
     """The values of these variables of a command (six characters or more) are `***` in what Redis and the worker's
     own output have of what it writes. In log files they stand as they are."""
 
-    user: Annotated[UserRule, LOWER] = Field("prefer", **allowed("`prefer` or `require`"))
+    user: Annotated[UserRule, LOWER] = Field("prefer", **one_of(get_args(UserRule)))
     """What becomes of a job that names a user whom the worker may not become: it runs as the worker's own, with a
     warning, or it fails."""
 
@@ -194,7 +195,7 @@ class Settings(BaseSettings):
     """A file with that address, read again at each try. It wins over NOTIFY_URL, and is better for addresses that
     are secrets, as Slack's are."""
 
-    notify_form: Channel = Field("json", **allowed(" or ".join(f"`{name}`" for name in CHANNELS)))
+    notify_form: Channel = Field("json", **one_of(CHANNELS))
     """What the webhook is sent: a JSON document of our own, or one that Slack, Mattermost and the like show."""
 
     notify_key_file: Path | None = Field(None, **allowed("a file"))
@@ -205,12 +206,10 @@ class Settings(BaseSettings):
     """How long after SIGTERM everything has ended: commands may finish until this less their kill time. Keep it
     below the pod's `terminationGracePeriodSeconds`, whose own default is 30 s."""
 
-    log_format: Annotated[LogFormat, LOWER] = Field("auto", **allowed("`auto`, `json` or `text`"))
+    log_format: Annotated[LogFormat, LOWER] = Field("auto", **one_of(get_args(LogFormat)))
     """`auto` writes text to a terminal and JSON elsewhere."""
 
-    log_level: Annotated[LogLevel, LOWER] = Field(
-        "info", **allowed("`debug`, `info`, `warning`, `error` or `critical`")
-    )
+    log_level: Annotated[LogLevel, LOWER] = Field("info", **one_of(get_args(LogLevel)))
     """The least severity that is logged, to standard error."""
 
     _warnings: tuple[str, ...] = PrivateAttr(())

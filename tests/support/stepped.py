@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import redis
+from tests.support.clocks import SteppedClock
 
 from kuber_cron.common.jobs.job import Job
 from kuber_cron.common.redis_store.keys import Keys
@@ -43,19 +44,6 @@ def minute(number: float) -> datetime:
 def job(name: str = "job", schedule: str = "* * * * *", **policy: Any) -> Job:
     """A job whose missed instants are all caught up, unless the policy says otherwise."""
     return Job(**{"id": name, "schedule": schedule, "command": "true", "catchup": "all", **policy})
-
-
-class SteppedClock:
-    """Redis' time as the test has it; the interval clock follows."""
-
-    def __init__(self, at: datetime) -> None:
-        self.at = at
-
-    def now(self) -> datetime:
-        return self.at
-
-    def elapsed(self) -> float:
-        return self.at.timestamp()
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 import json
 from base64 import b64decode
-from datetime import UTC, datetime
 
 import pytest
+from tests.support.clocks import SteppedClock
 from tests.support.waiting import eventually
 from tests.support.workers import KEYS, ended, job, push, worker
 
@@ -15,21 +15,11 @@ from kuber_cron.worker.execution.launch import Launch, RunningCommand
 from kuber_cron.worker.output.excerpt_buffer import ExcerptBuffer
 
 
-class Clock:
-    at = 100.0
-
-    def now(self):
-        return datetime(2026, 1, 1, tzinfo=UTC)
-
-    def elapsed(self):
-        return self.at
-
-
 class Commands:
     """Commands that run and say what a test lets them say; the follower that tells of them."""
 
     def __init__(self, client, count=1):
-        self.clock, self.ends, self.held = Clock(), {}, set()
+        self.clock, self.ends, self.held = SteppedClock(), {}, set()
         for number in range(count):
             self.ends[f"e{number}"] = ExcerptBuffer()
             self.held.add(f"e{number}")
@@ -52,7 +42,7 @@ class Commands:
         ]
 
     def publish(self, seconds=1.0):
-        self.clock.at += seconds
+        self.clock.advance(seconds)
         self.live_output.publish_changes()
 
 

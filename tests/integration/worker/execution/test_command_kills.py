@@ -9,9 +9,9 @@ import sys
 import threading
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
+from tests.support.clocks import SteppedClock
 from tests.support.supervised import DEADLINE, Supervised
 from tests.support.waiting import eventually
 
@@ -30,19 +30,6 @@ DAEMON = (
     'os.write(1, b"ready\\n")\n'
     "time.sleep(60)'; "
 )
-
-
-class HandClock:
-    """A clock that is moved by hand."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def now(self) -> datetime:
-        return datetime(2026, 3, 29, 1, tzinfo=UTC)
-
-    def elapsed(self) -> float:
-        return self.seconds
 
 
 @pytest.fixture
@@ -222,17 +209,17 @@ def test_many_that_are_ended_at_once_are_each_ended_cleanly(commands):
 
 
 def test_timers_follow_the_clock_that_was_handed_in():
-    clock = HandClock()
+    clock = SteppedClock()
     with Supervised(clock=clock) as commands:
         launch = commands.start(STUBBORN, timeout_seconds=3600, kill_grace_seconds=60)
         commands.says(launch, 6)
-        clock.seconds += 3599
+        clock.advance(3599)
         commands.wake()
         assert commands.supervisor.running()[0].ending is None
-        clock.seconds += 1
+        clock.advance(1)
         commands.wake()
         eventually(lambda: commands.supervisor.running()[0].ending == "timeout")
-        clock.seconds += 60
+        clock.advance(60)
         commands.wake()
         eventually(lambda: _advance(clock, commands) and not commands.ended.empty())
         ended = commands.end()
@@ -241,7 +228,7 @@ def test_timers_follow_the_clock_that_was_handed_in():
 
 
 def _advance(clock, commands):
-    clock.seconds += 0.01
+    clock.advance(0.01)
     commands.wake()
     return True
 

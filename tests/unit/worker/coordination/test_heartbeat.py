@@ -1,27 +1,15 @@
 """When the worker sends its heartbeats."""
 
-from datetime import UTC, datetime
-
 import pytest
 from prometheus_client import CollectorRegistry
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from tests.support.clocks import SteppedClock
 from tests.support.workers import context
 
 from kuber_cron.worker.coordination.heartbeat import Heartbeat
 from kuber_cron.worker.coordination.run_store import RunStore
 
 TTL = 15.0
-
-
-class HandClock:
-    def __init__(self):
-        self.seconds = 100.0
-
-    def now(self):
-        return datetime(2026, 1, 1, tzinfo=UTC)
-
-    def elapsed(self):
-        return self.seconds
 
 
 class Heart(RunStore):
@@ -31,7 +19,7 @@ class Heart(RunStore):
         self.clock, self.seconds, self.error = clock, seconds, error
 
     def heartbeat(self, _running, _now):
-        self.clock.seconds += self.seconds
+        self.clock.advance(self.seconds)
         if self.error is not None:
             raise self.error
         return []
@@ -53,7 +41,7 @@ def pause(clock, heart, rq_seconds=0.0):
     """How long the worker waits after one heartbeat."""
 
     def send_to_rq():
-        clock.seconds += rq_seconds
+        clock.advance(rq_seconds)
 
     made = Heartbeat(
         context(CollectorRegistry(), clock=clock, ttl_seconds=TTL),
@@ -68,10 +56,10 @@ def pause(clock, heart, rq_seconds=0.0):
 
 @pytest.mark.parametrize(("rq_seconds", "waits"), [(0.0, 5.0), (4.0, 1.0), (11.0, 0.0)])
 def test_the_heartbeat_to_rq_does_not_delay_the_next_heartbeat(rq_seconds, waits):
-    clock = HandClock()
+    clock = SteppedClock()
     assert pause(clock, Heart(clock), rq_seconds) == pytest.approx(waits)
 
 
 def test_a_heartbeat_without_an_answer_is_tried_again_a_second_after_it():
-    clock = HandClock()
+    clock = SteppedClock()
     assert pause(clock, Heart(clock, 1.5, RedisTimeoutError("it hangs"))) == pytest.approx(1.0)

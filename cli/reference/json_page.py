@@ -4,6 +4,7 @@ Both are made from the classes of the results, so that the documentation cannot 
 attribute's description is what its class says of it under ``Attributes:``.
 """
 
+import inspect
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -236,15 +237,16 @@ def _schema_of_one(kind: Any) -> dict[str, Any]:
 @cache
 def descriptions(kind: type) -> Mapping[str, str]:
     """Return the descriptions of the class's attributes, from its docstring."""
-    text = (kind.__doc__ or "").partition("Attributes:\n")[2]
+    # Cleaned, because from Python 3.13 on a docstring comes without the indentation of its class.
+    text = inspect.cleandoc(kind.__doc__ or "").partition("Attributes:\n")[2]
     found: dict[str, str] = {}
     name = ""
     for line in text.splitlines():
-        begun = re.match(r"        (\w+): (.*)", line)
+        begun = re.match(r"    (\w+): (.*)", line)
         if begun:
             name = begun[1]
             found[name] = begun[2].strip()
-        elif name and line.startswith(" " * 12):
+        elif name and line.startswith(" " * 8):
             found[name] += " " + line.strip()
         elif line.strip():
             break

@@ -5,8 +5,8 @@ import sys
 
 import psutil
 import pytest
-from tests.support.clocks import SteppedClock
 from prometheus_client import Gauge
+from tests.support.clocks import SteppedClock
 
 from kuber_cron.common.observability.process_metrics import CpuCollector, make_registry
 

@@ -86,9 +86,9 @@ def worker_infos(store: Store) -> list[WorkerInfo]:
         answers = pipe.execute()
     return [
         WorkerInfo.from_fields(
-            name, fields(_WORKER_FIELDS, fields), is_alive=bool(alive), running=running, claimed=claimed
+            name, fields(_WORKER_FIELDS, values), is_alive=bool(alive), running=running, claimed=claimed
         )
-        for name, fields, alive, running, claimed in zip(
+        for name, values, alive, running, claimed in zip(
             known, answers[0::4], answers[1::4], answers[2::4], answers[3::4], strict=True
         )
     ]

@@ -9,6 +9,7 @@ import threading
 import time
 from datetime import UTC, datetime
 
+import psutil
 import pytest
 import redis
 from rq.queue import Queue
@@ -120,6 +121,7 @@ def test_sixteen_runs_of_a_killed_worker_are_attempted_again_soon_after_the_ttl(
     with housekeeping(redis_url, ttl_seconds=TTL) as tidied:
         threading.Event().wait(TTL + 3)
         with worker(redis_url, tmp_path, slots=16, ttl_seconds=TTL, grace_seconds=1.0) as second:
+            family = psutil.Process(first.pid).children(recursive=True)
             first.kill()
             killed = time.monotonic()
             eventually(lambda: len(second.running()) == 16, 20)
@@ -129,7 +131,8 @@ def test_sixteen_runs_of_a_killed_worker_are_attempted_again_soon_after_the_ttl(
             assert took <= 2 * TTL + 2, f"{took:.1f} s"
             recovered = [sample(second, "cron_job_recoveries_total", job=f"long{n}") for n in range(16)]
             assert recovered == [1.0] * 16
-    subprocess.run(["pkill", "-f", "sleep 60"], check=False)  # the killed worker could not
+    # Who took the runs has ended their earlier attempts.
+    assert psutil.wait_procs(family, timeout=60)[1] == []
 
 
 @pytest.mark.slow

@@ -93,7 +93,7 @@ test-bare: ## the two commands of the README in a container that has nothing but
 
 .PHONY: test-cluster
 test-cluster: setup ## the tests on a real API server: set KUBECONFIG, or KUBEBUILDER_ASSETS as for envtest
-	@$(PYTEST) -m cluster $(ARGS)
+	@$(PYTEST) -n $(or $(JOBS),3) -m cluster $(ARGS)
 
 $(VENV)/.complete-browser: $(VENV)/$(STAMP) requirements/browser.txt requirements/venv
 	@requirements/venv $(VENV) requirements/browser.txt

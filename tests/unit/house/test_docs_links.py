@@ -12,6 +12,8 @@ DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
 _CODE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
+# A file or a pattern of files of this tree: `tests/e2e/kubernetes`, `common/runs/*.py`.
+_NAMED = re.compile(r"`((?:cli|common|control|scheduler|worker|tests|benchmarks|k8s|examples)/[\w./*-]*\w)`")
 
 
 def anchors(page):
@@ -30,6 +32,11 @@ def test_links_lead_somewhere(page):
         if not path.exists() or (anchor and path.suffix == ".md" and anchor not in anchors(path)):
             broken.append(f"{target}#{anchor}")
     assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_of_the_tree_that_a_page_names_is_there(page):
+    assert [name for name in _NAMED.findall(page.read_text()) if not list(ROOT.glob(name))] == []
 
 
 def test_the_index_leads_to_every_page():

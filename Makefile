@@ -5,8 +5,8 @@ VENV := .venv
 TOOLS := .venv-packaging
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
-# What takes longer is marked `slow`, what builds and installs is marked `packaging`: `make test-rest` runs them, two at
-# a time; tests of one `xdist_group` never run beside each other.
+# What takes longer is marked `slow`, what builds and installs is marked `packaging`: `make test-rest` runs them, three
+# at a time; tests of one `xdist_group` never run beside each other.
 # What needs a Kubernetes API server is marked `cluster`: `make test-cluster` with KUBECONFIG or KUBEBUILDER_ASSETS.
 # What needs a Docker engine is marked `e2e`, what needs a cluster with a node `e2e_kubernetes`.
 ELSEWHERE := not cluster and not e2e and not e2e_kubernetes
@@ -81,7 +81,7 @@ test: setup ## the everyday tests, on real Redis and real processes (ARGS="-k na
 
 .PHONY: test-rest
 test-rest: setup tools ## the slow tests, and those that build, install and run the wheel
-	@$(PYTEST) -n $(or $(JOBS),2) --dist loadgroup -m "(slow or packaging) and $(ELSEWHERE)" $(ARGS)
+	@$(PYTEST) -n $(or $(JOBS),3) --dist loadgroup -m "(slow or packaging) and $(ELSEWHERE)" $(ARGS)
 
 .PHONY: test-redis
 test-redis: setup ## the integration tests on another server than the locked one: REDIS=/usr/bin/redis-server

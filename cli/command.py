@@ -1,4 +1,4 @@
-"""What a command is to the program: a name, a function, and examples for its ``--help``."""
+"""A command as the program knows it: a name, a function, and examples for its ``--help``."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

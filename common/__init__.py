@@ -1,1 +1,1 @@
-"""What both tiers know: schedules, job files, runs, and the way to Redis."""
+"""The ground of both tiers and of control: schedules, job files, runs, and the way to Redis."""

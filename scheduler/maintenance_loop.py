@@ -18,7 +18,7 @@ from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Term
 from kuber_cron.scheduler.maintenance import redis_observer
 from kuber_cron.scheduler.maintenance.housekeeping import ROUND_SECONDS, Housekeeper, MaintenanceEvent
-from kuber_cron.scheduler.maintenance.redis_observer import Observation, RedisObserver
+from kuber_cron.scheduler.maintenance.redis_observer import RedisObservation, RedisObserver
 from kuber_cron.scheduler.maintenance.schedule_gaps import ScheduleGaps
 from kuber_cron.scheduler.maintenance.success_deadlines import SuccessDeadlines
 from kuber_cron.scheduler.metrics import SchedulerMetrics
@@ -101,7 +101,7 @@ class MaintenanceLoop:
         self._metrics.update(expected=expected)
         self._status.publish_job_summaries(term, self._watcher.current)
 
-    def _observe(self, term: Term, entries: Mapping[str, CatalogEntry]) -> Observation | None:
+    def _observe(self, term: Term, entries: Mapping[str, CatalogEntry]) -> RedisObservation | None:
         try:
             seen = self._observer.observe(entries)
         except ResponseError as error:
@@ -130,5 +130,5 @@ class _OfTerm:
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
         self.observe_from = 0.0
-        self.observation = Observation()
+        self.observation = RedisObservation()
         self.success_deadlines = SuccessDeadlines()

@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from kuber_cron.common.observability.job_metrics import OTHER, JobMetrics
 from kuber_cron.scheduler.decisions.catalog import Catalog
-from kuber_cron.scheduler.maintenance.redis_observer import Observation
+from kuber_cron.scheduler.maintenance.redis_observer import RedisObservation
 
 ACTIONS = ("trigger", "backfill", "stop", "retry", "pause", "resume", "release", "drop")
 """The actions of operators (common/redis_store/lua/lib/operator_log.lua)."""
@@ -38,7 +38,7 @@ class SchedulerState:
     next_runs: Mapping[str, float] = field(default_factory=dict)
     gaps: Mapping[str, float] = field(default_factory=dict)
     expected: Mapping[str, float] = field(default_factory=dict)
-    observation: Observation = field(default_factory=Observation)
+    observation: RedisObservation = field(default_factory=RedisObservation)
     skew_seconds: float = 0.0
     ahead_seconds: float = 0.0
     transitions: int = 0

@@ -13,7 +13,7 @@ _MAX_CHARACTERS = 120
 
 
 class UnconfirmedError(KuberCronError):
-    """What cannot be undone was not confirmed."""
+    """An act that cannot be undone was not confirmed."""
 
     code = "unconfirmed"
 

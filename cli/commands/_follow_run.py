@@ -40,7 +40,7 @@ def follow(
             match event:
                 case await_run.OutputPiece(stream=stream, text=text):
                     _write(streams.get(stream, sys.stderr), text)
-                case await_run.AttemptEnd(attempt=attempt, outcome=outcome):
+                case await_run.EndedAttempt(attempt=attempt, outcome=outcome):
                     if not is_silent:
                         errors.complain(f"kuber-cron: attempt {attempt}: {outcome}, there will be another")
                 case result:

@@ -24,7 +24,7 @@ _MOST = 2000  # more than Redis keeps
 
 
 class Verb(StrEnum):
-    """What is to be done with the quarantine."""
+    """The verbs of ``quarantine``."""
 
     LIST = "list"
     SHOW = "show"

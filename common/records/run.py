@@ -120,7 +120,7 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """What a held run waits for.
+    """A gate: one of the things that a held run waits for.
 
     Attributes:
         run: The other run.

@@ -1,4 +1,4 @@
-"""What a Redis server must be for the promise to hold, checked at start (reliability.md §8, last part)."""
+"""The conditions under which a Redis server can hold the promise, checked at start (reliability.md §8, last part)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

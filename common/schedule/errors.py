@@ -33,7 +33,7 @@ class ScheduleError(KuberCronError, ValueError):
 
     @property
     def hint(self) -> str | None:
-        """What to write instead, or None; a search by similarity runs at the first reading, because it is dear."""
+        """The text to write instead, or None; a search by similarity runs at the first reading, because it is dear."""
         hint = self._hint
         if callable(hint):
             hint = self._hint = hint()

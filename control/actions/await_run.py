@@ -41,7 +41,7 @@ class OutputPiece:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptEnd:
+class EndedAttempt:
     """The end of an attempt that another one follows.
 
     Attributes:
@@ -53,7 +53,7 @@ class AttemptEnd:
     outcome: str
 
 
-RunEvent = OutputPiece | AttemptEnd | RunResult
+RunEvent = OutputPiece | EndedAttempt | RunResult
 
 
 def newest_result(store: "Store", run: str) -> str:
@@ -106,7 +106,7 @@ def follow(
 
 
 class _Poll:
-    """What is known of the run so far; each poll adds the events since the one before, also one that fails halfway."""
+    """The state of the run as known so far; each poll adds the events since the one before, also one that fails halfway."""
 
     def __init__(self, store: "Store", run: str, since: str, *, with_output: bool) -> None:
         self._store = store
@@ -118,9 +118,9 @@ class _Poll:
         self._position: tuple[str, int] = ("", 0)
         # Ended attempts of which the run's state will say whether another follows.
         self._undecided: list[AttemptRecord] = []
-        self._events: list[OutputPiece | AttemptEnd] = []
+        self._events: list[OutputPiece | EndedAttempt] = []
 
-    def taken_events(self) -> "list[OutputPiece | AttemptEnd]":
+    def taken_events(self) -> "list[OutputPiece | EndedAttempt]":
         """Return the events that nobody has taken yet."""
         events, self._events = self._events, []
         return events
@@ -149,7 +149,7 @@ class _Poll:
         return None
 
     def _add_ends(self, attempts: list[AttemptRecord]) -> None:
-        self._events += [AttemptEnd(attempt=each.attempt, outcome=each.outcome or "") for each in attempts]
+        self._events += [EndedAttempt(attempt=each.attempt, outcome=each.outcome or "") for each in attempts]
         self._undecided = self._undecided[len(attempts) :]
 
     def _read_results(self) -> None:

@@ -14,7 +14,7 @@ DEFAULT_MAX_RUNS = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackfillSpan:
-    """What a backfill covers.
+    """The span that a backfill covers.
 
     Attributes:
         job: The job's name.

@@ -70,6 +70,6 @@ class ForeignRunError(KuberCronError):
 
 
 class PutAsideError(KuberCronError):
-    """What was found under the run's name is no run, so it can only be dropped."""
+    """The key of the run's name held no run, so it can only be dropped."""
 
     code = "put-aside"

@@ -1,4 +1,4 @@
-"""What an operator does with a run in quarantine: release it to be judged anew, or drop it. Needs no leader."""
+"""The operator's verbs for a run in quarantine: release it to be judged anew, or drop it. Needs no leader."""
 
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.control.actions import operator_scripts

@@ -1,9 +1,9 @@
-"""What ``why`` answers, in words: a headline, and details that follow from it, by verdict. Pure.
+"""The answer of ``why`` in words: a headline, and details that follow from it, by verdict. Pure.
 
 `_SENTENCES` is the one table: each verdict has its headline and the writers of its details, in the order in which they
 are read. Each skip reason brings its own phrase; `_SKIPS` has those that name facts. The headline states what became of the instant; the details
-state the evidence, what the run does now, and what an operator might do next. All of it stands in one module, longer
-than others, so that the wording of an answer is found and changed in one place.
+state the evidence, what the run does now, and what an operator might do next. One module, longer than others, because
+then the wording of an answer is found and changed in one place.
 """
 
 from collections.abc import Callable, Iterator, Mapping

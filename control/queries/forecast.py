@@ -22,7 +22,7 @@ _TIMELESS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What is to come of one job. `runs` are aware UTC, ascending; `job` is None for a bare expression."""
+    """The coming runs of one job. `runs` are aware UTC, ascending; `job` is None for a bare expression."""
 
     job: str | None
     schedule: str

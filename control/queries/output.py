@@ -1,4 +1,4 @@
-"""What a run has written: the query behind ``kuber-cron logs``.
+"""The output of a run: the query behind ``kuber-cron logs``.
 
 All of it is in the attempt's log file, where the workers' log directory can be read here. Redis has the first 4 KiB and
 the last 12 KiB of it.

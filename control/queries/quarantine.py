@@ -40,7 +40,7 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuarantineView:
-    """What ``kuber-cron quarantine list`` and ``show`` answer.
+    """The answer of ``kuber-cron quarantine list`` and ``show``.
 
     Attributes:
         now: Redis' time.

@@ -50,7 +50,7 @@ class RunCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusView:
-    """What ``kuber-cron status`` answers.
+    """The answer of ``kuber-cron status``.
 
     Attributes:
         now: Redis' time.
@@ -85,7 +85,7 @@ class StatusView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobsView:
-    """What ``kuber-cron jobs`` answers.
+    """The answer of ``kuber-cron jobs``.
 
     Attributes:
         now: Redis' time.
@@ -98,7 +98,7 @@ class JobsView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunsView:
-    """What ``kuber-cron runs`` answers.
+    """The answer of ``kuber-cron runs``.
 
     Attributes:
         now: Redis' time.
@@ -113,7 +113,7 @@ class RunsView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunView:
-    """What ``kuber-cron show`` answers.
+    """The answer of ``kuber-cron show``.
 
     Attributes:
         now: Redis' time.
@@ -141,7 +141,7 @@ class RunView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogView:
-    """What ``kuber-cron logs`` answers.
+    """The answer of ``kuber-cron logs``.
 
     Attributes:
         run: The run.
@@ -164,7 +164,7 @@ class LogView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainedOccurrence:
-    """What became of one instant.
+    """The explanation of one instant.
 
     Attributes:
         at: The instant.
@@ -205,7 +205,7 @@ class ExplainedOccurrence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhyView:
-    """What ``kuber-cron why`` answers.
+    """The answer of ``kuber-cron why``.
 
     Attributes:
         now: Redis' time.
@@ -228,7 +228,7 @@ class WhyView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuesView:
-    """What ``kuber-cron queues`` answers.
+    """The answer of ``kuber-cron queues``.
 
     Attributes:
         now: Redis' time.
@@ -241,7 +241,7 @@ class QueuesView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkersView:
-    """What ``kuber-cron workers`` answers.
+    """The answer of ``kuber-cron workers``.
 
     Attributes:
         now: Redis' time.

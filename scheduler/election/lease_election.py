@@ -11,7 +11,7 @@ makes the calls; the simulation in the tests delays, loses and repeats them unde
 What this does *not* give: a term that no other can overlap. A process that was paused, a lease deleted or edited
 by an operator, and a holder that is not one of ours (it never claims in Redis) can do that; docs/leadership.md.
 
-The module is above 300 lines because an attempt is one state machine: leading, contesting and releasing share what is
+One module, because an attempt is one state machine: leading, contesting and releasing share what is
 known of the lease.
 """
 

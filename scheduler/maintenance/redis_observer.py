@@ -54,7 +54,7 @@ class QueueState:
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
+class RedisObservation:
     """One reading of Redis. ``None`` where it was not asked or did not answer.
 
     Attributes:
@@ -98,7 +98,7 @@ class RedisObserver:
         self._ended: Mapping[tuple[str, str], int] = {}
         self._count = 0
 
-    def observe(self, entries: Mapping[str, object]) -> Observation:
+    def observe(self, entries: Mapping[str, object]) -> RedisObservation:
         """Observe now, at the cost of what has changed and not of how many jobs there are.
 
         Raises:
@@ -129,7 +129,7 @@ class RedisObserver:
         return replace(seen, jobs=self._known, missed=self._missed, ended=self._ended)
 
 
-def read(store: Store, jobs: Sequence[str], *, has_counts: bool = True) -> Observation:
+def read(store: Store, jobs: Sequence[str], *, has_counts: bool = True) -> RedisObservation:
     """Read an observation, in two round trips whatever the number of jobs.
 
     Raises:
@@ -153,7 +153,7 @@ def read(store: Store, jobs: Sequence[str], *, has_counts: bool = True) -> Obser
     missed, ended = found[len(jobs) :] or ({}, {})
     replicas = int(replication.get("connected_slaves", 0))
     names = sorted(keys.queue_name(key) for key in queue_keys)
-    return Observation(
+    return RedisObservation(
         jobs={job: _last_run(values) for job, values in zip(jobs, stats, strict=True)},
         queues=_queues(store, names),
         missed={_job_and_reason(text(name)): int(count) for name, count in missed.items()},

@@ -1,4 +1,4 @@
-"""What may be said about a CronJob that moves in: a code for each kind of difference, with what follows from it.
+"""The differences of a CronJob that moves in: a code for each kind of difference, with what follows from it.
 
 Pure. ``KC5xx`` are errors: the CronJob is not taken over. ``KC6xx`` are warnings: it is, and something of it is
 lost, or means something else here. docs/moving/kubernetes-cronjob.md holds this table, and a test holds it to it.

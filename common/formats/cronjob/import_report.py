@@ -1,4 +1,4 @@
-"""What is found out about one CronJob while it is read: differences with their places, and what its workers need."""
+"""The report about one CronJob that is read: differences with their places, and what its workers need."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

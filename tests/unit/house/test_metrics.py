@@ -12,7 +12,7 @@ from kuber_cron.common.observability.job_metrics import OTHER, JobMetrics
 from kuber_cron.common.observability.process_metrics import make_registry
 from kuber_cron.scheduler.decisions.catalog import Catalog, compile_entries
 from kuber_cron.scheduler.election.metrics import LeaseMetrics
-from kuber_cron.scheduler.maintenance.redis_observer import LastRun, Observation, QueueState
+from kuber_cron.scheduler.maintenance.redis_observer import LastRun, QueueState, RedisObservation
 from kuber_cron.scheduler.metrics import SchedulerMetrics
 from kuber_cron.worker.metrics import WorkerMetrics
 
@@ -31,7 +31,7 @@ def leading_registry():
         epoch=3,
         catalog=Catalog(compile_entries([job("a")]), 1, True, NOW, ()),
         expected={"a": 700.0},
-        observation=Observation(
+        observation=RedisObservation(
             epoch=3,
             jobs={"a": LastRun(1.0, 1.0, "success")},
             queues={"default": QueueState(2, 5.0, 1)},
@@ -76,12 +76,12 @@ def test_a_leader_tells_nothing_that_it_observed_in_an_earlier_term():
     registry = make_registry()
     metrics = SchedulerMetrics(registry, JobMetrics(registry))
     metrics.update(
-        epoch=4, observation=Observation(epoch=3, jobs={"a": LastRun(1.0)}, missed={("a", "limit"): 1})
+        epoch=4, observation=RedisObservation(epoch=3, jobs={"a": LastRun(1.0)}, missed={("a", "limit"): 1})
     )
     assert registry.get_sample_value("cron_workers") is None
     assert registry.get_sample_value("cron_job_failing", {"job": "a"}) is None
     assert registry.get_sample_value("cron_job_missed_total", {"job": "a", "reason": "limit"}) is None
-    metrics.update(observation=Observation(epoch=4))
+    metrics.update(observation=RedisObservation(epoch=4))
     assert registry.get_sample_value("cron_workers") == 0
 
 
@@ -92,7 +92,9 @@ def test_a_job_above_the_limit_does_not_fail_or_fall_silent_unseen():
     metrics.update(
         epoch=1,
         expected={"first": 50.0, "second": 30.0, "third": 40.0, "fourth": 60.0},
-        observation=Observation(epoch=1, jobs={"first": bad, "second": bad, "third": good, "fourth": bad}),
+        observation=RedisObservation(
+            epoch=1, jobs={"first": bad, "second": bad, "third": good, "fourth": bad}
+        ),
     )
     value = registry.get_sample_value
     assert value("cron_job_failing", {"job": "first"}) == 1

@@ -21,7 +21,7 @@ from kuber_cron.common.observability.job_metrics import JobMetrics
 from kuber_cron.common.observability.process_metrics import make_registry
 from kuber_cron.scheduler.decisions.catalog import Catalog, compile_entries
 from kuber_cron.scheduler.election.metrics import LeaseMetrics
-from kuber_cron.scheduler.maintenance.redis_observer import LastRun, Observation, QueueState
+from kuber_cron.scheduler.maintenance.redis_observer import LastRun, QueueState, RedisObservation
 from kuber_cron.scheduler.metrics import SchedulerMetrics
 from kuber_cron.worker.metrics import WorkerMetrics
 
@@ -77,7 +77,7 @@ def exported() -> dict[str, set[str]]:
         next_runs={"a": 1.0},
         gaps={"a": 1.0},
         expected={"a": 1.0},
-        observation=Observation(
+        observation=RedisObservation(
             epoch=1,
             jobs={"a": LastRun(1.0, 1.0)},
             queues={"default": QueueState(1, 1.0, 1)},

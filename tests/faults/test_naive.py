@@ -13,7 +13,7 @@ from tests.faults.jobs import Spec
 from tests.faults.setup import Setup
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.xdist_group("state loss")]
 
 NAIVE = (sys.executable, "-m", "tests.faults.naive")
 JOBS = tuple(Spec(f"tick-{number}") for number in range(4))

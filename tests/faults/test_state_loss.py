@@ -17,7 +17,7 @@ from tests.faults.redis_server import RedisServer
 from tests.faults.setup import Setup
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240), pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240), pytest.mark.xdist_group("state loss")]
 
 JOBS = (
     Spec("tick-0"),

@@ -7,6 +7,7 @@ runs through the real ledger. Instants lie in the past, for the deciding script 
 
 import contextlib
 import itertools
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -227,7 +228,8 @@ class SteppedWorker:
     def start(self, run: str, at: datetime = T0) -> AttemptStart | str:
         """Start what was claimed, or why it was not."""
         self._count += 1
-        execution = f"{self.name}-{self._count}"
+        # Of this process alone: what a test leaves running is looked for on the whole machine, by this id.
+        execution = f"{self.name}-{os.getpid()}-{self._count}"
         answer = self.ledger.start(run, execution, at)
         if not isinstance(answer, AttemptStart):
             return answer.sentence

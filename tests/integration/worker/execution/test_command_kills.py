@@ -129,7 +129,7 @@ def test_a_daemon_of_an_attempt_that_succeeded_lives_on(commands):
     assert ended.outcome.is_success
     assert ended.leftover_processes == 0
     assert len(remaining(ended.launch)) == 1
-    assert leftover_processes.end({ended.launch.execution_id, "another"}) == 1
+    assert leftover_processes.end({ended.launch.execution_id, "nobody's"}) == 1
     assert not remaining(ended.launch)
 
 

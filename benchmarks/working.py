@@ -93,7 +93,11 @@ class Contender:
     def cpu_seconds(self) -> float:
         """Of the worker, of what it has started, and of what that has."""
         process = psutil.Process(self.pid)
-        return sum(sum(each.cpu_times()[:4]) for each in [process, *process.children(recursive=True)])
+        used = sum(process.cpu_times()[:4])
+        for each in process.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has ended since it was listed
+                used += sum(each.cpu_times()[:4])
+        return used
 
     def run(self, client: redis.Redis, command: str, count: int) -> tuple[float, float]:
         """Seconds and seconds of CPU until so many runs have ended, all of them well."""

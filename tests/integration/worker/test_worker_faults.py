@@ -202,6 +202,7 @@ def test_a_worker_whose_heartbeats_hang_starts_nothing_that_it_would_end_at_once
         hangs.clear()
         assert ended(client, run).is_finished
         assert client.hget(KEYS.run(run), "attempt") == b"1"
+        del heart.call  # or the store would keep itself alive, and its connection open
 
 
 @pytest.fixture

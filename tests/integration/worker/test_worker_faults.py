@@ -128,7 +128,7 @@ def test_sixteen_runs_of_a_killed_worker_are_attempted_again_soon_after_the_ttl(
             took = time.monotonic() - killed
             assert sorted(each.run for each in tidied if each.what == "lost_again") == sorted(runs)
             # TTL + 2 s on a quiet machine (`benchmarks/takeover.py` shows the figure); a second wait would be TTL more.
-            assert took <= 2 * TTL + 2, f"{took:.1f} s"
+            assert took < 2 * TTL, f"{took:.1f} s"
             recovered = [sample(second, "cron_job_recoveries_total", job=f"long{n}") for n in range(16)]
             assert recovered == [1.0] * 16
     # Who took the runs has ended their earlier attempts.

@@ -46,7 +46,9 @@ def before(tmp_path_factory):
     """The folder with the version before."""
     known = subprocess.run(["git", "-C", ROOT, "cat-file", "-e", BEFORE], capture_output=True, check=False)
     if known.returncode != 0:
-        pytest.skip(f"needs the history of the repository with {BEFORE}: git fetch --unshallow")
+        pytest.skip(
+            f"only on a clone with the history of the repository, {BEFORE} in it: git fetch --unshallow"
+        )
     archive = subprocess.run(["git", "-C", ROOT, "archive", BEFORE, *PARTS], capture_output=True, check=True)
     folder = tmp_path_factory.mktemp("before")
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as packed:

@@ -30,6 +30,8 @@ from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
 LEASE_SECONDS = 2.0
 _TURN_SECONDS = 0.05
 _OWN = "rq:kuber-cron:"
+# A run is made and queued at once: in between the checker would rightly see it nowhere.
+_QUEUE = "redis.call('HSET', KEYS[1], unpack(ARGV, 2)) return redis.call('RPUSH', KEYS[2], ARGV[1])"
 
 
 class Naive:
@@ -91,10 +93,9 @@ class Naive:
         if reason:
             self._client.hincrby(f"{_OWN}missed", f"{job.id}|{reason}", 1)
             return
-        self._client.hset(
-            f"rq:job:{record.run}", mapping=dict(zip(record.fields[::2], record.fields[1::2], strict=True))
-        )  # type: ignore[arg-type] # names are texts
-        self._client.eval(f"return redis.call('RPUSH', 'rq:queue:{record.origin}', ARGV[1])", 0, record.run)
+        self._client.eval(
+            _QUEUE, 2, f"rq:job:{record.run}", f"rq:queue:{record.origin}", record.run, *record.fields
+        )
 
     def _log(self, job: Job, at: int, decision: str, *, reason: str, run: str = "", count: int = 1) -> None:
         entry = {

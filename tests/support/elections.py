@@ -9,11 +9,11 @@ from typing import Any
 
 import redis
 from prometheus_client import CollectorRegistry
+from tests.support.clients import clients
 from tests.support.waiting import eventually
 
 from kuber_cron.common.clock import SystemClock
 from kuber_cron.common.config.lease_timing import LeaseTiming
-from kuber_cron.common.redis_store import connections
 from kuber_cron.common.redis_store.keys import Keys
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.scheduler.election import kubernetes_lease
@@ -76,6 +76,7 @@ class Electorate:
         self.store = store
         self.contenders: list[Contender] = []
         self.name = "kuber-cron"
+        self._stack = contextlib.ExitStack()
 
     @property
     def takeover_seconds(self) -> float:
@@ -93,7 +94,7 @@ class Electorate:
         timing: LeaseTiming = replace(options.get("times", FAST), failsafe=options.get("failsafe", 60.0))
 
         def connect() -> redis.Redis:
-            return connections.open_client(options.get("redis_url", self.url), "deciding")
+            return self._stack.enter_context(clients(options.get("redis_url", self.url)))()
 
         context = ElectionContext(
             holder=name,
@@ -144,6 +145,7 @@ class Electorate:
     def end(self) -> None:
         for each in self.contenders:
             each.election.stop()
+        self._stack.close()
 
 
 @contextlib.contextmanager

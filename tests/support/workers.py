@@ -11,13 +11,13 @@ import redis
 from prometheus_client import CollectorRegistry
 from rq.job import Job as RQJob
 from rq.serializers import JSONSerializer
+from tests.support.clients import clients
 from tests.support.waiting import eventually
 
 from kuber_cron.common.clock import Clock, SystemClock
 from kuber_cron.common.jobs.job import Job
 from kuber_cron.common.notifications.sender import NotificationSender
 from kuber_cron.common.observability.job_metrics import JobMetrics
-from kuber_cron.common.redis_store import connections
 from kuber_cron.common.redis_store.keys import Keys
 from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
 from kuber_cron.worker.coordination.slots import Slots
@@ -74,21 +74,22 @@ def worker(
     """A worker that runs in threads of this process and is drained at the end."""
     registry = CollectorRegistry()
     given = {"keys": KEYS, "log_dir": directory, "environ": dict(os.environ), "slots": 4, **options}
-    made = Worker(
-        WorkerOptions(**given),
-        connect=lambda purpose: connections.open_client(url, purpose, block_seconds=2.0),
-        clock=SystemClock(),
-        metrics=WorkerMetrics(registry, slots=given["slots"], alone=True),
-        job_metrics=JobMetrics(registry),
-        sender=messenger,
-    )
-    made.registry = registry  # type: ignore[attr-defined] # for the test's eyes only
-    made.start()
-    try:
-        yield made
-    finally:
-        made.drain(grace_seconds)
-        assert made.wait(grace_seconds + 15), "the worker did not end"
+    with clients(url, block_seconds=2.0) as connect:
+        made = Worker(
+            WorkerOptions(**given),
+            connect=connect,
+            clock=SystemClock(),
+            metrics=WorkerMetrics(registry, slots=given["slots"], alone=True),
+            job_metrics=JobMetrics(registry),
+            sender=messenger,
+        )
+        made.registry = registry  # type: ignore[attr-defined] # for the test's eyes only
+        made.start()
+        try:
+            yield made
+        finally:
+            made.drain(grace_seconds)
+            assert made.wait(grace_seconds + 15), "the worker did not end"
 
 
 def status(client: redis.Redis, run: str) -> str:

@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import redis
 from prometheus_client import CollectorRegistry
+from tests.support.clients import clients
 from tests.support.stepped import KEYS
 from tests.support.waiting import eventually
 
 from kuber_cron.common.clock import SystemClock
 from kuber_cron.common.observability.job_metrics import JobMetrics
-from kuber_cron.common.redis_store import connections
 from kuber_cron.scheduler.decisions.catalog import CatalogWatcher
 from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Term
@@ -71,19 +71,20 @@ def service(redis_client, redis_url, tmp_path):
     measures = JobMetrics(registry)
     watcher = CatalogWatcher([tmp_path / "crontab"], clock=clock)
     watcher.load()
-    made = Scheduler(
-        SchedulerOptions(keys=KEYS),
-        connect=lambda: connections.open_client(redis_url, "deciding"),
-        election=GivenTerm(redis_client),
-        server_clock=server_clock,
-        watcher=watcher,
-        clock=clock,
-        metrics=SchedulerMetrics(registry, measures),
-    )
-    made.registry = registry
-    made.start()
-    yield made
-    made.stop()
+    with clients(redis_url) as connect:
+        made = Scheduler(
+            SchedulerOptions(keys=KEYS),
+            connect=connect,
+            election=GivenTerm(redis_client),
+            server_clock=server_clock,
+            watcher=watcher,
+            clock=clock,
+            metrics=SchedulerMetrics(registry, measures),
+        )
+        made.registry = registry
+        made.start()
+        yield made
+        made.stop()
 
 
 def test_the_service_counts_a_loss_once_and_goes_on(service, redis_client):

@@ -247,12 +247,12 @@ def test_an_end_sent_twice_is_one_end(redis_client, ledger):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_two_hundred_runs_that_arrive_within_20_ms_of_a_sigterm_are_executed_once(
+def test_runs_that_arrive_within_20_ms_of_a_sigterm_are_executed_once(
     redis_client, redis_url, tmp_path, processes
 ):
     proof, rng, runs = tmp_path / "proof", random.Random(5), []
     redis_client.config_set("save", "")
-    for batch in range(20):
+    for batch in range(6):
         queues = [f"q{batch}-{number}" for number in range(10)]
         made = [processes(redis_url, "--queues", queue) for queue in queues]
         eventually(
@@ -273,7 +273,7 @@ def test_two_hundred_runs_that_arrive_within_20_ms_of_a_sigterm_are_executed_onc
         with worker(redis_url, tmp_path / "logs", queues=queues):
             assert all(ended(redis_client, run).is_finished for run in runs[-10:])
     assert sorted(run for (run,) in attempts(proof)) == sorted(runs)
-    assert len(runs) == 200
+    assert len(runs) == 60
 
 
 def test_an_outcome_that_redis_refuses_holds_up_no_other(redis_client, redis_url, tmp_path):

@@ -78,9 +78,10 @@ def test_a_leader_that_is_told_to_leave_hands_over_and_nothing_is_late(
         if way == "deleted":
             installation.kubectl("delete", "pod", leader, "--wait=false")
         else:
+            # Chosen before: the pod in the leader's place is not ready, and may be evicted.
+            standby = next(name for name in installation.names("scheduler") if name != leader)
             assert installation.evict(leader, tmp_path) == ""
             # One at a time, so that whoever leads has a successor.
-            standby = next(name for name in installation.names("scheduler") if name != leader)
             assert "disruption budget" in installation.evict(standby, tmp_path)
         over = load.taken_over(epoch, 15)
     installation.wait_until_well()

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import redis
+import structlog
 from hypothesis import HealthCheck, settings
 
 from kuber_cron.common.redis_store.embedded.server import EmbeddedRedis
@@ -55,6 +56,14 @@ def _locked_server() -> str:
 def pytest_report_header() -> str:
     """Name the server that the tests run on."""
     return f"redis: {os.environ.get('KUBER_CRON_TEST_REDIS') or 'the locked valkey-server'}"
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Undo what a test has configured: another's level would hide what the next one looks for."""
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -82,7 +82,13 @@ class Scheduler:
         self._stop = threading.Event()
         deciding = Store(connect(), options.keys)
         maintaining = Store(connect(), options.keys)
-        self._status = StatusPublisher(maintaining, options.holder, clock=clock, server_now=server_clock.now)
+        self._status = StatusPublisher(
+            maintaining,
+            options.holder,
+            clock=clock,
+            server_now=server_clock.now,
+            elected_by=election.elected_by,
+        )
         dispatcher = Dispatcher(deciding, RunHashBuilder(deciding.client, options.signing_key))
         decider = Decider(
             deciding,

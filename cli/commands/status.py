@@ -67,8 +67,8 @@ def _leader(view: "StatusView") -> str:
     leader = view.leader
     if not leader.is_alive:
         return f"none (the last: {leader.holder})" if leader.holder else "none"
-    how = "a Kubernetes Lease" if leader.election == "kubernetes" else "Redis"
-    return f"{leader.holder}, epoch {leader.epoch}, elected by {how}"
+    told = [each.elected_by for each in view.schedulers if each.holder == leader.holder and each.elected_by]
+    return f"{leader.holder}, epoch {leader.epoch}, elected by {told[0] if told else leader.election}"
 
 
 def _scheduler(each: "SchedulerInfo", view: "StatusView", terminal: Terminal) -> str:

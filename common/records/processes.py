@@ -47,6 +47,7 @@ class SchedulerInfo:
         jobs: How many jobs it has loaded.
         is_valid: Whether its job files are without errors now; while they are not, the last good jobs run.
         problem: The first error in its job files, or null.
+        elected_by: Where it contests leadership, in words; null from a release that does not say.
         late_seconds: The largest lateness of a decision in its last minute or two, null where there was none.
     """
 
@@ -58,6 +59,7 @@ class SchedulerInfo:
     jobs: int = 0
     is_valid: bool = True
     problem: str | None = None
+    elected_by: str | None = None
     late_seconds: float | None = None
 
     def is_alive(self, now: datetime) -> bool:

@@ -105,6 +105,11 @@ class Election(ABC):
         self._listener = context.listen(self._try_now.set) if context.listen is not None else None
         self._attempted_at = clock.elapsed()
 
+    @property
+    @abstractmethod
+    def elected_by(self) -> str:
+        """Where the lease is kept, in words for people."""
+
     @abstractmethod
     def attempt(self) -> float:
         """Try once to get or keep the lease; return the seconds until the next attempt."""

@@ -122,6 +122,11 @@ class KubernetesLease:
         self._api: client.ApiClient | None = None
         self._raw: dict[str, Any] = {}
 
+    @property
+    def kind(self) -> str:
+        """The kind of lease, in words for people."""
+        return "a Kubernetes Lease"
+
     def cluster(self) -> str:
         """Return the same for all who contest this Lease, however often it is deleted and created anew."""
         configuration = self._configure()

@@ -70,6 +70,11 @@ class LeaseElection(Election):
         self._refused = ""
         self._in_failsafe = False
 
+    @property
+    def elected_by(self) -> str:
+        """Where the lease is kept, in words for people."""
+        return self._store.kind
+
     def attempt(self) -> float:
         """Try once to get or keep the lease; return the seconds until the next attempt."""
         return run(self.attempt_calls())

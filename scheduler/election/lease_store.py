@@ -18,6 +18,10 @@ Calls = Generator[Callable[[], Any], Any, T]
 class LeaseStore(Protocol):
     """The record of one lease (``kubernetes_lease.KubernetesLease``). Every failure is a ``LeaseError``."""
 
+    @property
+    def kind(self) -> str:
+        """The kind of lease with its article, in words for people."""
+
     def cluster(self) -> str:
         """Return a name that all who contest this lease share and nobody else has; Redis serves one such cluster."""
 

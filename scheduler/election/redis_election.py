@@ -36,6 +36,11 @@ class RedisElection(Election):
         self._is_away = False
         self._key_epoch = 0  # of the key that may still be ours
 
+    @property
+    def elected_by(self) -> str:
+        """Where the lease is kept, in words for people."""
+        return "Redis"
+
     def attempt(self) -> float:
         """Try once to acquire or renew; return the seconds until the next attempt."""
         term = self._ongoing_term()

@@ -26,11 +26,18 @@ class StatusPublisher:
     """One replica's. ``holder``: its identity in elections; without one it publishes nothing of itself."""
 
     def __init__(
-        self, store: Store, holder: str, *, clock: Clock, server_now: Callable[[], datetime]
+        self,
+        store: Store,
+        holder: str,
+        *,
+        clock: Clock,
+        server_now: Callable[[], datetime],
+        elected_by: str | None = None,
     ) -> None:
         self._summaries = JobSummaries(store)
         self._entry = SchedulerEntry(store, holder) if holder else None
         self._holder = holder
+        self._elected_by = elected_by
         self._clock = clock
         self._server_now = server_now
         self._started_at = clock.now()
@@ -62,6 +69,7 @@ class StatusPublisher:
             jobs=len(catalog.entries),
             is_valid=catalog.valid,
             problem=errors[0] if errors else None,
+            elected_by=self._elected_by,
             late_seconds=self._lateness.largest(now),
         )
         with self._logging_once("scheduler entry", RedisError):

@@ -14,6 +14,10 @@ class MemoryLease:
         self._record: LeaseRecord | None = None
         self._writes = 0
 
+    @property
+    def kind(self) -> str:
+        return "a lease in memory"
+
     def cluster(self) -> str:
         return "memory"
 

@@ -37,6 +37,8 @@ class GivenTerm:
         self._client.hset(KEYS.fence, mapping={"epoch": epoch, "holder": "me"})
         self._term = Term(epoch, "me", through=self._through)
 
+    elected_by = "a test"
+
     def valid_term(self):
         return self._term
 

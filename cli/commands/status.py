@@ -67,8 +67,8 @@ def _leader(view: "StatusView") -> str:
     leader = view.leader
     if not leader.is_alive:
         return f"none (the last: {leader.holder})" if leader.holder else "none"
-    told = [each.elected_by for each in view.schedulers if each.holder == leader.holder and each.elected_by]
-    return f"{leader.holder}, epoch {leader.epoch}, elected by {told[0] if told else leader.election}"
+    told = {each.holder: each.elected_by for each in view.schedulers}  # nothing from a release before
+    return f"{leader.holder}, epoch {leader.epoch}, elected by {told.get(leader.holder) or leader.election}"
 
 
 def _scheduler(each: "SchedulerInfo", view: "StatusView", terminal: Terminal) -> str:

@@ -20,7 +20,7 @@ class LeaseStore(Protocol):
 
     @property
     def kind(self) -> str:
-        """The kind of lease with its article, in words for people."""
+        """The kind of lease, in words for people: ``a Kubernetes Lease``."""
 
     def cluster(self) -> str:
         """Return a name that all who contest this lease share and nobody else has; Redis serves one such cluster."""

@@ -32,7 +32,7 @@ class StatusPublisher:
         *,
         clock: Clock,
         server_now: Callable[[], datetime],
-        elected_by: str | None = None,
+        elected_by: str,
     ) -> None:
         self._summaries = JobSummaries(store)
         self._entry = SchedulerEntry(store, holder) if holder else None

@@ -22,6 +22,8 @@ from kuber_cron.scheduler.service import Scheduler, SchedulerOptions
 class GivenTerm:
     """An election that this process always wins, with the count of decisions that it was told."""
 
+    elected_by = "a test"
+
     def __init__(self, client):
         self._client = client
         self.transitions = 0
@@ -36,8 +38,6 @@ class GivenTerm:
         epoch = int(self._client.hget(KEYS.fence, "epoch") or self.transitions - 1) + 1
         self._client.hset(KEYS.fence, mapping={"epoch": epoch, "holder": "me"})
         self._term = Term(epoch, "me", through=self._through)
-
-    elected_by = "a test"
 
     def valid_term(self):
         return self._term

@@ -126,7 +126,9 @@ def publisher(redis_client):
     clock = SteppedClock(datetime(2026, 3, 1, tzinfo=UTC))
 
     def make(holder):
-        made = StatusPublisher(Store(redis_client, KEYS), holder, clock=clock, server_now=clock.now)
+        made = StatusPublisher(
+            Store(redis_client, KEYS), holder, clock=clock, server_now=clock.now, elected_by="a test"
+        )
         made.clock = clock
         return made
 

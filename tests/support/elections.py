@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import redis
 from prometheus_client import CollectorRegistry
 from tests.support.clients import clients
 from tests.support.waiting import eventually
@@ -93,9 +92,7 @@ class Electorate:
         server_clock = RedisClock(clock)
         timing: LeaseTiming = replace(options.get("times", FAST), failsafe=options.get("failsafe", 60.0))
 
-        def connect() -> redis.Redis:
-            return self._stack.enter_context(clients(options.get("redis_url", self.url)))()
-
+        connect = self._stack.enter_context(clients(options.get("redis_url", self.url)))
         context = ElectionContext(
             holder=name,
             clock=clock,

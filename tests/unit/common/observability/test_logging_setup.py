@@ -29,7 +29,6 @@ def as_before():
         logging.getLogger(name).setLevel(floor)
     logging.captureWarnings(False)
     redaction.known_secrets = secrets
-    structlog.reset_defaults()
 
 
 log = structlog.get_logger("kuber_cron.tests")  # made before configure, as modules do

@@ -144,7 +144,7 @@ def test_leader_and_standby_tell_of_themselves_and_leave(make_leader, redis_clie
     found = entries(redis_client)
     assert (found["one"].epoch, found["two"].epoch) == (1, None)
     assert (found["one"].late_seconds, found["two"].late_seconds) == (0.25, None)
-    assert found["one"].jobs == 1
+    assert (found["one"].jobs, found["one"].elected_by) == (1, "a test")
     one.withdraw()
     assert entries(redis_client).keys() == {"two"}
 

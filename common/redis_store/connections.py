@@ -11,8 +11,10 @@ that was applied before its answer got lost is applied again. So each connection
 ``rq``         for RQ's ``BaseWorker``, which raises its pool's timeout to 415 s: a pool that nobody else uses. Answers
                within 1.5 s, because the heartbeats wait for it.
 
-Each client has a pool of its own. Replies are bytes. RESP2, because its replies have the same shape on every
-server and it needs no HELLO. Maintenance notifications are off: they would stretch the timeouts when the server asks for it.
+Each client has a pool of its own. Each of its connections ends with an answer that says "not the primary"
+(``primary_connection``), so that the address is looked up again; purposes with retries then send once more.
+
+Replies are bytes. RESP2, because its replies have the same shape on every server. Maintenance notifications are off: they would stretch the timeouts when the server asks for it.
 CLIENT SETINFO is not sent: two round trips, and unknown before Redis 7.2; the client's name says who it is. Each password that
 is met here is hidden from the logs.
 """
@@ -20,17 +22,15 @@ is met here is hidden from the logs.
 import importlib
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
-from redis.connection import ConnectionPool, SSLConnection, parse_url
-from redis.credentials import CredentialProvider
-from redis.exceptions import (
-    AuthenticationError,
-)
+from redis.connection import Connection, ConnectionPool, SSLConnection, parse_url
+from redis.exceptions import ReadOnlyError
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
@@ -38,6 +38,13 @@ from redis.sentinel import Sentinel, SentinelConnectionPool
 from kuber_cron.common.errors import SettingsError
 from kuber_cron.common.observability.redaction import hide, redacted_url
 from kuber_cron.common.redis_store.keys import DEFAULT_INSTANCE, Keys
+from kuber_cron.common.redis_store.password_file import PasswordFile
+from kuber_cron.common.redis_store.primary_connection import (
+    CONNECTION_CLASSES,
+    PrimarySentinelConnection,
+    PrimarySentinelSSLConnection,
+    address_named,
+)
 
 if TYPE_CHECKING:
     from kuber_cron.common.config.settings import (
@@ -55,24 +62,6 @@ _URL_OPTIONS = {
 }  # fmt: skip
 _MALFORMED = "host, port or an option is malformed (is the password percent-encoded?)"
 _SENTINEL_OPTIONS = {"sentinel_username", "sentinel_password"}
-
-
-class PasswordFile(CredentialProvider):
-    """The password as the file has it now: read at each connect, so that a rotated one needs no restart."""
-
-    def __init__(self, path: Path, username: str | None = None) -> None:
-        self._path = path
-        self._username = username
-
-    def get_credentials(self) -> tuple[str] | tuple[str, str]:
-        """Return ``(password,)`` or ``(username, password)``, without the file's last line break."""
-        try:
-            password = self._path.read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            # redis-py cleans up after its own kind of error only.
-            raise AuthenticationError(f"cannot read the password file {self._path}: {error}") from error
-        hide(password)
-        return (self._username, password) if self._username else (password,)
 
 
 def connect(
@@ -129,8 +118,11 @@ def open_client(
         return _sentinel_client(url, options, password_file, ca_file)
     address = _parsed(url, _URL_OPTIONS)
     _authenticate(address, password_file)
-    if ca_file is not None and address.get("connection_class") is SSLConnection:
+    kind = address.get("connection_class", Connection)
+    if ca_file is not None and kind is SSLConnection:
         address["ssl_ca_certs"] = str(ca_file)
+    address["connection_class"] = CONNECTION_CLASSES[kind]
+    options["address"] = address_named(_address_in(address))
     return redis.Redis.from_pool(ConnectionPool(**{**options, **address}))
 
 
@@ -158,6 +150,8 @@ def _options(purpose: Purpose, block_seconds: float) -> dict[str, Any]:
     }
     return {
         **by_purpose[purpose],
+        "retry_on_error": [ReadOnlyError],
+        "asks_role": purpose != "reading",
         "protocol": 2,
         "decode_responses": False,
         "driver_info": None,
@@ -214,8 +208,11 @@ def _sentinel_client(
         "password": address.pop("sentinel_password", None),
     }
     _authenticate(address, password_file)
+    address["connection_class"] = PrimarySentinelConnection
+    options["address"] = address_named(f"{service} by {hosts}")
     if scheme == "rediss":
         address["ssl"] = True
+        address["connection_class"] = PrimarySentinelSSLConnection
         if ca_file is not None:
             address["ssl_ca_certs"] = str(ca_file)
     tls = {key: value for key, value in address.items() if key.startswith("ssl")}
@@ -256,8 +253,13 @@ def address_of(client: redis.Redis) -> str:
     if isinstance(pool, SentinelConnectionPool):
         asked = [sentinel.connection_pool.connection_kwargs for sentinel in pool.sentinel_manager.sentinels]
         return f"{pool.service_name} by " + ", ".join(sorted(f"{one['host']}:{one['port']}" for one in asked))
-    at = pool.connection_kwargs
-    return str(at["path"]) if "path" in at else f"{at.get('host', 'localhost')}:{at.get('port', 6379)}"
+    return _address_in(pool.connection_kwargs)
+
+
+def _address_in(options: Mapping[str, Any]) -> str:
+    if "path" in options:
+        return str(options["path"])
+    return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
 
 
 def set_key_prefix(instance: str) -> str:

@@ -69,7 +69,11 @@ _REFUSALS: Sequence[_Translation] = (
         "extend the user's ACL: ~rq:* &rq:* +@all -@dangerous +info +keys (or the instance's name for rq)",
     ),
     ((OutOfMemoryError,), "is out of memory", "raise its maxmemory, or let job histories be shorter"),
-    ((ReadOnlyError,), "is a read-only replica", "give the primary's address, or a redis+sentinel:// URL"),
+    (
+        (ReadOnlyError,),
+        "is a replica, which takes no writes",
+        "give the primary's address, or a redis+sentinel:// URL",
+    ),
 )
 _ABSENCES: Sequence[_Translation] = (
     ((BusyLoadingError,), "is loading its data", "it will answer when that is done"),

@@ -22,13 +22,9 @@ from kuber_cron.common.config.settings import Settings
 from kuber_cron.common.errors import RedisRefusedError, RedisUnreachableError, SettingsError
 from kuber_cron.common.observability import http_server, logging_setup
 from kuber_cron.common.observability.health import Health
-from kuber_cron.common.redis_store.connections import (
-    PasswordFile,
-    address_of,
-    connect,
-    open_client,
-)
+from kuber_cron.common.redis_store.connections import address_of, connect, open_client
 from kuber_cron.common.redis_store.errors import translated
+from kuber_cron.common.redis_store.password_file import PasswordFile
 
 PURPOSES = ("deciding", "claiming", "general", "rq")
 

@@ -17,6 +17,7 @@ from kuber_cron.scheduler.decisions.catalog import Catalog, CatalogWatcher
 from kuber_cron.scheduler.decisions.decider import Decider
 from kuber_cron.scheduler.decisions.dispatcher import DecisionResult, Dispatcher, ResultWord
 from kuber_cron.scheduler.decisions.result_intake import SOON_SECONDS
+from kuber_cron.scheduler.decisions.server_watch import WATCH_SECONDS
 from kuber_cron.scheduler.election.election import Election
 from kuber_cron.scheduler.election.term import Term
 from kuber_cron.scheduler.metrics import SchedulerMetrics
@@ -26,8 +27,8 @@ log = structlog.get_logger(__name__)
 
 STALLED_SECONDS = 40.0
 """/livez fails when the loop has made no turn for this long."""
-# The longest sleep; wake-ups come by event, this only bounds what a lost one costs.
-_LONGEST_SLEEP_SECONDS = 30.0
+# Where something is due sooner than this, the decision comes before the question if Redis is still the same.
+_BUSY_SECONDS = 0.05
 # A standby checks this often if it leads; an election that wins wakes the loop at once.
 _STANDBY_SECONDS = 1.0
 _AFTER_ERROR_SECONDS = 1.0
@@ -121,7 +122,8 @@ class DecisionLoop:
                 seconds = self._turn()
                 self.is_refused = False
             except (RedisUnreachableError, RedisError) as error:
-                log.warning("nothing is decided: redis does not answer, or refuses", error=str(error))
+                if not self.is_refused:  # four turns a second fail until it answers
+                    log.warning("nothing is decided: redis does not answer, or refuses", error=str(error))
                 self.is_refused = True
                 seconds = self._doubt()
             except TermOverError as error:
@@ -159,7 +161,9 @@ class DecisionLoop:
         settled = self._watcher.settled_seconds()
         seconds = self._decider.turn(term, catalog, settled, lambda: self._leads(term))
         self._election.decided(self._dispatcher.through)
-        return min(seconds, _LONGEST_SLEEP_SECONDS)
+        if seconds > _BUSY_SECONDS and self._leads(term) and self._decider.is_in_doubt(term):
+            return 0.0
+        return min(seconds, WATCH_SECONDS)
 
     def _leads(self, term: Term) -> bool:
         current = self._election.valid_term()

@@ -36,6 +36,12 @@ def seconds_as_instant(seconds: object) -> datetime | None:
         return None
 
 
+def milliseconds_as_instant(value: object) -> datetime | None:
+    """Return the instant of a reply in milliseconds since the epoch; None where it is none."""
+    milliseconds = number(text(value)) if isinstance(value, bytes | str) else 0
+    return seconds_as_instant(milliseconds / 1000) if milliseconds else None
+
+
 def number(value: object) -> int:
     """Return a whole number; 0 where it is none."""
     try:

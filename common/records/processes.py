@@ -184,9 +184,11 @@ class ServerInfo:
         version: Its release; null where INFO is closed.
         memory_bytes: What it uses.
         memory_max_bytes: What it may use; 0 for no limit of its own.
+        lost_at: When a leader last found that it had lost acknowledged writes; null for never.
     """
 
     address: str
     version: str | None = None
     memory_bytes: int | None = None
     memory_max_bytes: int | None = None
+    lost_at: datetime | None = None

@@ -41,7 +41,7 @@ class Keys:
     def fence(self) -> str:
         """Hash: who may decide, and how much was decided.
 
-        ``epoch holder cluster seen through server``, and ``hand_at hand_count``: the place in line of manual runs.
+        ``epoch holder cluster seen through server lost_at``, and ``hand_at hand_count``: the place in line of manual runs.
         """
         return self._own("fence")
 

@@ -174,6 +174,9 @@ def _about_decision(facts: Facts, at: datetime, explanation: Explanation) -> Ite
         )
     elif entry.count > 1:
         yield f"so were {entry.count} instants in a row, from {span}"
+    if facts.lost_at is not None and at <= facts.lost_at <= entry.decided_at:
+        found = facts.local(facts.lost_at)
+        yield f"Redis had lost writes, found at {found}, before this decision: an earlier one may be among them"
     before = [each for each in facts.entries if each.decided_at < entry.decided_at]
     if _lateness(facts, at, entry) >= _LATE_SECONDS and before and before[-1].epoch < entry.epoch:
         yield (

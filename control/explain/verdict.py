@@ -48,6 +48,7 @@ class Facts:
         earlier_runs: Records of runs that were decided before, the newest first.
         queue_place: The run's place in its queue, from 1.
         queue_workers: How many workers serve that queue.
+        lost_at: When Redis was last found to have lost writes; None for never.
     """
 
     job: str
@@ -63,6 +64,7 @@ class Facts:
     earlier_runs: Sequence[RunRecord] = ()
     queue_place: int | None = None
     queue_workers: int | None = None
+    lost_at: datetime | None = None
 
     @property
     def occurrences(self) -> Occurrences | None:

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from kuber_cron.common.records import job_state
 from kuber_cron.common.records.decision_log import LogEntry
 from kuber_cron.common.records.job_summary import JobSummary
-from kuber_cron.common.records.parsing import text
+from kuber_cron.common.records.parsing import milliseconds_as_instant, text
 from kuber_cron.common.records.run import RunRecord
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs import cursor as cursors
@@ -94,7 +94,8 @@ def facts_of_job(store: Store, job: str) -> Facts:
         pipe.hget(keys.job_summaries, job)
         pipe.hmget(keys.paused, [job, job_state.ALL])
         pipe.xrange(keys.log(job))
-        cursor, summary, paused, log = pipe.execute()
+        pipe.hget(keys.fence, "lost_at")
+        cursor, summary, paused, log, lost_at = pipe.execute()
     leader, at = processes.leader(store)
     known = {
         name: text(until)
@@ -109,6 +110,7 @@ def facts_of_job(store: Store, job: str) -> Facts:
         entries=tuple(run_query.log_entries(log)),
         leader=leader,
         pause=job_state.pause_of(job, known, at),
+        lost_at=milliseconds_as_instant(lost_at),
     )
 
 

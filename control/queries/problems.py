@@ -10,6 +10,7 @@ from kuber_cron.control.queries.results import StatusView
 _NEARLY_FULL = 0.9
 _OLD_SECONDS = 60.0  # a run that has waited longer for a worker is a problem
 _LATE_SECONDS = 2.0
+_LOSS_SECONDS = 86400.0  # a night's loss is still a problem in the morning
 
 
 def problems(status: StatusView) -> tuple[str, ...]:
@@ -56,6 +57,9 @@ def _of_queues(status: StatusView) -> Iterator[str]:
 
 
 def _of_redis(status: StatusView) -> Iterator[str]:
+    lost_at = status.redis.lost_at
+    if lost_at is not None and (ago := (status.now - lost_at).total_seconds()) < _LOSS_SECONDS:
+        yield f"Redis had lost writes, found {time_format.span(ago)} ago: each job went on by its on_state_loss"
     used, most = status.redis.memory_bytes, status.redis.memory_max_bytes
     if used is not None and most and used > _NEARLY_FULL * most:
         yield f"Redis uses {used / most:.0%} of its maxmemory: when it is full, nothing can be queued"

@@ -7,7 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from kuber_cron import __version__
-from kuber_cron.common.records.parsing import fields, instant, number, seconds_as_instant, text
+from kuber_cron.common.records.parsing import (
+    fields,
+    instant,
+    milliseconds_as_instant,
+    number,
+    seconds_as_instant,
+    text,
+)
 from kuber_cron.common.records.processes import Leader, QueueInfo, SchedulerInfo, ServerInfo, WorkerInfo
 from kuber_cron.common.redis_store.connections import address_of
 from kuber_cron.common.redis_store.keys import Registry
@@ -142,12 +149,15 @@ def server_info(store: Store) -> ServerInfo:
     with store.client.pipeline(transaction=False) as pipe:
         pipe.info("server")
         pipe.info("memory")
-        about, memory = pipe.execute(raise_on_error=False)
+        pipe.hget(store.keys.fence, "lost_at")
+        about, memory, lost_at = pipe.execute(raise_on_error=False)
+    lost = milliseconds_as_instant(lost_at)
     if not isinstance(about, dict) or not isinstance(memory, dict):
-        return ServerInfo(address=address)
+        return ServerInfo(address=address, lost_at=lost)
     return ServerInfo(
         address=address,
         version=about.get("valkey_version") or about.get("redis_version"),
         memory_bytes=memory.get("used_memory"),
         memory_max_bytes=memory.get("maxmemory"),
+        lost_at=lost,
     )

@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from operator import attrgetter
 
 import structlog
-from redis.exceptions import RedisError
 
 from kuber_cron.common.records.parsing import text
 from kuber_cron.common.redis_store.scripts import Store
@@ -28,6 +27,7 @@ from kuber_cron.scheduler.decisions.planner import CatalogEntry, Plan
 from kuber_cron.scheduler.decisions.reboot import Boot, plan_reboot
 from kuber_cron.scheduler.decisions.removals import Removals
 from kuber_cron.scheduler.decisions.result_intake import SOON_SECONDS, ResultIntake
+from kuber_cron.scheduler.decisions.server_watch import ServerWatch
 from kuber_cron.scheduler.decisions.state_loss import StateLoss
 from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Term
@@ -59,6 +59,7 @@ class Decider:
         self._cursors = KnownCursors(self._stored_cursor)
         self._pending = PendingJobs()
         self._loss = StateLoss()
+        self._server = ServerWatch(store, clock)
         self._removals = removals or Removals()
         self._results = ResultIntake(
             clock, cursors=self._cursors, pending=self._pending, loss=self._loss, removals=self._removals
@@ -86,6 +87,7 @@ class Decider:
             RedisUnreachableError, redis.RedisError: Redis did not answer.
             FencedError, StateLostError: The term is over.
         """
+        self._server.begin()
         stored = int(text(self._store.client.hget(self._store.keys.fence, "through")) or 0)
         has_lost = self._loss.has_lost_decisions(term, stored)
         self._dispatcher.through = stored
@@ -94,7 +96,7 @@ class Decider:
         self._cursors.replace(self._dispatcher.cursors())
         has_lost = self._loss.begin_repair(term, self._cursors.texts, catalog.entries, has_lost=has_lost)
         boot = text(self._store.client.get(self._store.keys.boot))
-        self._note_server()
+        self._server.compared(has_lost=has_lost)
         # Redis has answered all: until here another try begins where this one did.
         self._boot = replace(self._boot, is_new=boot != self._boot.token)
         self._epoch = term.epoch
@@ -103,18 +105,6 @@ class Decider:
         self.reload(catalog)
         log.info("deciding", epoch=term.epoch, jobs=len(catalog.entries))
         return has_lost
-
-    def _note_server(self) -> None:
-        """Keep the server's run id in the fence; a new one shows that it was restarted, and has been compared."""
-        try:
-            run_id = text(self._store.client.info("server").get("run_id"))
-        except RedisError:
-            return
-        before = text(self._store.client.hget(self._store.keys.fence, "server"))
-        if run_id and run_id != before:
-            if before:
-                log.warning("redis was restarted since the last term", before=before, now=run_id)
-            self._store.client.hset(self._store.keys.fence, "server", run_id)
 
     def reload(self, catalog: Catalog) -> None:
         """Plan every job at once that is not as it was; the planner finds out if it is really due.
@@ -134,6 +124,21 @@ class Decider:
         self._removals.replace(self._cursors.texts.keys() - catalog.entries.keys())
         if not before or self._cursors.is_ahead_of(now):
             self._cursors.measure(self._cursors.texts.keys() & catalog.entries.keys())
+
+    def is_in_doubt(self, term: Term) -> bool:
+        """Return True where Redis may be another than the one that was compared, and believe nothing any more then.
+
+        Asked once a second, whether anything is due or not.
+
+        Raises:
+            FencedError, StateLostError: The term is over.
+            redis.RedisError: Redis did not answer.
+        """
+        with self._loss.noted(term):
+            if not self._server.is_another(term, self._dispatcher.through):
+                return False
+        self.forget()
+        return True
 
     # --- one turn ------------------------------------------------------------------------------------
 

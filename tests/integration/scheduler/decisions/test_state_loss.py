@@ -1,5 +1,6 @@
 """Redis has lost acknowledged writes: noticed, counted, repaired by each job's policy (spec: reliability.md §8)."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -17,7 +18,7 @@ from tests.support.stepped import (
     stepped_leaders,
 )
 
-from kuber_cron.common.errors import RedisUnreachableError, StateLostError, TermOverError
+from kuber_cron.common.errors import FencedError, RedisUnreachableError, StateLostError, TermOverError
 
 SKIPPING = [{"on_state_loss": "skip"}, {"execution": "at_most_once"}]
 POLICIES = [{}, *SKIPPING]
@@ -340,3 +341,87 @@ def test_an_older_append_only_file_put_back_under_a_killed_server(tmp_path, redi
         lost = ["skipped state_lost"] if policy else ["queued"] * 5
         assert made.words()[6:] == [*lost, "queued"]
         assert_sound(client)
+
+
+# --- while nothing is due ------------------------------------------------------------------------------
+
+
+def test_an_idle_leader_asks_once_a_second(make_leader):
+    made, kept = ten_minutes(make_leader, job())
+    assert not made.decider.is_in_doubt(made.term)
+    kept.restore()
+    made.clock.advance(0.9)
+    assert not made.decider.is_in_doubt(made.term)
+    made.clock.advance(0.1)
+    with pytest.raises(StateLostError, match="counts 5 decisions"):
+        made.decider.is_in_doubt(made.term)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_loss_found_while_nothing_is_due_is_repaired_like_one_found_by_a_decision(make_leader, policy):
+    made, kept = ten_minutes(make_leader, job(**policy))
+    kept.restore()
+    made.clock.advance(1)
+    with pytest.raises(StateLostError):
+        made.decider.is_in_doubt(made.term)
+    made.decider.forget()  # as the loop does; the next term begins
+    made.lead(2)
+    made.decide(minute(10.5))
+    assert made.state_lost == 1
+    assert made.words()[6:] == (["skipped state_lost"] if policy else ["queued"] * 5)
+    assert_sound(made.client)
+
+
+def test_an_epoch_that_is_not_ours_is_noticed_while_nothing_is_due(make_leader):
+    made, _ = ten_minutes(make_leader, job())
+    for epoch, error in [(2, FencedError), (0, StateLostError)]:
+        made.client.hset(KEYS.fence, "epoch", epoch)
+        made.clock.advance(1)
+        with pytest.raises(error):
+            made.decider.is_in_doubt(made.term)
+
+
+def test_another_history_of_the_same_server_has_every_cursor_compared(redis_server, tmp_path):
+    options = {"bind": "127.0.0.1", "protected-mode": "no"}
+    with contextlib.ExitStack() as stack:
+        server = redis_server(tmp_path / "ours", options=options)
+        client = stack.enter_context(closing(redis.Redis.from_url(server.url, protocol=2)))
+        made = SteppedLeader(client, job(), job("yearly", "@yearly"))
+        made.minutes(0, 3)
+        moved = made.cursor("yearly")
+        made.clock.advance(1)
+        assert not made.decider.is_in_doubt(made.term)
+        client.hdel(KEYS.cursors, "yearly")  # no decision is counted less
+        made.clock.advance(1)
+        assert not made.decider.is_in_doubt(made.term)
+        client.replicaof("127.0.0.1", "1")
+        client.replicaof("NO", "ONE")  # promoted: a new history
+        made.clock.advance(1)
+        assert made.decider.is_in_doubt(made.term)
+        made.turn()
+        made.turn()
+        assert made.state_lost == 1
+        assert made.cursor("yearly") == moved
+
+
+def test_where_info_is_closed_the_count_of_decisions_is_compared(redis_client, redis_url):
+    everything = {"categories": ["+@all"], "keys": ["*"], "channels": ["*"]}
+    redis_client.acl_setuser("closed", enabled=True, nopass=True, commands=["-info"], **everything)
+    with closing(redis.Redis.from_url(redis_url, protocol=2, username="closed", password="x")) as client:
+        made = SteppedLeader(client, job())
+        made.minutes(0, 3)
+        made.clock.advance(1)
+        assert not made.decider.is_in_doubt(made.term)
+        redis_client.hset(KEYS.fence, "through", 1)
+        made.clock.advance(1)
+        with pytest.raises(StateLostError):
+            made.decider.is_in_doubt(made.term)
+    redis_client.acl_deluser("closed")
+
+
+def test_when_a_loss_was_found_stands_in_the_fence(make_leader):
+    made, kept = ten_minutes(make_leader, job())
+    assert not made.client.hexists(KEYS.fence, "lost_at")
+    kept.restore()
+    after_the_loss(made, 11)
+    assert int(made.client.hget(KEYS.fence, "lost_at")) == int(minute(11).timestamp() * 1000)

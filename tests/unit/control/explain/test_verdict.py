@@ -87,6 +87,13 @@ CASES = {
         "12 s late",
         "epoch 3 had begun since its last decision, which was made in epoch 2: the leader had changed",
     ),
+    "decided again after a loss": (
+        facts(entry("queued", 5, late=12), lost_at=minute(5.1)),
+        5,
+        "queued",
+        "it was queued, 12 s late",
+        "Redis had lost writes, found at 2026-03-01 00:05:06 UTC, before this decision: an earlier one may be among them",
+    ),
     "the run existed": (facts(entry("known", 5)), 5, "queued", "its run existed already", ""),
     "refused by Redis": (
         facts(entry("error", 5, reason="OOM")),

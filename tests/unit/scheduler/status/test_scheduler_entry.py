@@ -123,6 +123,10 @@ def test_where_all_is_well_there_are_no_troubles():
             "Redis uses 95% of its maxmemory",
         ),
         (
+            {"redis": ServerInfo(address="redis:6379", lost_at=AT - timedelta(hours=2))},
+            "Redis had lost writes, found 2 h 00 m ago: each job went on by its on_state_loss",
+        ),
+        (
             {"workers": (WorkerInfo(worker="w", version="0.9.0"),)},
             "releases differ: schedulers 1.0.0, workers 0.9.0, this command 1.0.0; update workers first",
         ),
@@ -130,6 +134,11 @@ def test_where_all_is_well_there_are_no_troubles():
 )
 def test_each_trouble_is_told_in_a_sentence(told, sentence):
     assert any(sentence in each for each in problems.problems(status(**told)))
+
+
+def test_a_loss_of_the_day_before_yesterday_is_no_problem_any_more():
+    lost = ServerInfo(address="redis:6379", lost_at=AT - timedelta(days=2))
+    assert problems.problems(status(redis=lost)) == ()
 
 
 def test_a_replica_that_is_gone_troubles_nobody():

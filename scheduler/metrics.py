@@ -46,6 +46,42 @@ class SchedulerState:
     now: float = 0.0
 
 
+class LastingCounts:
+    """Counts by job and word as they are exported: a count that vanishes with its job stays in what this process exports.
+
+    Otherwise the sum of the jobs above the limit would step back when one of them is forgotten, which Prometheus takes for
+    a restart and counts all of them again.
+    """
+
+    def __init__(self, measures: JobMetrics) -> None:
+        self._measures = measures
+        self._seen: Mapping[tuple[str, str], int] = {}
+        self._gone: dict[tuple[str, str], int] = {}
+        self._exported: dict[tuple[str, str], int] = {}
+        self._lock = threading.Lock()
+
+    def exported(self, counts: Mapping[tuple[str, str], int]) -> Mapping[tuple[str, str], int]:
+        """Return the counts by label and word, those of jobs above the limit together."""
+        with self._lock:
+            if counts is not self._seen:
+                self._take(counts)
+            return self._exported
+
+    def _take(self, counts: Mapping[tuple[str, str], int]) -> None:
+        for name in self._seen.keys() - counts.keys():
+            key = self._key(name)
+            self._gone[key] = self._gone.get(key, 0) + self._seen[name]
+        out = dict(self._gone)
+        for name, count in counts.items():
+            key = self._key(name)
+            out[key] = out.get(key, 0) + count
+        self._seen, self._exported = counts, out
+
+    def _key(self, name: tuple[str, str]) -> tuple[str, str]:
+        job, word = name
+        return self._measures.labels.label(job), word
+
+
 class SchedulerMetrics(Collector):
     """Exports the newest ``SchedulerState`` and counts what happens once."""
 
@@ -54,6 +90,7 @@ class SchedulerMetrics(Collector):
         self._state = SchedulerState()
         self._lock = threading.Lock()
         self.jobs = jobs
+        self._missed, self._ended = LastingCounts(jobs), LastingCounts(jobs)
         self._refresh: Callable[[SchedulerState], SchedulerState] = lambda state: state
         self.fenced = Counter("cron_fenced", "Batches refused for a larger epoch", registry=registry)
         self.state_lost = Counter(
@@ -141,13 +178,13 @@ class SchedulerMetrics(Collector):
         missed = CounterMetricFamily(
             "cron_job_missed", "Instants that were not queued", labels=["job", "reason"]
         )
-        for (job, reason), count in _collapsed(seen.missed, self.jobs).items():
+        for (job, reason), count in self._missed.exported(seen.missed).items():
             missed.add_metric([job, reason], count)
         yield missed
         runs = CounterMetricFamily(
             "cron_job_runs", "Runs that have ended for good, counted in Redis", labels=["job", "outcome"]
         )
-        for (job, outcome), count in _collapsed(seen.ended, self.jobs).items():
+        for (job, outcome), count in self._ended.exported(seen.ended).items():
             runs.add_metric([job, outcome], count)
         yield runs
         acts = CounterMetricFamily("cron_manual_actions", "What people have done by hand", labels=["action"])
@@ -212,12 +249,3 @@ def _gauge(name: str, text: str, value: float) -> Metric:
     family = GaugeMetricFamily(name, text)
     family.add_metric([], value)
     return family
-
-
-def _collapsed(counts: Mapping[tuple[str, str], int], measures: JobMetrics) -> dict[tuple[str, str], int]:
-    """Return the counts by job and word, those of jobs above the limit together."""
-    out: dict[tuple[str, str], int] = {}
-    for (job, reason), count in counts.items():
-        key = (measures.labels.label(job), reason)
-        out[key] = out.get(key, 0) + count
-    return out

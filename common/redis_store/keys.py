@@ -101,6 +101,11 @@ class Keys:
         """Hash: job (or ``*`` for all) → until when, in milliseconds; 0 = until resumed."""
         return self._own("paused")
 
+    @property
+    def removed(self) -> str:
+        """Hash: job that has left the files and is not forgotten yet → when the last of its runs ended."""
+        return self._own("removed")
+
     # Runs between their decision and their final end
 
     @property

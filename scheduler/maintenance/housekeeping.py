@@ -9,7 +9,7 @@ a whole fleet that is alive would be run twice.
 
 import zlib
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import structlog
@@ -22,6 +22,7 @@ from kuber_cron.common.time_format import rq_instant
 from kuber_cron.scheduler.decisions.script_replies import accepted
 from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Term
+from kuber_cron.scheduler.maintenance.leftovers import Leftovers
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +63,7 @@ class Housekeeper:
         self._pause_seconds = worker_ttl_seconds + 2.0
         self._reap_from = clock.elapsed() + self._pause_seconds
         self._run_id = ""
+        self._leftovers = Leftovers(store)
         self._scan_at = self._rounds = 0
 
     def redis_was_away(self) -> None:
@@ -93,6 +95,14 @@ class Housekeeper:
         self._rounds += 1
         if self._rounds % _DEAD_WORKER_ROUNDS == 0:
             self._remove_dead_workers(term)
+
+    def forget_jobs(self, term: Term, known: Collection[str]) -> None:
+        """Forget jobs that have left the files; ``known`` are those in them.
+
+        Raises:
+            FencedError, StateLostError, redis.RedisError: As ``round``.
+        """
+        self._leftovers.round(term, known, self._clock.now())
 
     def _remove_dead_workers(self, term: Term) -> None:
         """Remove dead workers from RQ's lists."""

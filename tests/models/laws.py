@@ -344,6 +344,7 @@ _LASTING = frozenset(
         "boot",
         "claims",
         "paused",
+        "removed",
         "bounds",
         "acted",
         "acts",

@@ -183,7 +183,11 @@ class SteppedLeader:
         clock = SteppedClock(datetime.fromtimestamp(seconds + micro / 1e6 + seconds_ahead, UTC))
         self.housekeeper._clock = clock
         self.housekeeper._reap_from = 0.0
-        return [one for _ in range(rounds) for one in self.housekeeper.round(self.term)]
+        found = []
+        for _ in range(rounds):
+            found += self.housekeeper.round(self.term)
+            self.housekeeper.forget_jobs(self.term, self.catalog.entries)
+        return found
 
     # --- what Redis holds --------------------------------------------------------------------------
 

@@ -1,5 +1,5 @@
 -- The end of an attempt, and of its run if it was the last.
--- requires: gates, groups, history, history_limits, keys, run_end
+-- requires: gates, groups, history, history_limits, job_memory, keys, run_end
 
 -- Takes away the traces of one execution. What remains of the attempt is its entry in RQ's results.
 local function forget_execution(ctx, run, execution, origin, worker)
@@ -32,5 +32,6 @@ local function end_run(ctx, run, job, outcome, ended_at, duration)
   end
   close_run(ctx, run, job, outcome)
   add_to_history(ctx, run, job)
+  note_end_of(ctx, job)
   settle(ctx, {{run = run, outcome = outcome}})
 end

@@ -4,7 +4,7 @@
 --   through  the number of decisions so far
 --   now_ms   Redis' time
 --   fail     what is called with an item, and the reason, where a write of it fails later (lib/batch_writes.lua)
--- requires: batch_writes, decision_log, gates, history_limits, job_counts, keys, live_runs, overlap, pauses, run_end
+-- requires: batch_writes, decision_log, gates, job_counts, job_memory, keys, live_runs, overlap, pauses, run_end
 -- requires: run_state, unmake
 --
 -- A script that fails is not undone, so the order of writes is that of what can fail:
@@ -142,9 +142,6 @@ local function enqueue(ctx, item)
   return 'QUEUED', item.run
 end
 
--- The keys of a job that have no expiry while it is in the files.
-local REMEMBERED = {'log:', 'stats:', 'history:', 'sizes:', 'past:'}
-
 -- The job's runs end that have not been started, where they say that its removal cancels them.
 local function cancel_runs(ctx, job)
   local todo = {}
@@ -160,8 +157,7 @@ local function drop_job(ctx, item)
   cancel_runs(ctx, item.job)  -- first: if it fails, all of the removal is tried again
   remove_cursor(item)
   record_decision(ctx, item, 'dropped', item.reason)
-  -- What is remembered of a job that is gone outlives it as long as its failed runs do.
-  for _, name in ipairs(REMEMBERED) do redis.call('EXPIRE', K .. name .. item.job, limits_of(ctx).seconds) end
+  note_removal(ctx, item.job)
   return 'DROPPED', ''
 end
 
@@ -187,6 +183,7 @@ local function decide_occurrence(ctx, item)
       and redis.call('EXISTS', item.run_key) == 0 then
     local wrong = wrong_queue(item)
     if wrong then return 'ERROR', wrong end
+    if item.believed == '' then keep_memory(item.job) end
     return enqueue_plain(ctx, item)
   end
   if item.has_policy or item.kind == 'drop' then flush_batch(ctx.fail) end
@@ -197,10 +194,8 @@ local function decide_occurrence(ctx, item)
   if wrong then return 'ERROR', wrong end
   if item.kind == 'drop' then return drop_job(ctx, item) end
   move_cursor(item)
+  if item.believed == '' then keep_memory(item.job) end
   if item.kind == 'move' then
-    if item.believed == '' then
-      for _, name in ipairs(REMEMBERED) do redis.call('PERSIST', K .. name .. item.job) end
-    end
     excuse(item)
     record_decision(ctx, item, 'moved', item.reason)
     return 'MOVE', ''

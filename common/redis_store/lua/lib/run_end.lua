@@ -1,6 +1,6 @@
 -- The end of a run: what it held is released. No count can go stale, because overlap, groups and chains are held by the
 -- runs themselves (`active`, `group`, `gates`), and whatever ends a run comes through here.
--- requires: decision_log, groups, history, history_limits, job_counts, keys, run_state
+-- requires: decision_log, groups, history, history_limits, job_counts, job_memory, keys, run_state
 
 -- Nothing is held by this run any more: not its job's overlap, not its group.
 local function close_run(ctx, run, job, outcome)
@@ -57,5 +57,6 @@ local function end_unstarted(ctx, run, reason, todo)
     count_missed(job, reason, 1)
   end
   close_run(ctx, run, job, reason)
+  note_end_of(ctx, job)
   todo[#todo + 1] = {run = run, outcome = reason}
 end

@@ -32,7 +32,7 @@ def is_not_primary(error: Exception) -> bool:
     return isinstance(error, ResponseError) and bool(_NOT_PRIMARY.search(str(error)))
 
 
-class ServerAddress:
+class KnownAddress:
     """An address as all connections of this process have met it.
 
     Attributes:
@@ -47,12 +47,12 @@ class ServerAddress:
         self.generation = max(self.generation, generation + 1)
 
 
-_ADDRESSES: dict[str, ServerAddress] = {}
+_ADDRESSES: dict[str, KnownAddress] = {}
 
 
-def address_named(name: str) -> ServerAddress:
+def address_named(name: str) -> KnownAddress:
     """Return the address of this name, the same one for each pool of the process."""
-    return _ADDRESSES.setdefault(name, ServerAddress())
+    return _ADDRESSES.setdefault(name, KnownAddress())
 
 
 class _ToPrimary:
@@ -60,7 +60,7 @@ class _ToPrimary:
 
     _sock: Any
 
-    def __init__(self, *, address: ServerAddress, asks_role: bool, **options: Any) -> None:
+    def __init__(self, *, address: KnownAddress, asks_role: bool, **options: Any) -> None:
         self._address = address
         self._asks_role = asks_role
         self._generation = address.generation

@@ -1,15 +1,14 @@
 """The Lease on a Kubernetes API server, a ``LeaseStore``: the only module that knows the ``kubernetes`` client.
 
 Read and write one object, each as one request: no retries below (urllib3 would send a PUT up to three times
-more) and a time-out on each. Objects are handled as the JSON that the API server sends, not by the client's
+more), a deadline for the whole of it (``request_deadline``), and an answer of at most a mebibyte. Objects are handled as the JSON that the API server sends, not by the client's
 models: those drop a time's fraction where it is 0, and whatever field they do not know. What others have put on
 the object, labels, owners and annotations, is written back as it was.
 
 Credentials are a pod's own or a kubeconfig's. A pod's token is read anew each minute by the client's own hook;
 after a 401 everything is, so a rotated token or certificate costs one attempt.
 
-What it does *not* bound is a name lookup, and an answer that trickles: the election's terms end by the clock,
-whatever a request does.
+What it does *not* bound is a name lookup: the election's terms end by the clock, whatever a request does.
 """
 
 import hashlib
@@ -25,9 +24,10 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.incluster_config import InClusterConfigLoader
 
 from kuber_cron.common.errors import SettingsError
+from kuber_cron.scheduler.election.lease_object import from_object, misfit_of, to_object
 from kuber_cron.scheduler.election.lease_rules import LeaseError, LeaseFailure, LeaseRecord
+from kuber_cron.scheduler.election.request_deadline import RequestDeadline
 
-THROUGH = "kuber-cron.io/through"
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _COLLECTION = "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
 _OBJECT = _COLLECTION + "/{name}"
@@ -39,10 +39,7 @@ _REASONS: Mapping[int, LeaseFailure] = {
     429: "too_many_requests",
 }
 _MESSAGE_LIMIT = 300
-# A holder that did not say for how long is given what Kubernetes' own electors take.
-_NO_DURATION_SECONDS = 15
-# Redis' and Lua's numbers are exact up to here; int() refuses much longer ones.
-_COUNT_DIGITS = 15
+_ANSWER_LIMIT = 1 << 20  # bytes; a Lease with all that Kubernetes permits beside it is a third of that
 
 Configure = Callable[[], client.Configuration]
 
@@ -120,6 +117,7 @@ class KubernetesLease:
         self._configure = configure
         self._request_seconds = request_seconds
         self._api: client.ApiClient | None = None
+        self._deadline = RequestDeadline(request_seconds)
         self._raw: dict[str, Any] = {}
 
     @property
@@ -169,7 +167,14 @@ class KubernetesLease:
         self._raw = (
             self._ask("PUT", _OBJECT, made) if record.version else self._ask("POST", _COLLECTION, made)
         )
-        return from_object(self._raw)
+        stored = from_object(self._raw)
+        if (stored.holder, stored.transitions) != (record.holder, record.transitions):
+            raise LeaseError(
+                f"writing the Lease {self.namespace}/{self.name}: the answer holds another record than was sent, of "
+                f"{stored.holder or 'nobody'}",
+                reason="transport",
+            )
+        return stored
 
     def close(self) -> None:
         """Forget the connection and the credentials; the next request reads them anew."""
@@ -180,17 +185,8 @@ class KubernetesLease:
     def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
         what = f"{method} of the Lease {self.namespace}/{self.name}"
         try:
-            api = self._client()
-            request = api.param_serialize(
-                method,
-                path,
-                path_params={"namespace": self.namespace, "name": self.name},
-                header_params={"Accept": "application/json", "Content-Type": "application/json"},
-                body=body,
-                auth_settings=["BearerToken"],
-            )
-            response = api.call_api(*request, _request_timeout=self._request_seconds)
-            data = response.read()  # type: ignore[no-untyped-call] # the same
+            with self._deadline.running():
+                status, data = self._exchange(method, path, body)
         except (
             urllib3.exceptions.HTTPError,
             ApiException,
@@ -203,24 +199,41 @@ class KubernetesLease:
             self.close()
             if _is_timeout(error):
                 raise LeaseError(
-                    f"{what}: no answer within {self._request_seconds:g} s", reason="timeout"
+                    f"{what}: no whole answer within {self._request_seconds:g} s", reason="timeout"
                 ) from error
             raise LeaseError(f"{what}: {_short(error)}", reason="transport") from error
-        return self._answer(what, response.status, data)
+        if len(data) > _ANSWER_LIMIT:
+            self.close()
+            raise LeaseError(f"{what}: the answer is longer than {_ANSWER_LIMIT} bytes", reason="transport")
+        return self._answer(what, status, data)
+
+    def _exchange(self, method: str, path: str, body: dict[str, Any] | None) -> tuple[int, bytes]:
+        api = self._client()
+        request = api.param_serialize(
+            method,
+            path,
+            path_params={"namespace": self.namespace, "name": self.name},
+            header_params={"Accept": "application/json", "Content-Type": "application/json"},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        response = api.call_api(*request, _request_timeout=self._request_seconds)
+        return response.status, response.response.read(_ANSWER_LIMIT + 1, decode_content=True)
 
     def _answer(self, what: str, status: int, data: bytes) -> dict[str, Any]:
         try:
             document = json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             document = None
         if 200 <= status < 300:
-            if isinstance(document, dict) and "metadata" in document:
-                return document
-            raise LeaseError(f"{what}: the answer is no Lease", reason="transport")
+            if misfit := misfit_of(document, namespace=self.namespace, name=self.name):
+                raise LeaseError(f"{what}: the answer is no Lease: {misfit}", reason="transport")
+            lease: dict[str, Any] = document
+            return lease
         if status == 401:
             self.close()
         reason: LeaseFailure = _REASONS.get(status, "server_error" if status >= 500 else "rejected")
-        message = document.get("message", "") if isinstance(document, dict) else ""
+        message = str(document.get("message", "")) if isinstance(document, dict) else ""
         hint = None
         if reason == "forbidden":
             hint = "the service account needs the Role in k8s/base/rbac.yaml: get and update of this Lease, create"
@@ -233,7 +246,9 @@ class KubernetesLease:
             configuration.connection_pool_maxsize = 1
             self._api = client.ApiClient(configuration)
             # The client has no setting for it.
-            self._api.rest_client.pool_manager.connection_pool_kw["ssl_context"] = _tls(configuration)
+            manager = self._api.rest_client.pool_manager
+            manager.connection_pool_kw["ssl_context"] = _tls(configuration)
+            self._deadline.watch(manager)
         return self._api
 
 
@@ -247,47 +262,11 @@ def _tls(configuration: client.Configuration) -> ssl.SSLContext:
     return context
 
 
-def from_object(document: Mapping[str, Any]) -> LeaseRecord:
-    """Return the record in a Lease object. What others left out is read as empty."""
-    meta, spec = document["metadata"], document.get("spec") or {}
-    through = str((meta.get("annotations") or {}).get(THROUGH, ""))
-    is_count = through.isascii() and through.isdigit() and len(through) <= _COUNT_DIGITS
-    return LeaseRecord(
-        holder=spec.get("holderIdentity") or "",
-        duration_seconds=spec.get("leaseDurationSeconds") or _NO_DURATION_SECONDS,
-        acquired_at=spec.get("acquireTime") or "",
-        renewed_at=spec.get("renewTime") or "",
-        transitions=spec.get("leaseTransitions") or 0,
-        through=int(through) if is_count else 0,
-        version=meta.get("resourceVersion") or "",
-    )
-
-
-def to_object(record: LeaseRecord, before: Mapping[str, Any], *, namespace: str, name: str) -> dict[str, Any]:
-    """Return the Lease object that holds ``record``, in all else as ``before``."""
-    meta = dict(before.get("metadata") or {"namespace": namespace, "name": name})
-    meta["annotations"] = {**(meta.get("annotations") or {}), THROUGH: str(record.through)}
-    if record.version:
-        meta["resourceVersion"] = record.version
-    return {
-        "apiVersion": "coordination.k8s.io/v1",
-        "kind": "Lease",
-        "metadata": meta,
-        "spec": {
-            **(before.get("spec") or {}),
-            "holderIdentity": record.holder,
-            "leaseDurationSeconds": record.duration_seconds,
-            "acquireTime": record.acquired_at,
-            "renewTime": record.renewed_at,
-            "leaseTransitions": record.transitions,
-        },
-    }
-
-
 def _is_timeout(error: Exception) -> bool:
     # A refused connection and an unknown host are kinds of time-out to urllib3.
-    return isinstance(error, urllib3.exceptions.TimeoutError) and not isinstance(
-        error, urllib3.exceptions.NewConnectionError
+    return isinstance(error, TimeoutError) or (
+        isinstance(error, urllib3.exceptions.TimeoutError)
+        and not isinstance(error, urllib3.exceptions.NewConnectionError)
     )
 
 

@@ -45,10 +45,14 @@ Kind = Literal[
     "unauthorized",  # 401
     "forbidden",  # 403
     "garbage",  # 200 with a page that is no JSON, as a broken proxy sends
+    "other",  # 200 with `document`
+    "flood",  # 200 with a JSON text of four mebibytes
+    "trickle",  # done at once, answered a byte each tenth of a second, from the status line on
 ]
 NAMESPACE = "default"
 _PATH = re.compile(r"/apis/coordination\.k8s\.io/v1/namespaces/([^/]+)/leases(?:/([^/]+))?")
 _MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)")
+_TRICKLE_SECONDS = 0.1
 _STATUS = {"error": 503, "throttle": 429, "conflict": 409, "unauthorized": 401, "forbidden": 403}
 
 
@@ -83,6 +87,7 @@ class _Fault:
     status: int
     methods: Collection[str]
     token: str | None
+    document: Any
 
     def strikes(self, method: str, token: str, now: float) -> bool:
         return (
@@ -180,6 +185,7 @@ class ApiServer:
         status: int = 0,
         methods: Collection[str] = (),
         token: str | None = None,
+        document: Any = None,
     ) -> None:
         """Let requests fail: the next ``count``, or all within ``during`` seconds, or all until ``clear``.
 
@@ -191,11 +197,12 @@ class ApiServer:
             status: For ``error``: 503 if not given.
             methods: Only these, ``("PUT",)``; all if empty.
             token: Only requests with this bearer token: one replica of several.
+            document: For ``other``: the answer.
         """
         until = None if during is None else time.monotonic() + during
         with self._lock:
             self._faults.append(
-                _Fault(kind, count, until, seconds, status or _STATUS.get(kind, 0), methods, token)
+                _Fault(kind, count, until, seconds, status or _STATUS.get(kind, 0), methods, token, document)
             )
 
     def clear(self) -> None:
@@ -238,8 +245,8 @@ class ApiServer:
 
     # --- requests --------------------------------------------------------------------------------
 
-    def handle(self, method: str, path: str, token: str, body: bytes) -> tuple[int, bytes] | None:
-        """The answer to one request; None closes the connection without one. For the handler."""
+    def handle(self, method: str, path: str, token: str, body: bytes) -> tuple[int, bytes, float] | None:
+        """The answer to one request: status, body, the pause before each byte; None closes the connection without one."""
         began, ending = time.monotonic(), self._ending
         fault = self._struck(method, token)
         kind: str = "" if fault is None else fault.kind
@@ -251,6 +258,10 @@ class ApiServer:
             answer = fault.status, _status(fault.status, "Injected", f"injected: {kind}")
         elif kind == "garbage":
             answer = 200, b"<html>bad gateway</html>"
+        elif kind == "flood":
+            answer = 200, b'"' + b"x" * (4 << 20) + b'"'
+        elif fault is not None and kind == "other":
+            answer = 200, json.dumps(fault.document).encode()
         else:
             if fault is not None and kind == "delay":
                 ending.wait(fault.seconds)
@@ -261,7 +272,11 @@ class ApiServer:
                 answer = None
         with self._lock:
             self.requests.append(Request(began, method, path, token, answer[0] if answer else 0, kind))
-        return answer
+        return None if answer is None else (*answer, _TRICKLE_SECONDS if kind == "trickle" else 0.0)
+
+    def is_ending(self, seconds: float) -> bool:
+        """Wait so long, less where the faults end. For the handler."""
+        return self._ending.wait(seconds)
 
     def _struck(self, method: str, token: str) -> _Fault | None:
         now = time.monotonic()
@@ -454,12 +469,24 @@ class _Handler(BaseHTTPRequestHandler):
         if answer is None:
             self.close_connection = True
             return
-        status, document = answer
+        status, document, pause = answer
+        if pause:
+            self._trickle(document, pause)
+            return
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(document)))
         self.end_headers()
         self.wfile.write(document)
+
+    def _trickle(self, document: bytes, pause: float) -> None:
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(document)
+        for byte in head + document:
+            if self.server.api.is_ending(pause):
+                break
+            self.wfile.write(bytes([byte]))
+            self.wfile.flush()
+        self.close_connection = True
 
     do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815 - http.server's names
 

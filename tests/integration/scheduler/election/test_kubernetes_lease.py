@@ -5,6 +5,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -189,6 +190,8 @@ def api() -> Iterator[ApiServer]:
         ("unauthorized", {}, "unauthorized"),
         ("forbidden", {}, "forbidden"),
         ("garbage", {}, "transport"),
+        ("flood", {}, "transport"),
+        ("trickle", {}, "timeout"),
         ("error", {"status": 422}, "rejected"),
     ],
 )
@@ -207,7 +210,86 @@ def test_each_fault_is_one_request_and_one_reason(api, tmp_path, fault, options,
     assert client.read().version == (api.lease("kuber-cron") or {})["metadata"]["resourceVersion"]
     assert len(api.requests) <= seen + 2
     was_written = client.read().version != made.version
-    assert was_written is fault.startswith("commit")
+    assert was_written is (fault.startswith("commit") or fault == "trickle")
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_an_answer_that_trickles_is_cut_off_at_the_deadline_of_the_whole_request(api, tmp_path, method):
+    client = kubernetes_lease.KubernetesLease(
+        kubernetes_lease.find({"KUBECONFIG": str(api.kubeconfig(tmp_path / "kubeconfig"))}, home=tmp_path),
+        namespace="default",
+        name="kuber-cron",
+        request_seconds=1.0,
+    )
+    made = client.write(record())
+    api.inject("trickle", count=1)
+    began = time.monotonic()
+    with pytest.raises(LeaseError, match="no whole answer within 1 s") as raised:
+        client.read() if method == "GET" else client.write(record(before=made))
+    assert raised.value.reason == "timeout"
+    assert time.monotonic() - began < 5  # all its bytes would take a minute
+    assert client.read() is not None
+
+
+WHOLE = {
+    "apiVersion": "coordination.k8s.io/v1",
+    "kind": "Lease",
+    "metadata": {"namespace": "default", "name": "kuber-cron", "resourceVersion": "7", "annotations": {}},
+    "spec": {"holderIdentity": "one", "leaseDurationSeconds": 15, "leaseTransitions": 3},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"kind": "Status"}, "kind are 'coordination.k8s.io/v1' and 'Status'"),
+        ({"kind": "LeaseList"}, "'LeaseList'"),
+        ({"apiVersion": "v1"}, "are 'v1' and 'Lease'"),
+        ({"metadata": None}, "it has no metadata"),
+        ({"metadata": {**WHOLE["metadata"], "name": "other"}}, "it is 'default'/'other'"),
+        ({"metadata": {**WHOLE["metadata"], "namespace": "other"}}, "it is 'other'/'kuber-cron'"),
+        ({"metadata": {**WHOLE["metadata"], "resourceVersion": 7}}, "it has no resourceVersion"),
+        ({"metadata": {**WHOLE["metadata"], "annotations": []}}, None),
+        ({"metadata": {**WHOLE["metadata"], "annotations": ["a"]}}, "its annotations are no object"),
+        ({"spec": ["a"]}, "its spec is no object"),
+        ({"spec": {"holderIdentity": 7}}, "its holderIdentity is no text"),
+        ({"spec": {"leaseDurationSeconds": "15"}}, "its leaseDurationSeconds is no count"),
+        ({"spec": {"leaseDurationSeconds": 1e300}}, "its leaseDurationSeconds is no count"),
+        ({"spec": {"leaseTransitions": True}}, "its leaseTransitions is no count"),
+        ({"spec": {"leaseTransitions": -1}}, "its leaseTransitions is no count"),
+        ({"spec": {"renewTime": {"seconds": 1}}}, "its renewTime is no text"),
+        ({"spec": None}, None),
+        ({}, None),
+    ],
+)
+def test_what_is_answered_for_the_lease_has_to_be_that_lease(api, tmp_path, change, sentence):
+    client = kubernetes_lease.KubernetesLease(
+        kubernetes_lease.find({"KUBECONFIG": str(api.kubeconfig(tmp_path / "kubeconfig"))}, home=tmp_path),
+        namespace="default",
+        name="kuber-cron",
+        request_seconds=1.0,
+    )
+    api.inject("other", document=WHOLE | change)
+    if sentence is None:
+        assert client.read().version == "7"
+        return
+    with pytest.raises(LeaseError, match="the answer is no Lease") as raised:
+        client.read()
+    assert sentence in raised.value.message
+    assert raised.value.reason == "transport"
+
+
+def test_a_write_is_believed_only_where_the_answer_holds_what_was_sent(api, tmp_path):
+    client = kubernetes_lease.KubernetesLease(
+        kubernetes_lease.find({"KUBECONFIG": str(api.kubeconfig(tmp_path / "kubeconfig"))}, home=tmp_path),
+        namespace="default",
+        name="kuber-cron",
+        request_seconds=1.0,
+    )
+    made = client.write(record())
+    api.inject("other", document=WHOLE, methods=("PUT",))
+    with pytest.raises(LeaseError, match="holds another record than was sent, of one"):
+        client.write(record(before=made))
 
 
 def test_an_api_server_that_is_away_is_told_as_transport_and_found_again(api, tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from kuber_cron.common.config.lease_timing import LeaseTiming
-from kuber_cron.scheduler.election import kubernetes_lease, lease_rules
+from kuber_cron.scheduler.election import lease_object, lease_rules
 from kuber_cron.scheduler.election.lease_rules import (
     Acquire,
     LeaseError,
@@ -221,11 +221,11 @@ def test_a_renewal_keeps_when_the_term_began_and_puts_right_what_was_edited(
 
 @given(RECORDS)
 def test_a_record_survives_the_way_through_an_object(record):
-    written = kubernetes_lease.to_object(record, {}, namespace="a", name="b")
-    assert kubernetes_lease.from_object(written) == record
+    written = lease_object.to_object(record, {}, namespace="a", name="b")
+    assert lease_object.from_object(written) == record
 
 
 @pytest.mark.parametrize("through", ["", "-1", "1.5", "many", "٣", "9" * 5000])
 def test_an_annotation_that_is_no_count_counts_as_none(through):
-    document = {"metadata": {"annotations": {kubernetes_lease.THROUGH: through}}, "spec": {}}
-    assert kubernetes_lease.from_object(document).through == 0
+    document = {"metadata": {"annotations": {lease_object.THROUGH: through}}, "spec": {}}
+    assert lease_object.from_object(document).through == 0

@@ -129,7 +129,11 @@ class SchedulerMetrics(Collector):
             state.ahead_seconds,
         )
         if state.catalog is not None:
-            yield _gauge("cron_config_valid", "0 while the files hold an error", int(state.catalog.valid))
+            yield _gauge(
+                "cron_config_valid",
+                "0 while the files hold an error, or nothing any more",
+                int(state.catalog.valid),
+            )
             yield _gauge("cron_config_jobs", "Jobs loaded", len(state.catalog.entries))
             yield _gauge(
                 "cron_config_reload_timestamp_seconds",

@@ -193,7 +193,11 @@ class Scheduler:
         return {"loop": self._deciding.check, **self._election.checks(), "config": self._check_config}
 
     def _check_config(self) -> str:
-        return "ok" if self._watcher.current.valid else "the job files hold errors: the last good jobs run"
+        return (
+            "ok"
+            if self._watcher.current.valid
+            else "the job files hold errors, or nothing any more: the last good jobs run"
+        )
 
 
 def _join(thread: threading.Thread) -> None:

@@ -130,6 +130,7 @@ class _Tiers(SharedParts):
             clock=self.clock,
             system=settings.jobs_format == "system",
             timezone=settings.timezone,
+            empty_seconds=settings.empty_jobs_seconds,
             on_change=changed,
         )
         replica = Scheduler(

@@ -83,6 +83,11 @@ class Settings(BaseSettings):
     jobs_format: Annotated[JobsFormat, LOWER] = Field("user", **one_of(get_args(JobsFormat)))
     """`system` for crontabs with a user's name before the command, as `/etc/crontab` has."""
 
+    empty_jobs_seconds: float = Field(3600.0, ge=0, allow_inf_nan=False, **allowed("seconds, `0` for never"))
+    """For how long a scheduler keeps the last good jobs where a file or directory of jobs holds nothing any more, or
+    all files no job where there were ten or more: the mount may have failed. A file `.no-jobs` beside the job files
+    says that it is meant."""
+
     instance: Instance = Field(
         "kuber-cron",
         **allowed("lower-case letters, digits and `-`, at most 63; not `rq`"),

@@ -184,6 +184,14 @@ def fingerprint(paths: Sequence[str | Path], cache: FileCache | None = None) -> 
     return digest.hexdigest()
 
 
+def is_blank(path: Path) -> bool:
+    """Return True where ``path`` holds no byte: a directory without job files, or with empty ones, or an empty file."""
+    try:
+        return all(file.stat().st_size == 0 for file in _files([path]))
+    except (SourceError, OSError):
+        return False  # that it cannot be read is said elsewhere
+
+
 def _digest(content: bytes | Fault) -> bytes:
     body = content if isinstance(content, bytes) else content.message.encode()
     return hashlib.sha256(body).digest()

@@ -1,7 +1,8 @@
 """The catalog: the jobs of this replica's files, reloaded when their content changes.
 
 A broken file never replaces the last good jobs: where anything in the sources is in error, the jobs as last
-loaded stay, whole, and the errors are logged with file and line. Only at the first load, when there is
+loaded stay, whole, and the errors are logged with file and line. The same where a source holds nothing any more
+(``emptied_sources``), for a time that a setting names. Only at the first load, when there is
 nothing to keep, the good jobs of a broken file run (one bad line never hides another, spec: cron.md §2).
 What this module does *not* know: if this replica leads. Standbys keep the jobs parsed as well.
 """
@@ -23,6 +24,7 @@ from kuber_cron.common.jobs.job import Job, delay_of, timing_job
 from kuber_cron.common.schedule import Schedule, timezones
 from kuber_cron.scheduler.decisions import dependencies, planner
 from kuber_cron.scheduler.decisions.dependencies import Dependencies
+from kuber_cron.scheduler.decisions.emptied_sources import DOUBT_SECONDS, MARKER, EmptiedSources
 from kuber_cron.scheduler.decisions.planner import CatalogEntry
 
 log = structlog.get_logger(__name__)
@@ -40,7 +42,7 @@ class Catalog:
     Attributes:
         entries: Jobs by id, in file order.
         version: Counts the loads that took effect; 0 is "nothing loaded yet".
-        valid: False while the files as they are now hold an error.
+        valid: False while the files as they are now hold an error, or nothing any more.
         loaded_at: When these jobs were loaded, aware UTC.
         diagnostics: Everything found at the newest load, also where it did not take effect.
     """
@@ -113,8 +115,10 @@ class CatalogWatcher:
         clock: Clock,
         system: bool = False,
         timezone: str = "UTC",
+        empty_seconds: float = DOUBT_SECONDS,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
+        """``empty_seconds``: for how long sources that hold nothing any more are not believed."""
         self._paths = [Path(path) for path in paths]
         self._clock = clock
         self._system = system
@@ -123,13 +127,16 @@ class CatalogWatcher:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._memory = loader.FileCache()
+        self._emptied = EmptiedSources(self._paths, empty_seconds)
+        self._empty_seconds = empty_seconds
         self._fingerprint = ""
         self._changed_at = clock.elapsed()
         self.current = Catalog({}, 0, True, clock.now(), ())
 
     def settled_seconds(self) -> float:
-        """Return how long the files have been as they are now; 0 while they hold an error."""
-        return self._clock.elapsed() - self._changed_at if self.current.valid else 0.0
+        """Return how long the files have been as they are now; 0 while they hold an error, or are doubted to be empty."""
+        now = self._clock.elapsed()
+        return now - self._changed_at if self.current.valid and not self._emptied.is_doubted(now) else 0.0
 
     def load(self) -> Catalog:
         """Load the files now; return the catalog in force afterwards.
@@ -152,6 +159,8 @@ class CatalogWatcher:
             for error in errors:
                 log.error("configuration not taken over: the last good jobs stay", problem=str(error))
             return self.current
+        if doubt := self._emptied.doubt(len(loaded.jobs), self._changed_at):
+            return self._keep(doubt)
         for diagnostic in loaded.diagnostics:
             write = log.error if diagnostic.severity == "error" else log.warning
             write("problem in the configuration", problem=str(diagnostic), hint=diagnostic.hint)
@@ -162,7 +171,26 @@ class CatalogWatcher:
             self._clock.now(),
             tuple(loaded.diagnostics),
         )
+        if self._emptied.is_doubted(self._changed_at):
+            log.warning(
+                "a source of jobs holds nothing: no job is forgotten for now", seconds=self._empty_seconds
+            )
         log.info("jobs loaded", jobs=len(loaded.jobs), version=self.current.version)
+        return self.current
+
+    def _keep(self, doubt: str) -> Catalog:
+        """Keep the last good jobs, because the sources may only be away; return them as the catalog."""
+        problem = Diagnostic(
+            source=", ".join(map(str, self._paths)),
+            line=1,
+            code="KC117",
+            message=f"{doubt}: the last good {len(self.current.entries)} jobs stay for {self._empty_seconds:g} s",
+            hint=f"is it meant? Then put a file {MARKER} beside the job files, or set KUBER_CRON_EMPTY_JOBS_SECONDS=0",
+        )
+        log.warning(
+            "configuration not taken over: the last good jobs stay", problem=str(problem), hint=problem.hint
+        )
+        self.current = replace(self.current, valid=False, diagnostics=(problem,))
         return self.current
 
     def start(self) -> None:

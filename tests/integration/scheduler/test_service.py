@@ -1,5 +1,6 @@
 """The scheduler as a service: what its loops make of a loss of state, and of a Redis that refuses."""
 
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -65,17 +66,23 @@ class GivenTerm:
 @pytest.fixture
 def service(redis_client, redis_url, tmp_path):
     (tmp_path / "crontab").write_text("@every 1s true\n")
+    with serving(redis_client, redis_url, tmp_path / "crontab") as made:
+        yield made
+
+
+@contextmanager
+def serving(redis_client, redis_url, path, **options):
     clock = SystemClock()
     server_clock = RedisClock(clock)
     seconds, micro = redis_client.time()
     server_clock.measured(clock.elapsed(), clock.elapsed(), seconds + micro / 1e6)
     registry = CollectorRegistry()
     measures = JobMetrics(registry)
-    watcher = CatalogWatcher([tmp_path / "crontab"], clock=clock)
+    watcher = CatalogWatcher([path], clock=clock)
     watcher.load()
     with clients(redis_url) as connect:
         made = Scheduler(
-            SchedulerOptions(keys=KEYS),
+            SchedulerOptions(keys=KEYS, **options),
             connect=connect,
             election=GivenTerm(redis_client),
             server_clock=server_clock,
@@ -85,8 +92,10 @@ def service(redis_client, redis_url, tmp_path):
         )
         made.registry = registry
         made.start()
-        yield made
-        made.stop()
+        try:
+            yield made
+        finally:
+            made.stop()
 
 
 def test_the_service_counts_a_loss_once_and_goes_on(service, redis_client):
@@ -153,3 +162,37 @@ def test_a_leader_tells_by_when_it_expects_a_success_and_where_late_runs_would_b
     eventually(lambda: value("cron_job_success_expected_timestamp_seconds", {"job": name}), seconds=20)
     assert value("cron_job_failing", {"job": name}) == 0
     assert value("cron_observed_timestamp_seconds") == pytest.approx(SystemClock().now().timestamp(), abs=20)
+
+
+def test_no_cursor_is_dropped_where_the_jobs_directory_is_empty_all_of_a_sudden(
+    redis_client, redis_url, tmp_path
+):
+    (tmp_path / "crontab").write_text("@every 1s true # every second\n")
+    with serving(redis_client, redis_url, tmp_path, removal_seconds=0.5) as made:
+        (name,) = eventually(made.upcoming)
+        decided = lambda: redis_client.xlen(KEYS.log(name))  # noqa: E731 - for eventually
+        eventually(lambda: decided() > 1)
+        (tmp_path / "crontab").unlink()
+        eventually(lambda: made.registry.get_sample_value("cron_config_valid") == 0)
+        before = decided()
+        eventually(lambda: decided() > before + 2)  # its instants go on, and nothing has been dropped
+        assert redis_client.hexists(KEYS.cursors, name)
+        assert made.checks()["config"]() != "ok"
+
+
+def test_no_cursor_is_dropped_by_who_starts_with_an_empty_directory(redis_client, redis_url, tmp_path):
+    text = "@every 1s true # every second\n"
+    (tmp_path / "crontab").write_text(text)
+    with serving(redis_client, redis_url, tmp_path) as made:
+        (name,) = eventually(made.upcoming)
+        eventually(lambda: redis_client.hexists(KEYS.cursors, name))
+    (tmp_path / "crontab").unlink()
+    with serving(redis_client, redis_url, tmp_path, removal_seconds=0.5) as made:
+        eventually(lambda: made._deciding._decider._removals.is_pending)
+        until = made._watcher._clock.elapsed() + 3
+        eventually(lambda: made._watcher._clock.elapsed() > until)
+        assert redis_client.hexists(KEYS.cursors, name)
+        (tmp_path / "crontab").write_text(text)
+        eventually(made.upcoming)
+        entries = redis_client.xrange(KEYS.log(name))
+        assert b"dropped" not in [entry[b"decision"] for _, entry in entries]

@@ -47,6 +47,7 @@ def test_the_names_and_defaults_of_the_interface():
         "renew_seconds": 10,
         "retry_seconds": 2,
         "failsafe_seconds": 3600,
+        "empty_jobs_seconds": 3600,
         "metrics_port": 8000,
         "metrics_host": "",
         "metrics_max_jobs": 2000,

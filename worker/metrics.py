@@ -1,8 +1,14 @@
 """The worker's own metrics, beside those of attempts that both tiers share (spec: architecture.md, Metrics)."""
 
 from collections.abc import Callable
+from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
+
+PauseReason = Literal["resources", "log", "user", "newer"]
+"""Why a worker claims nothing: it lacks processes, descriptors or memory; the directory of log files; the user that a job
+names; or its version is too old for what waits."""
+PAUSE_REASONS: tuple[PauseReason, ...] = get_args(PauseReason)
 
 
 class WorkerMetrics:
@@ -39,6 +45,27 @@ class WorkerMetrics:
         self._redis_up = (
             Gauge("cron_redis_up", "1 while Redis answers this worker", registry=registry) if alone else None
         )
+
+        self._claims_paused = Gauge(
+            "cron_worker_claims_paused",
+            "1 while this worker claims nothing, because it could not start what it claims",
+            ["reason"],
+            registry=registry,
+        )
+        self.returned = Counter(
+            "cron_worker_returned_runs",
+            "Runs given back to their queues, because this worker could not start them",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in PAUSE_REASONS:
+            self.returned.labels(reason)
+        self.claims_paused(None)
+
+    def claims_paused(self, reason: str | None) -> None:
+        """Record why nothing is claimed; None where claiming goes on."""
+        for each in PAUSE_REASONS:
+            self._claims_paused.labels(each).set(int(each == reason))
 
     def busy_from(self, count: Callable[[], int]) -> None:
         """Take the number of busy slots from ``count`` at each scrape."""

@@ -28,6 +28,8 @@ from kuber_cron.common.notifications.sender import NotificationSender
 from kuber_cron.common.observability.job_metrics import JobMetrics
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.worker.coordination.attempt_starter import AttemptStarter
+from kuber_cron.worker.coordination.claim_pause import ClaimPause
+from kuber_cron.worker.coordination.claim_probe import ClaimProbe
 from kuber_cron.worker.coordination.claimer import Claimer
 from kuber_cron.worker.coordination.command_listener import CommandListener
 from kuber_cron.worker.coordination.heartbeat import Heartbeat
@@ -43,6 +45,7 @@ from kuber_cron.worker.coordination.slots import Slots
 from kuber_cron.worker.coordination.worker_context import WorkerContext, WorkerOptions
 from kuber_cron.worker.execution.launch import AttemptResult, Launch, RunningCommand
 from kuber_cron.worker.execution.supervisor import Supervisor, no_sinks
+from kuber_cron.worker.health import WorkerHealth
 from kuber_cron.worker.metrics import WorkerMetrics
 from kuber_cron.worker.output.capture import Sink
 from kuber_cron.worker.output.log_retention import Trimmer
@@ -86,6 +89,7 @@ class Worker:
             clock=clock,
             metrics=metrics,
             job_metrics=job_metrics,
+            pause=ClaimPause(clock, metrics),
         )
         self._draining = threading.Event()
         self._reported = threading.Event()
@@ -102,11 +106,11 @@ class Worker:
             options.ttl_seconds,
             {"slots": options.slots, "kuber_cron_version": __version__},
         )
-        notifications = WorkerNotifications(sender, self._results_store, worker=self.name)
+        self._notifications = WorkerNotifications(sender, self._results_store, worker=self.name)
         self._reporter = ResultReporter(
             context,
             self._results_store,
-            notifications=notifications,
+            notifications=self._notifications,
             rng=rng or random.Random(),  # noqa: S311 - spreads retries, keeps no secret
             may_give_up=self._has_no_commands_left,
         )
@@ -127,22 +131,28 @@ class Worker:
             context, self._heartbeat_store, stop=self._supervisor.stop, send_to_rq=self._send_to_rq
         )
         claims_store = self._run_store(connect("deciding"))
-        self._starter = AttemptStarter(
+        starter = AttemptStarter(
             context,
             claims_store,
             queues=self._queues,
             supervisor=self._supervisor,
             reporter=self._reporter,
-            notifications=notifications,
         )
         self._claimer = Claimer(
             context,
             claims_store,
             blocking_client=connect("claiming"),
             rotation=rotation,
-            starter=self._starter,
+            starter=starter,
+            probe=ClaimProbe(context, claims_store, self._queues),
             is_suspended=self._registration.is_suspended,
             is_cut_off=self._heartbeat.is_cut_off,
+        )
+        self._health = WorkerHealth(
+            context,
+            threads=self._threads,
+            is_draining=self._draining.is_set,
+            silent_seconds=self._heartbeat.silent_seconds,
         )
         self._cleanup = LeftoverCleanup(context, self._heartbeat_store)
         self._listener = CommandListener(connect("general"), self._registration.channel, self._on_command)
@@ -220,18 +230,24 @@ class Worker:
 
     def checks(self) -> dict[str, Callable[[], str]]:
         """Return the health checks by name: each returns ``ok``, or a sentence."""
-        return {"redis": self._check_redis, "worker": self._check_worker, "loop": self._check_loop}
+        return self._health.checks()
 
     # --- between the threads ---------------------------------------------------------------------
 
     def _on_started(self, launch: Launch, pid: int) -> None:
         """Runs in the supervisor's loop: quick, or every command waits."""
         attempt = self._context.slots.get(launch.execution_id)
+        self._context.pause.started()
         log_line = log.debug if attempt is not None and attempt.is_quiet else log.info
+        if attempt is not None:
+            self._context.job_metrics.attempt_started(launch.job, recovered=attempt.start.recovered)
+            self._notifications.started(attempt)
         log_line("run started", job=launch.job, run=launch.run_id, attempt=launch.attempt, pid=pid)
 
     def _on_ended(self, result: AttemptResult) -> None:
         """As above."""
+        if result.pid is not None:
+            self._context.pause.shorten()
         self._trimmer.ended(result.captured)
         self._reporter.report(result)
 
@@ -250,6 +266,7 @@ class Worker:
             failed=totals.failed,
             working_seconds=totals.working_seconds,
             draining=self._draining.is_set(),
+            problem=self._context.pause.sentence,
         )
 
     def _on_command(self, command: WorkerCommand) -> None:
@@ -280,21 +297,3 @@ class Worker:
         self._trimmer.finish(_JOIN_SECONDS)
         log.info("worker ended", worker=self.name)
         self._done.set()
-
-    # --- health ----------------------------------------------------------------------------------
-
-    def _check_redis(self) -> str:
-        silent, ttl = self._heartbeat.silent_seconds(), self._context.options.ttl_seconds
-        return "ok" if silent < ttl else f"redis has not answered for {silent:.0f} s"
-
-    def _check_loop(self) -> str:
-        """A loop that an error has ended is a bug: the worker is better restarted than half alive."""
-        dead = [name for name, thread in self._threads.items() if not thread.is_alive()]
-        return f"the {dead[0]} loop has ended" if dead and not self._draining.is_set() else "ok"
-
-    def _check_worker(self) -> str:
-        if self._draining.is_set():
-            return "draining"
-        if self._starter.has_newer_payload:
-            return "runs of a newer version wait: update this worker"
-        return "ok"

@@ -190,7 +190,7 @@ class Settings(BaseSettings):
 
     user: Annotated[UserRule, LOWER] = Field("prefer", **one_of(get_args(UserRule)))
     """What becomes of a job that names a user whom the worker may not become: it runs as the worker's own, with a
-    warning, or it fails."""
+    warning, or it is left to a worker that may, and fails where there is none."""
 
     notify_url: HttpUrl | None = Field(None, repr=False, **allowed("`https://` or `http://`"))
     """The webhook that gets the notifications which each job's `notify` asks for: docs/notifications.md. Unset, there

@@ -108,6 +108,7 @@ class WorkerInfo:
         failed: How many have not.
         started_at: When it began.
         seen_at: Its last heartbeat.
+        problem: Why it starts nothing though it lives, in its own words, or null.
     """
 
     worker: str
@@ -123,6 +124,7 @@ class WorkerInfo:
     failed: int = 0
     started_at: datetime | None = None
     seen_at: datetime | None = None
+    problem: str | None = None
 
     @classmethod
     def from_fields(
@@ -145,6 +147,7 @@ class WorkerInfo:
             failed=number(found.get("failed_job_count")),
             started_at=instant(found.get("birth")),
             seen_at=instant(found.get("last_heartbeat")),
+            problem=found.get("problem") or None,
         )
 
 

@@ -24,6 +24,7 @@ def _found(status: StatusView) -> Iterator[str]:
         yield sentence
     if not [worker for worker in status.workers if worker.state != "lost"]:
         yield "no worker is there: what is queued waits for one"
+    yield from of_workers(status.workers)
     yield from _of_files(alive)
     yield from _of_queues(status)
     if status.jobs.paused and status.jobs.paused == status.jobs.total:
@@ -35,6 +36,13 @@ def _found(status: StatusView) -> Iterator[str]:
         yield f"a run was queued {time_format.duration(late)} late within the last minutes"
     yield from _of_redis(status)
     yield from version_skew(status.client_version, alive, status.workers)
+
+
+def of_workers(workers: Sequence[WorkerInfo]) -> Iterator[str]:
+    """Yield a sentence for each worker that lives and starts nothing."""
+    for each in workers:
+        if each.problem and each.state not in {"lost", "draining"}:
+            yield f"worker {each.worker} starts nothing: {each.problem}"
 
 
 def _of_files(alive: Sequence[SchedulerInfo]) -> Iterator[str]:

@@ -26,7 +26,7 @@ from kuber_cron.control.queries.results import QueuesView, WorkersView
 _ALIVE_SECONDS = 15.0
 _WORKER_FIELDS = (
     "hostname", "pid", "queues", "state", "birth", "last_heartbeat", "successful_job_count", "failed_job_count",
-    "total_working_time", "kuber_cron_version", "slots", "draining",
+    "total_working_time", "kuber_cron_version", "slots", "draining", "problem",
 )  # fmt: skip
 _OPEN: tuple[Registry, ...] = ("wip", "scheduled", "deferred")
 _ENDED: tuple[Registry, ...] = ("failed", "finished", "canceled")
@@ -76,8 +76,8 @@ def workers(store: Store) -> WorkersView:
     """Return the workers, and whether releases differ."""
     found, at = worker_infos(store), redis_time.now(store)
     alive = [each for each in scheduler_infos(store) if each.is_alive(at)]
-    skew = problems.version_skew(__version__, alive, found)
-    return WorkersView(now=at, workers=tuple(found), troubles=tuple(skew))
+    troubles = (*problems.of_workers(found), *problems.version_skew(__version__, alive, found))
+    return WorkersView(now=at, workers=tuple(found), troubles=troubles)
 
 
 def worker_infos(store: Store) -> list[WorkerInfo]:

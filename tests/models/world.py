@@ -27,7 +27,7 @@ from kuber_cron.scheduler.decisions.dispatcher import BatchItem, DecisionResult,
 from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
 from kuber_cron.scheduler.election.term import Term
 from kuber_cron.scheduler.maintenance.housekeeping import Housekeeper, MaintenanceEvent
-from kuber_cron.worker.coordination.result_reporter import end_action
+from kuber_cron.worker.coordination.end_decider import end_action
 from kuber_cron.worker.coordination.run_store import AttemptEnd, AttemptStart, NotStarted, RunStore
 from kuber_cron.worker.execution.outcome import Outcome
 

@@ -20,6 +20,7 @@ from kuber_cron.common.notifications.sender import NotificationSender
 from kuber_cron.common.observability.job_metrics import JobMetrics
 from kuber_cron.common.redis_store.keys import Keys
 from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
+from kuber_cron.worker.coordination.claim_pause import ClaimPause
 from kuber_cron.worker.coordination.slots import Slots
 from kuber_cron.worker.coordination.worker_context import WorkerContext, WorkerOptions
 from kuber_cron.worker.metrics import WorkerMetrics
@@ -52,13 +53,15 @@ def context(
 ) -> WorkerContext:
     """A worker's context without a worker."""
     given = {"keys": KEYS, "log_dir": None, "environ": {}, "slots": slots, **options}
+    metrics, clock = WorkerMetrics(registry, slots=slots, alone=True), clock or SystemClock()
     return WorkerContext(
         name="w",
         options=WorkerOptions(**given),
         slots=Slots(slots),
-        clock=clock or SystemClock(),
-        metrics=WorkerMetrics(registry, slots=slots, alone=True),
+        clock=clock,
+        metrics=metrics,
         job_metrics=JobMetrics(registry),
+        pause=ClaimPause(clock, metrics),
     )
 
 

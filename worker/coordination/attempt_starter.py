@@ -2,7 +2,7 @@
 
 A start is asked for with the same execution id until there is an answer, which is the same each time. A run that cannot
 be read or verified goes to quarantine, and the worker goes on. One whose payload is of a newer version is returned to
-its queue, and nothing more may be claimed: in a rolling update the newer workers take it.
+its queue, and claiming pauses: in a rolling update the newer workers take it.
 """
 
 import secrets
@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from kuber_cron.common.runs.payload import Payload, PayloadError
 from kuber_cron.worker.coordination import rq_codec
-from kuber_cron.worker.coordination.notifications import WorkerNotifications
+from kuber_cron.worker.coordination.claim_probe import newer_payload
 from kuber_cron.worker.coordination.result_reporter import ResultReporter
 from kuber_cron.worker.coordination.run_store import AttemptStart, Refusal, RunStore
 from kuber_cron.worker.coordination.slots import RunningAttempt
@@ -31,11 +31,7 @@ _AFTER_ERROR_SECONDS = 0.5
 
 
 class AttemptStarter:
-    """Starts attempts of claimed runs, one at a time.
-
-    Attributes:
-        has_newer_payload: A run of a newer version was met: nothing may be claimed any more.
-    """
+    """Starts attempts of claimed runs, one at a time."""
 
     def __init__(
         self,
@@ -45,7 +41,6 @@ class AttemptStarter:
         queues: Collection[str],
         supervisor: Supervisor,
         reporter: ResultReporter,
-        notifications: WorkerNotifications,
     ) -> None:
         """Prepare; nothing is started yet.
 
@@ -55,15 +50,12 @@ class AttemptStarter:
             queues: Those that the worker serves; a run that was made for another is refused.
             supervisor: Runs the commands.
             reporter: Takes the results of attempts whose command was never started.
-            notifications: Takes the starts of the others.
         """
         self._context = context
         self._run_store = run_store
         self._queues = queues
         self._supervisor = supervisor
         self._reporter = reporter
-        self._notifications = notifications
-        self.has_newer_payload = False
 
     def start(self, run_id: str, draining: threading.Event) -> None:
         """Start an attempt of a claimed run, unless the start script or the payload stands against it.
@@ -85,6 +77,7 @@ class AttemptStarter:
                 log_dir=options.log_dir,
                 environ=options.environ,
                 user_required=options.user_required,
+                log_required=context.pause.is_log_required,
                 redact=options.redact,
             )
         except PayloadError as error:
@@ -101,10 +94,7 @@ class AttemptStarter:
         if start.queued_at is not None:
             waited = (context.clock.now() - start.queued_at).total_seconds()
             context.job_metrics.start_latency.labels(payload.origin).observe(max(0.0, waited))
-        if self._supervisor.start(launch):
-            context.job_metrics.attempt_started(payload.job, recovered=start.recovered)
-            self._notifications.started(attempt)
-        else:
+        if not self._supervisor.start(launch):
             self._report_unstarted(launch, Outcome(kind="interrupted"), "the worker drains")
 
     def _start_in_redis(
@@ -167,9 +157,12 @@ class AttemptStarter:
 
     def _refuse(self, attempt: RunningAttempt, problem: PayloadError) -> None:
         if problem.reason == "version":
-            self.has_newer_payload = True
+            seconds = self._context.pause.begin(newer_payload(problem))
             log.error(
-                "run of a newer version: nothing more is claimed", run=attempt.run_id, error=problem.message
+                "run of a newer version: claiming pauses",
+                run=attempt.run_id,
+                error=problem.message,
+                seconds=round(seconds, 1),
             )
         else:
             self._context.metrics.quarantined.labels(problem.reason).inc()

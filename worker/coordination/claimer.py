@@ -13,6 +13,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from kuber_cron.worker.coordination.attempt_starter import AttemptStarter
+from kuber_cron.worker.coordination.claim_probe import ClaimProbe
 from kuber_cron.worker.coordination.queue_rotation import QueueRotation
 from kuber_cron.worker.coordination.run_store import RunStore
 from kuber_cron.worker.coordination.worker_context import WorkerContext
@@ -40,6 +41,7 @@ class Claimer:
         blocking_client: "Redis",
         rotation: QueueRotation,
         starter: AttemptStarter,
+        probe: ClaimProbe,
         is_suspended: Callable[[], bool],
         is_cut_off: Callable[[], bool],
     ) -> None:
@@ -51,6 +53,7 @@ class Claimer:
             blocking_client: One whose time-out is longer than the longest wait on a queue.
             rotation: The order in which the queues are asked.
             starter: Starts what is claimed.
+            probe: Asked after each pause whether its reason is over.
             is_suspended: True after ``rq suspend``.
             is_cut_off: True while heartbeats have not been acknowledged for so long that commands are being ended.
         """
@@ -61,6 +64,8 @@ class Claimer:
         several = len(rotation.queues) > 2  # a queue and its low list count as one
         self._block_seconds = _BLOCK_SECONDS_OF_SEVERAL if several else _BLOCK_SECONDS
         self._starter = starter
+        self._pause = context.pause
+        self._probe = probe
         self._is_suspended = is_suspended
         self._is_cut_off = is_cut_off
         self._is_doubtful = False  # the claim list may hold what we do not know of
@@ -91,26 +96,57 @@ class Claimer:
             # Each command would be ended at once, and each start would spend one of the losses its run may have.
             draining.wait(_CUT_OFF_SECONDS)
             return
+        if not self._may_claim(draining):
+            return
+        if self._pause.is_cautious:
+            free = min(free, 1)
         for run_id in self._left_in_claim_list(free) or self._claim(free, draining):
             if draining.is_set():
                 return  # what is claimed and not started returns to its queue when the worker leaves
-            if self._is_cut_off():
+            if self._is_cut_off() or self._pause.trouble is not None:
                 self._is_doubtful = True  # it stays in the claim list meanwhile
                 return
             self._starter.start(run_id, draining)
 
-    def _left_in_claim_list(self, free: int) -> list[str]:
-        """Return at most ``free`` runs of the claim list, oldest first, where it is time to read it."""
-        now = self._context.clock.elapsed()
-        if not self._is_doubtful and now < self._check_at:
-            return []
-        found = self._run_store.claimed_runs()[::-1][:free]
+    def _may_claim(self, draining: threading.Event) -> bool:
+        """Return True unless claiming pauses; what is claimed goes back to its queue then, for other workers."""
+        trouble = self._pause.trouble
+        if trouble is None:
+            return True
+        if self._is_time_to_check():
+            self._run_store.return_claims()
+            self._checked()
+        if (left := self._pause.seconds_left()) > 0:
+            draining.wait(min(_BLOCK_SECONDS, left))
+            return False
+        found = self._probe.trouble(trouble)
+        if found is not None:
+            seconds = self._pause.begin(found)
+            log.warning(
+                "claiming pauses still", reason=found.reason, why=found.sentence, seconds=round(seconds, 1)
+            )
+            return False
+        self._pause.end()
+        log.info("claiming goes on", after=trouble.reason)
+        return True
+
+    def _is_time_to_check(self) -> bool:
+        return self._is_doubtful or self._context.clock.elapsed() >= self._check_at
+
+    def _checked(self) -> None:
         self._check_at = self._context.clock.elapsed() + _CHECK_SECONDS
         self._is_doubtful = False
+
+    def _left_in_claim_list(self, free: int) -> list[str]:
+        """Return at most ``free`` runs of the claim list, oldest first, where it is time to read it."""
+        if not self._is_time_to_check():
+            return []
+        found = self._run_store.claimed_runs()[::-1][:free]
+        self._checked()
         return found
 
     def _claim(self, free: int, draining: threading.Event) -> list[str]:
-        if self._starter.has_newer_payload or self._is_suspended():
+        if self._is_suspended():
             draining.wait(_BLOCK_SECONDS)
             return []
         claimed = self._run_store.claim(self._rotation.next(), free)

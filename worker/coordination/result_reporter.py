@@ -17,10 +17,10 @@ from queue import Empty, SimpleQueue
 import structlog
 from redis.exceptions import RedisError, ResponseError
 
-from kuber_cron.common.runs import retry_policy
 from kuber_cron.worker.coordination import rq_codec
+from kuber_cron.worker.coordination.end_decider import EndDecider
 from kuber_cron.worker.coordination.notifications import WorkerNotifications
-from kuber_cron.worker.coordination.run_store import AttemptEnd, EndAction, EndReply, RunStore
+from kuber_cron.worker.coordination.run_store import AttemptEnd, EndReply, RunStore
 from kuber_cron.worker.coordination.slots import RunningAttempt
 from kuber_cron.worker.coordination.worker_context import WorkerContext
 from kuber_cron.worker.execution.launch import AttemptResult
@@ -63,18 +63,6 @@ class Totals:
     working_seconds: float
 
 
-def end_action(decision: retry_policy.RetryDecision, outcome: Outcome) -> tuple[EndAction, float]:
-    """Return what the end script is to do by the retry policy's decision, and a retry's backoff in seconds."""
-    match decision:
-        case retry_policy.Retry(delay_seconds=delay):
-            return "retry", delay
-        case retry_policy.Requeue():
-            return "requeue", 0.0
-        case retry_policy.GiveUp():
-            final: dict[str, EndAction] = {"success": "finish", "stopped": "stop"}
-            return final.get(outcome.kind, "fail"), 0.0
-
-
 class ResultReporter:
     """Takes attempt results from any thread and records them in one of its own."""
 
@@ -99,7 +87,7 @@ class ResultReporter:
         self._context = context
         self._run_store = run_store
         self._notifications = notifications
-        self._rng = rng
+        self._decider = EndDecider(context, run_store, rng)
         self._may_give_up = may_give_up
         self._results: SimpleQueue[AttemptResult | None] = SimpleQueue()
         self._refused: deque[AttemptResult] = deque()  # by Redis; to be tried again, all of them at once
@@ -165,7 +153,7 @@ class ResultReporter:
         attempt = self._context.slots.get(result.launch.execution_id)
         if attempt is None:
             raise KeyError(result.launch.execution_id)
-        action, delay = self._action(attempt, result)
+        action, delay = self._decider.action(attempt, result)
         end = AttemptEnd(
             action=action,
             outcome=result.outcome.kind,
@@ -188,7 +176,8 @@ class ResultReporter:
         is_attempt = attempt.payload is not None and action != "return"
         if reply is EndReply.LATE or reply is _Unrecorded.GIVEN_UP:
             if is_attempt:
-                self._context.job_metrics.attempt_forgotten(attempt.job)
+                if result.pid is not None:
+                    self._context.job_metrics.attempt_forgotten(attempt.job)
                 reason = "run taken away" if reply is EndReply.LATE else "Redis unreachable"
                 log.warning("attempt result not recorded", reason=reason, **_facts(attempt, result))
             return True
@@ -199,23 +188,6 @@ class ResultReporter:
             _log(attempt, result, is_final=is_final, retry_in_seconds=retry_in_seconds)
         self._notifications.ended(attempt, result, recovered=reply is EndReply.RECOVERED, is_final=is_final)
         return True
-
-    def _action(self, attempt: RunningAttempt, result: AttemptResult) -> tuple[EndAction, float]:
-        outcome = result.outcome
-        if attempt.problem is not None:
-            return ("return" if attempt.problem.reason == "version" else "quarantine"), 0.0
-        if attempt.payload is None:
-            raise ValueError(attempt.run_id)
-        if outcome.kind == "interrupted" and result.pid is None:
-            return "return", 0.0  # drained before it ran: no attempt, also for a job that has only one
-        decision = retry_policy.decide(
-            attempt.payload,
-            outcome.kind,
-            exit_code=outcome.exit_code,
-            spent=attempt.start.spent,
-            rng=self._rng,
-        )
-        return end_action(decision, outcome)
 
     def _send(self, attempt: RunningAttempt, end: AttemptEnd) -> EndReply | _Unrecorded:
         """Return the end script's reply, asked for until there is one or the result may be given up.
@@ -250,7 +222,7 @@ class ResultReporter:
         self._context.job_metrics.attempt_ended(
             job,
             outcome.kind,
-            duration=result.elapsed_seconds,
+            duration=result.elapsed_seconds if result.pid is not None else None,
             cpu_seconds=result.cpu_seconds,
             max_rss_bytes=result.max_rss_bytes,
         )

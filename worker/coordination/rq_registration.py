@@ -47,9 +47,19 @@ class RqRegistration(BaseWorker):
             self.connection.hset(self.key, mapping=self._details)  # type: ignore[arg-type] # redis-py's is invariant
 
     def send_heartbeat(
-        self, *, busy: bool, succeeded: int, failed: int, working_seconds: float, draining: bool = False
+        self,
+        *,
+        busy: bool,
+        succeeded: int,
+        failed: int,
+        working_seconds: float,
+        draining: bool = False,
+        problem: str = "",
     ) -> None:
-        """Refresh the entry, with what the worker has done so far; make it anew where Redis has lost it."""
+        """Refresh the entry, with what the worker has done so far; make it anew where Redis has lost it.
+
+        ``problem``: why the worker claims nothing.
+        """
         with self.connection.pipeline(transaction=False) as pipe:
             self.heartbeat(pipeline=pipe)
             pipe.hset(
@@ -60,6 +70,7 @@ class RqRegistration(BaseWorker):
                     "failed_job_count": failed,
                     "total_working_time": working_seconds,
                     "draining": int(draining),
+                    "problem": problem,
                 },
             )
             known = pipe.execute()

@@ -127,6 +127,30 @@ class RunStore:
         """Remove the worker, and return to its queue what it has claimed and not started."""
         self._store.call("deregister_worker", self._worker)
 
+    def return_claims(self) -> list[str]:
+        """Return to the heads of their queues what is claimed and not started, in its old order."""
+        return [text(run) for run in self._store.call("return_claims", self._worker)]
+
+    def heads(self, queues: Sequence[str]) -> list[tuple[str, bytes]]:
+        """Return the first run of each of these queues that has one, with RQ's ``data`` field of it, unread."""
+        client, keys = self._store.client, self._store.keys
+        with client.pipeline(transaction=False) as pipe:
+            for queue in queues:
+                pipe.lindex(keys.queue(queue), 0)
+            runs = [text(run) for run in pipe.execute() if run is not None]
+        with client.pipeline(transaction=False) as pipe:
+            for run in runs:
+                pipe.hget(keys.run(run), "data")
+            found = pipe.execute(raise_on_error=False)
+        return [(run, data) for run, data in zip(runs, found, strict=True) if isinstance(data, bytes)]
+
+    def has_able_others(self, queue: str, *, refusing: str = "") -> bool:
+        """Return True where another live worker of the queue may take what this one cannot start.
+
+        ``refusing``: a run that this worker refuses from now on; who has refused it too is no such worker.
+        """
+        return int(self._store.call("able_others", self._worker, queue, refusing)) > 0
+
     def claimed_runs(self) -> list[str]:
         """Return the claim list, newest first; what an unanswered claim has moved there is in it."""
         return [text(run) for run in reversed(self._store.client.lrange(self._claims, 0, -1))]

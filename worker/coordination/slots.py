@@ -32,6 +32,11 @@ class RunningAttempt:
         return self.payload.job if self.payload else ""
 
     @property
+    def queue(self) -> str:
+        """The queue that the run was pushed to; empty where the payload cannot be read."""
+        return self.payload.origin if self.payload else ""
+
+    @property
     def is_quiet(self) -> bool:
         """True where the job asks not to be announced."""
         return self.payload is not None and self.payload.quiet

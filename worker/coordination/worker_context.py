@@ -7,6 +7,7 @@ from pathlib import Path
 from kuber_cron.common.clock import Clock
 from kuber_cron.common.observability.job_metrics import JobMetrics
 from kuber_cron.common.redis_store.keys import Keys
+from kuber_cron.worker.coordination.claim_pause import ClaimPause
 from kuber_cron.worker.coordination.slots import Slots
 from kuber_cron.worker.metrics import WorkerMetrics
 from kuber_cron.worker.output.log_retention import LogRetention
@@ -52,6 +53,7 @@ class WorkerContext:
         clock: Intervals for what is decided, the wall clock for what is recorded.
         metrics: The worker's own metrics.
         job_metrics: Those of attempts, which a scheduler in the same process shares.
+        pause: Why nothing is claimed.
     """
 
     name: str
@@ -60,3 +62,4 @@ class WorkerContext:
     clock: Clock
     metrics: WorkerMetrics
     job_metrics: JobMetrics
+    pause: ClaimPause

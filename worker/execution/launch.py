@@ -16,6 +16,7 @@ from kuber_cron.common.runs.log_path import log_path
 from kuber_cron.common.runs.payload import Payload
 from kuber_cron.worker.execution.environment import environment, working_directory
 from kuber_cron.worker.execution.outcome import Cause, Outcome
+from kuber_cron.worker.execution.shortage import Shortage
 from kuber_cron.worker.output import redactor
 from kuber_cron.worker.output.capture import Captured
 
@@ -46,6 +47,7 @@ class Launch:
         success_codes: Exit codes that count as success.
         log_path: Its log file, None for none: only head and tail are kept then.
         log_limit_bytes: The most that file holds, beside one line on what was dropped.
+        log_required: Refuse it where the worker's directory of log files is not to be had, instead of losing its output.
         hidden: Values that are hidden in its output, that file aside; as ``redactor.values`` returns them.
     """
 
@@ -70,6 +72,7 @@ class Launch:
     success_codes: frozenset[int] = frozenset(OPTIONS["success_codes"].default)
     log_path: Path | None = None
     log_limit_bytes: int = OPTIONS["log_limit"].default
+    log_required: bool = False
     hidden: tuple[bytes, ...] = field(default=(), repr=False)
 
     @classmethod
@@ -82,6 +85,7 @@ class Launch:
         log_dir: Path | None,
         environ: Mapping[str, str],
         user_required: bool,
+        log_required: bool = False,
         redact: Sequence[str] = (),
     ) -> Self:
         """Return the launch of one attempt of a run.
@@ -93,6 +97,7 @@ class Launch:
             log_dir: Where log files are kept; None for none.
             environ: The worker's own environment.
             user_required: Refuse a command where the worker cannot become its user.
+            log_required: Refuse it where no log file can be made at all.
             redact: Patterns of the variables whose values are hidden in its output.
 
         Raises:
@@ -133,6 +138,7 @@ class Launch:
             success_codes=frozenset(payload.success_codes),
             log_path=path,
             log_limit_bytes=payload.log_limit,
+            log_required=log_required,
             hidden=redactor.values(env, redact),
         )
 
@@ -182,6 +188,7 @@ class AttemptResult:
             the kernel charges to each child at its birth.
         leftover_processes: How many processes outside its group had to be killed after it.
         warnings: Sentences about what could not be done as asked (a user, a limit, a log file).
+        shortage: What the worker lacked to start it, None where it was started or was itself at fault.
     """
 
     launch: Launch
@@ -195,6 +202,14 @@ class AttemptResult:
     max_rss_bytes: int | None = None
     leftover_processes: int = 0
     warnings: tuple[str, ...] = ()
+    shortage: Shortage | None = None
+
+    @classmethod
+    def refused(
+        cls, launch: Launch, outcome: Outcome, now: datetime, captured: Captured, shortage: Shortage | None
+    ) -> Self:
+        """Return the result of a command that could not be started."""
+        return cls(launch=launch, outcome=outcome, ended_at=now, captured=captured, shortage=shortage)
 
     @classmethod
     def never_ran(cls, launch: Launch, outcome: Outcome, sentence: str, now: datetime) -> Self:

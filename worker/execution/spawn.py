@@ -16,7 +16,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from kuber_cron.worker.execution import shortage
 from kuber_cron.worker.execution.launch import Launch
+from kuber_cron.worker.execution.shortage import Shortage
+from kuber_cron.worker.output.log_file import LogFile
 
 CANNOT_EXECUTE = 126
 NOT_FOUND = 127  # both as the shell has it
@@ -26,12 +29,23 @@ _CPU_NOTICE_SECONDS = 5
 
 
 class CannotStartError(Exception):
-    """There is no process; ``exit_code`` is the one that a shell would have returned."""
+    """There is no process; ``exit_code`` is the one that a shell would have returned.
 
-    def __init__(self, message: str, exit_code: int = CANNOT_EXECUTE) -> None:
+    ``shortage`` says what the worker lacks, None where the command itself is at fault.
+    """
+
+    def __init__(
+        self, message: str, exit_code: int = CANNOT_EXECUTE, *, shortage: Shortage | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.exit_code = exit_code
+        self.shortage = shortage
+
+    @classmethod
+    def of(cls, shortage: Shortage) -> "CannotStartError":
+        """Return the error of what the worker lacks."""
+        return cls(shortage.sentence, shortage=shortage)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,8 +132,11 @@ def _start(
         return subprocess.Popen(argv, env=env, **arguments, **options)
     except PermissionError as error:
         # Root without the right to change users, as in a container without capabilities.
-        if "user" not in options or error.errno != errno.EPERM or launch.user_required:
+        if "user" not in options or error.errno != errno.EPERM:
             raise
+        if launch.user_required:
+            sentence = f"this worker is not allowed to become user {launch.user!r}, and this job requires it"
+            raise CannotStartError.of(Shortage("user", sentence)) from error
         warnings.append(f"not allowed to become user {launch.user!r}; run as the worker's own user")
         kept = {
             name: value for name, value in options.items() if name not in {"user", "group", "extra_groups"}
@@ -147,12 +164,13 @@ def _apply_user(launch: Launch, options: dict[str, Any], warnings: list[str]) ->
         return launch.env
     account = _account(launch.user)
     if account is None:
-        raise CannotStartError(f"user {launch.user!r} is unknown on this worker")
+        raise CannotStartError.of(Shortage("user", f"user {launch.user!r} is unknown on this worker"))
     if account.pw_uid == os.geteuid():
         return launch.env
     if os.geteuid() != 0:
         if launch.user_required:
-            raise CannotStartError(f"only root can become user {launch.user!r}, and this job requires it")
+            sentence = f"only root can become user {launch.user!r}, and this job requires it"
+            raise CannotStartError.of(Shortage("user", sentence))
         warnings.append(f"only root can become user {launch.user!r}; run as the worker's own user")
         return launch.env
     options["user"] = account.pw_uid
@@ -186,6 +204,8 @@ def _set_niceness(launch: Launch, pid: int, warnings: list[str]) -> None:
 def _refusal(launch: Launch, error: Exception) -> CannotStartError:
     """Return the sentence and the exit code for the system's error."""
     program = launch.argv[0] if launch.argv else ""
+    if isinstance(error, OSError) and (lacking := shortage.of_resources(error)) is not None:
+        return CannotStartError.of(lacking)
     if isinstance(error, OSError) and error.filename is not None and error.filename == launch.cwd:
         return CannotStartError(f"working directory {launch.cwd!r}: {error.strerror}")
     if isinstance(error, FileNotFoundError):
@@ -195,12 +215,20 @@ def _refusal(launch: Launch, error: Exception) -> CannotStartError:
     if isinstance(error, OSError):
         if error.errno == errno.E2BIG:
             return CannotStartError("command and environment are longer than this system allows")
-        if error.errno in {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}:
-            return CannotStartError(
-                f"this worker has run out of processes, memory or descriptors: {error.strerror}"
-            )
         return CannotStartError(f"program {program!r}: {error.strerror}")
     return CannotStartError(f"command or environment cannot be passed on: {error}")
+
+
+def demand_log(launch: Launch, log_file: LogFile | None) -> None:
+    """Return where the attempt has the log file that it must have.
+
+    Raises:
+        CannotStartError: The worker cannot make any.
+    """
+    if not launch.log_required or log_file is None or log_file.error is None:
+        return
+    if (lacking := shortage.of_log_file(log_file.error, log_file.path)) is not None:
+        raise CannotStartError.of(lacking)
 
 
 def signal_group(group: int, number: signal.Signals) -> None:

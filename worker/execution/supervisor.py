@@ -23,7 +23,7 @@ from kuber_cron.worker.execution.launch import AttemptResult, Launch, RunningCom
 from kuber_cron.worker.execution.outcome import Cause, Outcome
 from kuber_cron.worker.execution.process_attempt import Phase, ProcessAttempt
 from kuber_cron.worker.execution.request_queue import Request, RequestQueue
-from kuber_cron.worker.execution.spawn import CannotStartError, has_terminal, signal_group, spawn
+from kuber_cron.worker.execution.spawn import CannotStartError, demand_log, has_terminal, signal_group, spawn
 from kuber_cron.worker.output.capture import Output, Sink
 from kuber_cron.worker.output.log_file import LogFile
 
@@ -195,7 +195,7 @@ class Supervisor:
         log_file = LogFile(launch.log_path, launch.log_limit_bytes) if launch.log_path is not None else None
         output = Output(log_file, self._sinks_of(launch), launch.hidden)
         try:
-            attempt = self._begin(launch, output)
+            attempt = self._begin(launch, log_file, output)
         except CannotStartError as error:
             self._refuse(launch, output, error)
             return
@@ -212,12 +212,13 @@ class Supervisor:
             self.errors += 1
             log.exception("on_started failed", run=launch.run_id)
 
-    def _begin(self, launch: Launch, output: Output) -> ProcessAttempt:
+    def _begin(self, launch: Launch, log_file: LogFile | None, output: Output) -> ProcessAttempt:
         """Start the process, and have its end watched.
 
         Raises:
             CannotStartError: There is no process.
         """
+        demand_log(launch, log_file)
         child = spawn(launch, new_session=self._detach)
         try:
             attempt = ProcessAttempt(
@@ -262,9 +263,8 @@ class Supervisor:
     def _refuse(self, launch: Launch, output: Output, error: CannotStartError) -> None:
         output.write("stderr", f"kuber-cron: cannot start: {error.message}\n".encode("utf-8", "replace"))
         outcome = Outcome(kind="failed", exit_code=error.exit_code)
-        self._answer(
-            AttemptResult(launch=launch, outcome=outcome, ended_at=self._clock.now(), captured=output.close())
-        )
+        now, captured = self._clock.now(), output.close()
+        self._answer(AttemptResult.refused(launch, outcome, now, captured, error.shortage))
 
     def _answer(self, result: AttemptResult) -> None:
         with self._lock:

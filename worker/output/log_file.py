@@ -46,14 +46,27 @@ class LogFile:
         exists: True if it could be created.
         dropped_bytes: How much output is missing in it; final after :meth:`close`.
         warning: A sentence about the first thing that went wrong, or None.
+        error: Why it could not be created, or None.
     """
 
-    __slots__ = ("_fd", "_limit", "_over", "_tail", "_written", "dropped_bytes", "exists", "path", "warning")
+    __slots__ = (
+        "_fd",
+        "_limit",
+        "_over",
+        "_tail",
+        "_written",
+        "dropped_bytes",
+        "error",
+        "exists",
+        "path",
+        "warning",
+    )
 
     def __init__(self, path: Path, limit_bytes: int) -> None:
         self.path = path
         self.dropped_bytes = 0
         self.warning: str | None = None
+        self.error: OSError | None = None
         self._limit = max(0, limit_bytes)
         self._tail: Tail | None = None
         self._written = 0
@@ -62,6 +75,7 @@ class LogFile:
         try:
             self._fd = _create(path)
         except OSError as error:
+            self.error = error
             self._warn(error)
         self.exists = self._fd >= 0
 

@@ -1,5 +1,5 @@
 -- Ends an attempt (spec: reliability.md section 6, End). Repeated, it changes nothing: REPEATED, or RECOVERED again.
--- requires: attempt_end, clock, context, keys, quarantine
+-- requires: attempt_end, claims, clock, context, keys, quarantine
 -- ARGV: prefix, run, execution, worker, action, outcome, ended_iso, ended_seconds, duration, delay_ms,
 --       retried, note, then the fields of RQ's result as name, value pairs
 -- action   finish | fail | stop: the run is over.   retry: again after delay_ms.   requeue: again, first,
@@ -34,9 +34,14 @@ local ctx = new_context(worker, ended_iso, ended_seconds)
 local is_stopped = stop and stop ~= ''
 forget_execution(ctx, run, execution, origin, worker)
 if action == 'return' and not is_stopped then
-  redis.call('HSET', key, 'execution', '', 'ended_execution', execution, 'status', 'queued')
+  redis.call('HSET', key, 'execution', '', 'ended_execution', execution, 'status', 'queued', 'returned_by', worker)
   redis.call('HINCRBY', key, 'attempt', -1)
-  redis.call('LPUSH', queue_key(origin), run)
+  local before = last_returned(queue_key(origin), worker, redis.call('HGET', key, 'started_at') or '')
+  if before then
+    redis.call('LINSERT', queue_key(origin), 'AFTER', before, run)
+  else
+    redis.call('LPUSH', queue_key(origin), run)
+  end
   return 'DONE'
 end
 redis.call('XADD', P .. ':results:' .. run, 'MAXLEN', 10, '*', unpack(ARGV, 13))

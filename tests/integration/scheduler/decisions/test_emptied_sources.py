@@ -1,6 +1,7 @@
 """Directories that are empty all of a sudden: the last good jobs stay, no cursor is dropped, and it is said."""
 
 import pytest
+
 from kuber_cron.common.clock import SystemClock
 from kuber_cron.scheduler.decisions.catalog import CatalogWatcher
 

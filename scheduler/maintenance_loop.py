@@ -89,11 +89,11 @@ class MaintenanceLoop:
                 self._metrics.loop_errors.inc()
 
     def _round(self, term: Term, gaps: ScheduleGaps, of_term: "_OfTerm") -> None:
+        self._housekeeper.follow_files(term, self._watcher.current.entries)
         for event in self._housekeeper.round(term):
             self._record(event, term)
         catalog = self._watcher.current
         entries = catalog.entries
-        self._housekeeper.forget_jobs(term, entries)
         self._metrics.update(gaps=gaps.update_some(entries, self._server_clock.now()))
         if self._server_clock.elapsed() >= of_term.observe_from:
             of_term.observation = self._observe(term, entries) or of_term.observation

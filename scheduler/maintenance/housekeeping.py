@@ -9,7 +9,7 @@ a whole fleet that is alive would be run twice.
 
 import zlib
 from base64 import b64encode
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -19,9 +19,11 @@ from kuber_cron.common.records.history_limits import HistoryLimits
 from kuber_cron.common.records.parsing import text
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.time_format import rq_instant
+from kuber_cron.scheduler.decisions.planner import CatalogEntry
 from kuber_cron.scheduler.decisions.script_replies import accepted
 from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Term
+from kuber_cron.scheduler.maintenance.groups import GroupKeeper
 from kuber_cron.scheduler.maintenance.leftovers import Leftovers
 
 log = structlog.get_logger(__name__)
@@ -64,6 +66,7 @@ class Housekeeper:
         self._reap_from = clock.elapsed() + self._pause_seconds
         self._run_id = ""
         self._leftovers = Leftovers(store)
+        self._groups = GroupKeeper(store)
         self._scan_at = self._rounds = 0
 
     def redis_was_away(self) -> None:
@@ -92,17 +95,20 @@ class Housekeeper:
         if reap:
             yield from self._return_claims(term)
         yield from self._repair_runs(term)
+        for run, job in self._groups.serve(term, self._clock.now()):
+            yield MaintenanceEvent("served", run, job)
         self._rounds += 1
         if self._rounds % _DEAD_WORKER_ROUNDS == 0:
             self._remove_dead_workers(term)
 
-    def forget_jobs(self, term: Term, known: Collection[str]) -> None:
-        """Forget jobs that have left the files; ``known`` are those in them.
+    def follow_files(self, term: Term, entries: Mapping[str, CatalogEntry]) -> None:
+        """Set the limits of groups as the files have them, and forget jobs that have left the files.
 
         Raises:
             FencedError, StateLostError, redis.RedisError: As ``round``.
         """
-        self._leftovers.round(term, known, self._clock.now())
+        self._groups.set_limits(term, entries)
+        self._leftovers.round(term, entries, self._clock.now())
 
     def _remove_dead_workers(self, term: Term) -> None:
         """Remove dead workers from RQ's lists."""

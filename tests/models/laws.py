@@ -267,7 +267,12 @@ def groups_keep_to_their_limit(now: Snapshot, facts: Facts) -> Iterator[str]:
         }
         if len(members) > limit:
             yield f"group {group} has room for {limit}: {sorted(members)}"
-        if members - facts.unswept != started:
+        called_up = {
+            run
+            for run in members & now.unfinished.keys()
+            if now.unfinished[run]["status"] == "queued" and now.unfinished[run]["place_at"]
+        }
+        if members - facts.unswept - called_up != started:
             yield f"members of group {group}: {sorted(members)}, running: {sorted(started)}"
 
 

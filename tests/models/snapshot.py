@@ -23,7 +23,7 @@ _FIELDS = (
         "outcome",
         "stop",
     ),
-    *("group", "retried", "lost", "interrupted", "max_lost", "order", "worker_name"),
+    *("group", "retried", "lost", "interrupted", "max_lost", "order", "worker_name", "place_at"),
 )
 _SCRIPT = """
 local fields, out = cjson.decode(ARGV[1]), {}

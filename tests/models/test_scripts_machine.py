@@ -86,7 +86,9 @@ SLOW = {
         "chains", "if state == 'open' then gates", "if false then gates"
     ),
     "a group has room for one more": Mistake(
-        "groups", "redis.call('SCARD', members) >= limit", "redis.call('SCARD', members) > limit"
+        "groups",
+        "redis.call('SCARD', K .. 'group:' .. group) < limit",
+        "redis.call('SCARD', K .. 'group:' .. group) <= limit",
     ),
     "forbid looks at what runs only": Mistake(
         "overlap", "if #live > 0 then", "if #live > 0 and live[#live].status == 'started' then"

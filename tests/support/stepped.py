@@ -185,8 +185,8 @@ class SteppedLeader:
         self.housekeeper._reap_from = 0.0
         found = []
         for _ in range(rounds):
+            self.housekeeper.follow_files(self.term, self.catalog.entries)
             found += self.housekeeper.round(self.term)
-            self.housekeeper.forget_jobs(self.term, self.catalog.entries)
         return found
 
     # --- what Redis holds --------------------------------------------------------------------------
@@ -345,7 +345,12 @@ def assert_sound(client: redis.Redis, keys: Keys = KEYS, *, swept: bool = True, 
         assert gates <= held
         assert {other for other, _ in gated} <= unfinished
         members = {run.decode() for key in client.scan_iter(keys.group("*")) for run in client.smembers(key)}
-        assert members <= {run for run, status in found.items() if status == "started"}
+        called_up = {run for run in members if client.hexists(keys.run(run), "place_at")}
+        assert members <= {
+            run
+            for run, status in found.items()
+            if status == "started" or (status == "queued" and run in called_up)
+        }
     if counted:
         _assert_counted(client, keys)
 

@@ -1,8 +1,8 @@
 -- Repairs runs that nobody may be taking care of (spec: reliability.md section 4): a run whose hash somebody has deleted
--- ends as removed, a gate whose predecessor is over is opened, a group with room is served. Repeated, it finds all in order.
+-- ends as removed, a gate whose predecessor is over is opened. Repeated, it finds all in order.
 -- requires: context, fencing, gates, keys, run_end, run_state
 -- ARGV: prefix, epoch, lease, now_iso, now_seconds, then run ids.
--- Answers {'OK', what, run, job, ...} with what = removed | opened | served, or stuck with the error in the place of
+-- Answers {'OK', what, run, job, ...} with what = removed | opened, or stuck with the error in the place of
 -- the job; or FENCED, LOST.
 local refusal = refusal_of(tonumber(ARGV[2]), ARGV[3])
 if refusal then return refusal end
@@ -24,7 +24,6 @@ local function repair_gates(run)
   return #gates
 end
 
-local groups = {}
 local function repair(run)
   local status = live_status(run)
   if not status then
@@ -34,9 +33,8 @@ local function repair(run)
     end
   elseif status == 'deferred' and repair_gates(run) == 0 then
     local group = redis.call('HGET', run_key(run), 'group')
-    if group and redis.call('ZSCORE', K .. 'waiting:' .. group, run) then
-      groups[group] = true
-    else
+    -- Who waits for room in a group is called up by serve_groups.lua.
+    if not group or not redis.call('ZSCORE', K .. 'waiting:' .. group, run) then
       release_held(ctx, run, todo)
       if live_status(run) ~= 'deferred' then report('opened', run, job_of(run)) end
     end
@@ -49,18 +47,4 @@ for i = 6, #ARGV do
   if not ok then report('stuck', ARGV[i], type(why) == 'table' and why['err'] or tostring(why)) end
 end
 settle(ctx, todo)
-
-for group in pairs(groups) do
-  local members, waiting = K .. 'group:' .. group, K .. 'waiting:' .. group
-  for _, run in ipairs(redis.call('SMEMBERS', members)) do
-    if redis.call('HGET', run_key(run), 'status') ~= 'started' then redis.call('SREM', members, run) end
-  end
-  local room = tonumber(redis.call('HGET', K .. 'groups', group) or '1') - redis.call('SCARD', members)
-  for _ = 1, room do
-    local run = redis.call('ZRANGE', waiting, 0, 0)[1]
-    if not run then break end
-    redis.call('ZREM', waiting, run)
-    if live_status(run) == 'deferred' and push_held(ctx, run) then report('served', run, job_of(run)) end
-  end
-end
 return out

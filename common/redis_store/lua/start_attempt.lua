@@ -1,6 +1,6 @@
 -- Starts an attempt of a claimed run (spec: reliability.md section 6, Start). Repeated with the same execution, it gives the
 -- first answer again.
--- requires: context, decision_log, history_limits, keys, quarantine, run_state
+-- requires: context, decision_log, groups, history_limits, keys, quarantine, run_state
 -- ARGV: prefix, run, execution, worker, ttl_ms, now_iso, now_seconds, claims key.
 -- Answers {'STARTED', attempt, recovered, data, retried, lost, interrupted, enqueued_at}, {'DROPPED', why}, or
 -- {'QUARANTINED', why}: what stands under the run's name is no run, and has been put aside.
@@ -57,15 +57,10 @@ if stored.job then
   redis.call('HSET', K .. 'open', run, stored.group or '')
 end
 
-if stored.group and stored.group ~= '' then
-  local members = K .. 'group:' .. stored.group
-  local limit = tonumber(redis.call('HGET', K .. 'groups', stored.group) or '1')
-  if redis.call('SISMEMBER', members, run) == 0 and redis.call('SCARD', members) >= limit then
-    hold(ctx, run, stored.origin, stored.order or '0')
-    redis.call('ZADD', K .. 'waiting:' .. stored.group, stored.order or '0', run)
-    return {'HELD', stored.group}
-  end
-  redis.call('SADD', members, run)
+if stored.group and stored.group ~= '' and not take_group_place(ctx, run, stored.group, stored.order or '0') then
+  hold(ctx, run, stored.origin, stored.order or '0')
+  redis.call('ZADD', K .. 'waiting:' .. stored.group, stored.order or '0', run)
+  return {'HELD', stored.group}
 end
 
 local attempt = tonumber(stored.attempt or '0') + 1

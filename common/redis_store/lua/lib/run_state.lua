@@ -29,13 +29,30 @@ local function live_status(run)
   return nil
 end
 
--- The held run stands in its queue, at its head for priority=high. Where the queue's key is no list it stays held,
--- for repair_runs to try again, and the answer is false: one bad key must not fail the end of another run.
-local function push_held(ctx, run)
+-- The last of the members of a set that stand at the queue's head, nil where there is none. At most twenty are asked.
+local function last_at_head(queue, members)
+  local last = nil
+  for _, run in ipairs(redis.call('LRANGE', queue, 0, 19)) do
+    if redis.call('SISMEMBER', members, run) == 0 then break end
+    last = run
+  end
+  return last
+end
+
+-- The held run stands in its queue: at its end, at its head for priority=high, or behind those `members` of a set that stand
+-- at its head. Where the queue's key is no list it stays held, for repair_runs to try again, and the answer is false: one
+-- bad key must not fail the end of another run.
+local function push_held(ctx, run, members)
   local origin, front = unpack(redis.call('HMGET', run_key(run), 'origin', 'front'))
-  if not is_kind(queue_key(origin), 'list') then return false end
-  redis.call(front == '1' and 'LPUSH' or 'RPUSH', queue_key(origin), run)
-  redis.call('SADD', P .. ':queues', queue_key(origin))
+  local queue = queue_key(origin)
+  if not is_kind(queue, 'list') then return false end
+  local ahead = members and last_at_head(queue, members)
+  if ahead then
+    redis.call('LINSERT', queue, 'AFTER', ahead, run)
+  else
+    redis.call((members or front == '1') and 'LPUSH' or 'RPUSH', queue, run)
+  end
+  redis.call('SADD', P .. ':queues', queue)
   redis.call('HSET', run_key(run), 'status', 'queued', 'enqueued_at', ctx.now_iso)
   redis.call('ZREM', K .. 'held', run)
   redis.call('ZREM', P .. ':deferred:' .. origin, run)

@@ -1,5 +1,7 @@
 """At most N runs of a group at once, counted when they start (spec: reliability.md §4, Overlap)."""
 
+import random
+
 import pytest
 from rq.job import Job as RQJob
 from rq.serializers import JSONSerializer
@@ -212,3 +214,121 @@ def test_the_limit_holds_whatever_the_hands_do_at_once(make_leader, redis_client
             one.take()
         assert sum(len(each.running) for each in workers) <= 2
     assert sorted(done) == sorted({entry.run for name in "abc" for entry in made.log(name) if entry.run})
+
+
+def test_a_raised_limit_releases_held_runs_within_one_round_and_without_any_decision(make_leader, worker):
+    made = crowd(make_leader, "a", "b", "c", "d")
+    assert worker.take()
+    assert worker.take() == ""
+    made.edit(*(job(name, group="disk:3") for name in "abcd"))
+    assert [(one.what, one.job) for one in made.tidy()] == [("served", "b"), ("served", "c")]
+    assert worker.take() == made.run(1, "b")
+    assert worker.take() == made.run(1, "c")
+    assert worker.take() == ""
+
+
+def test_a_new_leader_sets_the_limits_of_its_files(make_leader, worker):
+    made = crowd(make_leader, "a", "b")
+    assert worker.take()
+    assert worker.take() == ""
+    other = make_leader(job("a", group="disk:2"), job("b", group="disk:2"), holder="other")
+    other.lead(2)
+    other.tidy()
+    assert worker.take() == made.run(1, "b")
+
+
+@pytest.mark.parametrize("action", ["finish", "fail", "stop", "retry"])
+def test_who_waited_longest_goes_before_what_was_queued_meanwhile(make_leader, worker, action):
+    made = crowd(make_leader, "a")
+    first = worker.take()
+    made.decide(minute(2))
+    assert worker.take() == ""
+    made.minutes(3, 5)
+    worker.end(first, action, delay=3600)
+    assert worker.work()[0] == made.run(2, "a")
+
+
+def test_a_run_claimed_before_a_place_was_free_does_not_overtake_the_line(make_leader, worker):
+    made = crowd(make_leader, "a", minutes=3)
+    first = worker.take()
+    assert worker.start(worker.claim()).startswith(HELD)
+    late = worker.claim()
+    worker.end(first)
+    assert worker.start(late).startswith(HELD)
+    assert worker.take() == made.run(2, "a")
+    assert worker.take() == ""
+
+
+def test_a_run_that_finds_room_lets_those_go_first_that_were_decided_before_it(make_leader, worker):
+    made = crowd(make_leader, "a", minutes=3)
+    first = worker.take()
+    assert worker.start(worker.claim()).startswith(HELD)
+    late = worker.claim()
+    made.client.hset(made.keys.groups, "disk", 2)
+    assert worker.start(late).startswith(HELD)
+    assert worker.take() == made.run(2, "a")
+    worker.end(first)
+    assert worker.take() == late
+
+
+def test_a_retry_keeps_the_place_of_its_decision(make_leader, worker):
+    made = crowd(make_leader, "a", retries=1)
+    retried = worker.take()
+    worker.end(retried, "retry", delay=1)
+    made.minutes(2, 4)
+    running = worker.take()
+    assert running == made.run(2, "a")
+    assert worker.take() == ""
+    made.tidy(seconds_ahead=60)
+    assert worker.take() == ""
+    worker.end(running)
+    assert worker.take() == retried
+
+
+def test_a_run_that_is_called_up_and_that_no_worker_takes_gives_its_place_to_the_next(make_leader, worker):
+    made = make_leader(
+        job("a", group="disk"), job("b", group="disk", queue="deserted"), job("c", group="disk")
+    )
+    made.minutes(0, 1)
+    first = worker.take()
+    assert worker.start(worker.claim("deserted")).startswith(HELD)
+    assert worker.take() == ""
+    worker.end(first)
+    assert made.tidy() == []
+    assert worker.take() == ""
+    made.client.hset(made.keys.run(made.run(1, "b")), "place_at", 1)  # ten seconds later
+    assert [one.run for one in made.tidy()] == [made.run(1, "c")]
+    assert worker.take() == made.run(1, "c")
+    assert worker.start(worker.claim("deserted")).startswith(HELD)
+
+
+def test_a_lowered_limit_calls_nobody_up_until_there_is_room(make_leader, worker):
+    made = crowd(make_leader, "a", "b", "c", group="disk:2")
+    first, second = worker.take(), worker.take()
+    assert worker.take() == ""
+    made.edit(*(job(name, group="disk:1") for name in "abc"))
+    made.tidy()
+    worker.end(first)
+    assert made.queued() == []
+    worker.end(second)
+    assert made.queued() == [made.run(1, "c")]
+
+
+@pytest.mark.parametrize("order", range(4))
+def test_a_groups_runs_start_in_the_order_of_their_decisions_whoever_takes_them(
+    make_leader, redis_client, order
+):
+    made = crowd(make_leader, "a", "b", group="disk:2", minutes=6)
+    ordered = made.queued()
+    workers = [SteppedWorker(redis_client, f"worker{n}") for n in range(3)]
+    started, rng = [], random.Random(order)
+    for _ in range(500):
+        one = rng.choice(workers)
+        if one.running and rng.random() < 0.4:
+            run = rng.choice(sorted(one.running))
+            one.end(run)
+            del one.running[run]
+        elif (run := one.claim()) and not isinstance(one.start(run), str):
+            started.append(run)
+        assert sum(len(each.running) for each in workers) <= 2
+    assert started == ordered

@@ -207,11 +207,11 @@ def test_a_round_reads_a_bounded_part_of_what_there_is(make_leader, redis_client
             pipe.hset(KEYS.removed, f"j{number}", 1)
         pipe.execute()
     redis_client.config_resetstat()
-    made.housekeeper.forget_jobs(made.term, made.catalog.entries)
+    made.housekeeper.follow_files(made.term, made.catalog.entries)
     spent = {name: stat["calls"] for name, stat in redis_client.info("commandstats").items()}
     assert sum(spent.values()) < 40_000, spent
     for _ in range(40):
-        made.housekeeper.forget_jobs(made.term, made.catalog.entries)
+        made.housekeeper.follow_files(made.term, made.catalog.entries)
     assert not redis_client.exists(KEYS.missed, KEYS.removed)
 
 

@@ -6,8 +6,9 @@ import signal
 import sys
 from pathlib import Path
 
-from tests.faults import checker, report, runner
+from tests.faults import checker, report, runner, schedule
 from tests.faults.history import History
+from tests.faults.kinds import KINDS, kinds
 from tests.faults.setup import FAST, REAL
 
 
@@ -19,7 +20,15 @@ def main() -> int:
     parser.add_argument("--election", choices=("redis", "kubernetes"), default="redis")
     parser.add_argument("--faults", type=int, help="how many; default: about six a minute")
     parser.add_argument("--fast", action="store_true", help="the minute tier's durations: 3/2/0.5, ttl 4")
-    parser.add_argument("--only", metavar="KIND,KIND", default="", help="these kinds of faults alone")
+    parser.add_argument(
+        "--kinds",
+        metavar="KIND,KIND",
+        default="",
+        help="these kinds of faults alone; KIND+KIND is a pair at once",
+    )
+    parser.add_argument("--light", action="store_true", help="few jobs, for a busy machine")
+    parser.add_argument("--list", action="store_true", help="only tell the kinds")
+    parser.add_argument("--plan", action="store_true", help="only tell the schedule of the seed")
     parser.add_argument("--report", type=Path, help="write the report here too")
     parser.add_argument(
         "--keep", action="store_true", help="keep everything that a clean run left behind too"
@@ -32,17 +41,29 @@ def main() -> int:
         return 0
     # As Ctrl-C does: the processes of the run end with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if asked.list:
+        sys.stdout.write("".join(f"{name}\n" for name in kinds(asked.election)))
+        return 0
+    only = tuple(filter(None, asked.kinds.split(",")))
+    for kind in (kind for each in only for kind in each.split("+")):
+        if kind not in KINDS:
+            parser.error(f"there is no kind {kind!r}: --list tells them")
     seed = random.randrange(10**6) if asked.seed is None else asked.seed
-    sys.stdout.write(f"seed {seed}\n")
+    times = FAST if asked.fast else REAL
+    steps = runner.steps_for(seed, asked.minutes, asked.election, times, faults=asked.faults, only=only)
+    sys.stdout.write(f"seed {seed}\n{schedule.text(steps)}\n")
     sys.stdout.flush()
+    if asked.plan:
+        return 0
     result = runner.long_run(
         seed=seed,
         minutes=asked.minutes,
         name=asked.election,
-        times=FAST if asked.fast else REAL,
+        times=times,
         faults=asked.faults,
-        only=tuple(filter(None, asked.only.split(","))),
+        only=only,
         keep=asked.keep,
+        light=asked.light,
     )
     if asked.report is not None:
         asked.report.write_text(result.text)

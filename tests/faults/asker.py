@@ -7,7 +7,7 @@ none. Of one whose answer nobody heard, for Redis itself was away, either may be
 import itertools
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import redis
 from tests.faults.history import Asked
@@ -29,7 +29,8 @@ _PATIENCE_SECONDS = 30.0
 class Asker:
     """Asks in a thread of its own between ``start`` and ``stop``."""
 
-    def __init__(self, server: RedisServer, jobs: Sequence[str] = JOBS) -> None:
+    def __init__(self, server: Callable[[], RedisServer], jobs: Sequence[str] = JOBS) -> None:
+        """``server``: the one of this moment."""
         self._server = server
         self._jobs = itertools.cycle(jobs)
         self._stop = threading.Event()
@@ -51,7 +52,7 @@ class Asker:
         while not self._stop.wait(_EVERY_SECONDS):
             job = next(self._jobs)
             try:
-                with redis.Redis.from_url(self._server.url, protocol=2, socket_timeout=5.0) as client:
+                with redis.Redis.from_url(self._server().url, protocol=2, socket_timeout=5.0) as client:
                     self._ask(Store(client, Keys("rq")), job)
             except redis.RedisError:
                 continue  # it was not even asked for

@@ -26,7 +26,7 @@ from tests.faults.jobs import JobFile, boot_offset, read_lines
 from tests.faults.member import Member, Role
 from tests.faults.proxy import Proxies
 from tests.faults.recorder import Recorder
-from tests.faults.redis_server import RedisServer
+from tests.faults.redis_server import USER, RedisServer
 from tests.faults.setup import Setup
 from tests.support.waiting import eventually
 
@@ -51,6 +51,13 @@ def _is_of_workers(client: redis.Redis, key: str) -> bool:
     return key.startswith("rq:workers") and all(client.exists(name) for name in client.smembers(key))  # type: ignore[union-attr] # not asynchronous
 
 
+def _parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
 class Cluster:
     """Everything of one run; after the block nothing of it is left."""
 
@@ -66,6 +73,7 @@ class Cluster:
             self.server, [spec.id for spec in setup.specs], setup.times.takeover(setup.election)
         )
         self.members: list[Member] = []
+        self._addresses = 0
         self.hung: list[str] = []
         self._early: dict[tuple[str, int], int] = {}
         self._stack = ExitStack()
@@ -105,13 +113,30 @@ class Cluster:
 
     def fail_over(self, server: RedisServer) -> None:
         """Another server takes the first one's place, for the processes and for what looks at them."""
-        self._stack.callback(server.close)
         self.server.kill()
+        self.move_to(server)
+        for member in self.members:
+            member.redis.cut()
+
+    def move_to(self, server: RedisServer) -> None:
+        """The address of Redis is another server's from now on; connections to the one before stay as they are."""
+        self._stack.callback(server.close)
         self.server = server
         self.recorder.follow(server)
         for member in self.members:
             member.redis.upstream = server.port
-            member.redis.cut()
+
+    def another_server(self, name: str) -> RedisServer:
+        """One more Redis with nothing in it, not started, which the caller closes or moves to."""
+        return RedisServer(
+            self.directory / name, fsync=self.setup.fsync, environ={MARK: f"{self.mark}-redis"}
+        )
+
+    def address(self) -> str:
+        """An address of this machine that no other way has, so that it alone can lose its route."""
+        self._addresses += 1
+        pid = os.getpid()
+        return f"127.{64 + pid % 64}.{pid // 64 % 256}.{self._addresses}"
 
     def add(self, role: Role, number: int) -> Member:
         """One more member, wanted from now on."""
@@ -150,7 +175,7 @@ class Cluster:
         """Its settings."""
         times = self.setup.times
         settings = {
-            "REDIS_URL": f"redis://127.0.0.1:{member.redis.port}/0",
+            "REDIS_URL": f"redis://{USER}:{USER}@{member.redis.host}:{member.redis.port}/0",
             "INSECURE": "1",
             "ELECTION": self.setup.election,
             "JOBS": str(self.jobs.directory),
@@ -226,6 +251,14 @@ class Cluster:
         """The process ids of jobs that run now."""
         return [pid for pid, words in self.marked() if "job.sh" in words]
 
+    def below(self, member: Member) -> list[int]:
+        """The process ids of what a member has started and what that has started, as long as they live."""
+        parents = {pid: _parent(pid) for pid, _ in self.marked()}
+        found = {member.pid}
+        while more := {pid for pid, parent in parents.items() if parent in found} - found:
+            found |= more
+        return sorted(found - {member.pid})
+
     # --- the end: quiet, drained, judged -----------------------------------------------------------------------
 
     def settle(self, drain_seconds: float | None = None) -> float:
@@ -238,6 +271,7 @@ class Cluster:
         until = float(int(time.time()))
         self._wait(lambda: self._all_decided(until), 2 * takeover + 10)
         self.jobs.write(suspended=True)
+        self.jobs.hurry()
         with self.server.client() as client:
             self._wait(
                 lambda: not self._unfinished(client),

@@ -21,6 +21,7 @@ def jobs() -> tuple[Job, ...]:
         Job(id="first", periods=always),
         Job(id="second", periods=always, after=("first",)),
         Job(id="minute", periods=(Period(at=START - 5, seconds=60),)),
+        Job(id="long", periods=(Period(at=START - 5, seconds=10),), lasts=8.0),
     )
 
 
@@ -68,6 +69,10 @@ class Story:
         self._ask()
         # A leader is killed, and what was due meanwhile is decided by the next.
         self.faults.append(Fault(kind="kill-leader", hits="leader", began=KILLED, ended=KILLED, recovery=5.6))
+        # Workers are, too, and what they ran starts again.
+        self.faults.append(
+            Fault(kind="kill-worker", hits="worker", began=KILLED - 1.5, ended=RESUMED, overlaps=True)
+        )
         missed: dict[str, int] = {}
         for entry in self.entries:
             if entry.decision == "skipped":
@@ -140,6 +145,7 @@ class Story:
 
     def _run(self, job: Job, run: str, at: float) -> None:
         retried = lost = interrupted = attempt = 0
+        lasts = max(job.lasts, 0.08)
         self.pushes.append(Push(run=run, at=at))
         if self.rng.random() < 0.05:
             self.pushes.append(Push(run=run, at=at + 0.01, returned=True))
@@ -149,7 +155,8 @@ class Story:
             self.lines.append(Line(job=job.id, run=run, attempt=attempt, pid=pid, at=at + 0.02))
             self.sightings.append(Sighting(at=at + 0.02, run=run, status="started", places=("wip:default",)))
             if (
-                self.rng.random() < 0.03
+                at > KILLED - 1.5
+                and self.rng.random() < 0.1
                 and lost < job.max_lost
                 and job.concurrency == "allow"
                 and not job.group
@@ -157,7 +164,13 @@ class Story:
                 lost += 1  # the worker died with the command
             else:
                 code = int(attempt == 1 and job.retries > 0)
-                self.lines.append(Line(job=job.id, run=run, attempt=attempt, pid=pid, at=at + 0.1, code=code))
+                beats = (at + 0.02 + second for second in range(1, int(lasts) + 1))
+                self.lines.extend(
+                    Line(job=job.id, run=run, attempt=attempt, pid=pid, at=beat, beats=True) for beat in beats
+                )
+                self.lines.append(
+                    Line(job=job.id, run=run, attempt=attempt, pid=pid, at=at + 0.02 + lasts, code=code)
+                )
                 if not code:
                     break
                 retried += 1

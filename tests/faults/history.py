@@ -55,7 +55,12 @@ class Period:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What the checker knows of a job of the harness: its instants are multiples of its period, by arithmetic."""
+    """What the checker knows of a job of the harness: its instants are multiples of its period, by arithmetic.
+
+    Attributes:
+        lasts: The seconds that its command takes, where they count.
+        out: When the file did not have it because it was meant so.
+    """
 
     id: str
     periods: tuple[Period, ...]
@@ -67,11 +72,18 @@ class Job:
     after: tuple[str, ...] = ()
     catchup_seconds: float = 60.0
     fails: bool = False
+    lasts: float = 0.0
+    out: tuple["Span", ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One entry of a job's decision log. ``at`` and ``seq`` are its stream id: Redis' own time."""
+    """One entry of a job's decision log.
+
+    Attributes:
+        at: The stream id's, with ``seq``: Redis' own time. It never falls, though Redis' clock may.
+        seen: When the recorder heard of it, by the machine's clock; 0 where it does not know.
+    """
 
     job: str
     at: float
@@ -84,11 +96,17 @@ class Entry:
     run: str = ""
     epoch: int
     by: str
+    seen: float = 0.0
+
+    @property
+    def told_at(self) -> float:
+        """When it was written, by the machine's clock."""
+        return self.seen or self.at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One line that a command wrote of itself; ``code`` is None where it starts."""
+    """One line that a command wrote of itself; ``code`` is None where it starts, and where it only says that it lives."""
 
     job: str
     run: str
@@ -96,6 +114,7 @@ class Line:
     pid: int
     at: float
     code: int | None = None
+    beats: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +164,8 @@ class Fault:
         hits: ``leader``, ``worker``, ``redis``, ``api``, ``config``, ``command``, ``standby``, ``machine``.
         blocks: While it lasts nobody else can begin to lead, and a leader's recovery waits for its end.
         overlaps: Two attempts of one run may overlap around it: a worker was paused or cut off.
+        stops: While it lasts a worker can do nothing at all, so nobody ends what it runs.
+        clock: So many seconds Redis' wall clock was ahead while it lasted; behind, where negative.
     """
 
     kind: str
@@ -154,6 +175,8 @@ class Fault:
     recovery: float | None = None
     overlaps: bool = False
     blocks: bool = False
+    stops: bool = False
+    clock: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,7 +265,9 @@ _PARTS: dict[str, type] = {
 def _made(kind: type, values: dict[str, Any]) -> Any:
     if kind is Job:
         values["periods"] = tuple(Period(**period) for period in values["periods"])
-    return kind(**{f.name: _frozen(values[f.name]) for f in fields(kind)})
+        values["out"] = tuple(Span(**span) for span in values.get("out", ()))
+    # What an older harness did not write down is as it was then.
+    return kind(**{f.name: _frozen(values[f.name]) for f in fields(kind) if f.name in values})
 
 
 def _frozen(value: Any) -> Any:

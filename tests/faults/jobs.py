@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tests.faults.history import Job, Line, Period
+from tests.faults.history import Job, Line, Period, Span
 
 SCRIPT = r"""
 file=$1 mode=$2 seconds=$3 does=$4
@@ -24,7 +24,15 @@ case $mode in
   first-fails) [ "$KUBER_CRON_ATTEMPT" -gt 1 ] || code=3 ;;
 esac
 [ -z "$does" ] || eval "$does" || code=$?
-[ "$seconds" = 0 ] || sleep "$seconds"
+if [ "$mode" = beats ]; then
+  while [ "$seconds" -gt 0 ] && ! [ -e "$file.enough" ]; do
+    sleep 1
+    seconds=$((seconds - 1))
+    read -r up _ < /proc/uptime
+    printf 'b %s %s %s %s %s %s -\n' "$KUBER_CRON_JOB" "$KUBER_CRON_RUN_ID" "$KUBER_CRON_ATTEMPT" "$KUBER_CRON_SCHEDULED_AT" $$ "$up" >> "$file"
+  done
+fi
+[ "$mode" = beats ] || [ "$seconds" = 0 ] || sleep "$seconds"
 read -r up _ < /proc/uptime
 printf 'e %s %s %s %s %s %s %s\n' "$KUBER_CRON_JOB" "$KUBER_CRON_RUN_ID" "$KUBER_CRON_ATTEMPT" "$KUBER_CRON_SCHEDULED_AT" $$ "$up" $code >> "$file"
 exit $code
@@ -71,6 +79,7 @@ class Spec:
             group_limit=int(limit or 1),
             after=tuple(self.options.get("after", ())),
             fails=self.mode == "fails",
+            lasts=float(self.lasts) if self.mode == "beats" else 0.0,
         )
 
 
@@ -117,9 +126,48 @@ IN_FORCE: tuple[str, ...] = ("group", "replace", "queue", "after")
 """The policies that the scheduler acts on. This list grows."""
 
 
+LONG = (
+    Spec("long", seconds=15, mode="beats", lasts="60", options={"kill_grace": "1s"}),
+    Spec(
+        "long-once",
+        seconds=20,
+        mode="beats",
+        lasts="60",
+        options={"kill_grace": "1s", "execution": "at_most_once"},
+    ),
+)
+"""Commands that outlast what is done to their workers, and say each second that they live. ``JobFile.hurry`` ends them."""
+
+
 def select(policies: Iterable[str] = IN_FORCE) -> tuple[Spec, ...]:
     """The jobs of a run."""
     return (*PLAIN, *(spec for policy in policies for spec in POLICIES[policy]))
+
+
+def everything() -> tuple[Spec, ...]:
+    """The jobs of a run on this machine."""
+    return (*select(), *LONG)
+
+
+_LIGHT = {
+    "tick-01",
+    "tick-02",
+    "edited",
+    "gone",
+    "once",
+    "again-0",
+    "alone-slow",
+    "pool-a",
+    "in-line",
+    "chain-1",
+    "chain-2",
+}
+
+
+def few() -> tuple[Spec, ...]:
+    """One of each kind of job, every other second, for a machine that has other things to do."""
+    chosen = (spec for spec in select() if spec.id in _LIGHT)
+    return (*(replace(spec, seconds=max(2, spec.seconds)) for spec in chosen), *LONG)
 
 
 class JobFile:
@@ -129,6 +177,8 @@ class JobFile:
         self.directory = directory / "jobs"
         self.lines = directory / "commands.txt"
         self._script = directory / "job.sh"
+        self._hidden = directory / "jobs.hidden"
+        self._out_since: dict[str, float] = {}
         self._specs = {spec.id: spec for spec in specs}
         self.directory.mkdir(parents=True)
         self._script.write_text(SCRIPT)
@@ -137,12 +187,41 @@ class JobFile:
         self.write()
 
     def write(self, *, without: Iterable[str] = (), suspended: bool = False) -> None:
-        """The file as it should be, swapped in whole."""
+        """The file as it should be, swapped in whole. A job that is left out is meant to be gone until the next time."""
         left_out = set(without)
+        self._note_absence(left_out)
         jobs = [
             self._entry(spec, suspended=suspended) for spec in self._specs.values() if spec.id not in left_out
         ]
         self._swap(json.dumps({"version": 1, "jobs": jobs}, indent=1))  # JSON is YAML
+
+    def _note_absence(self, left_out: set[str]) -> None:
+        now = time.time()
+        for id_, began in self._out_since.items():
+            known = self._known[id_]
+            self._known[id_] = replace(known, out=(*known.out, Span(began=began, ended=now)))
+        self._out_since = dict.fromkeys(left_out, now)
+
+    def vanish(self, *, with_directory: bool) -> None:
+        """A mount that is away: an empty directory, or none. Nobody means the jobs to be gone. ``come_back`` ends it."""
+        self._hidden.mkdir()
+        if with_directory:
+            self.directory.rename(self._hidden / self.directory.name)
+        else:
+            for path in self.directory.iterdir():
+                path.rename(self._hidden / path.name)
+
+    def come_back(self) -> None:
+        """As before ``vanish``."""
+        if (self._hidden / self.directory.name).is_dir():
+            (self._hidden / self.directory.name).rename(self.directory)
+        for path in self._hidden.iterdir():
+            path.rename(self.directory / path.name)
+        self._hidden.rmdir()
+
+    def hurry(self) -> None:
+        """The commands that beat end within a second, whatever they still had to do."""
+        self.lines.with_name(f"{self.lines.name}.enough").touch()
 
     def break_it(self) -> None:
         """A file that holds an error and half of the jobs."""
@@ -186,7 +265,7 @@ def read_lines(path: Path, offset: float) -> tuple[Line, ...]:
     """What the commands have written."""
     found = []
     for text in path.read_text().splitlines():
-        _, job, run, attempt, _, pid, up, code = text.split()
+        verb, job, run, attempt, _, pid, up, code = text.split()
         found.append(
             Line(
                 job=job,
@@ -195,6 +274,7 @@ def read_lines(path: Path, offset: float) -> tuple[Line, ...]:
                 pid=int(pid),
                 at=float(up) + offset,
                 code=None if code == "-" else int(code),
+                beats=verb == "b",
             )
         )
     return tuple(found)

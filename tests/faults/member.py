@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tests.faults.ports import free_port
 from tests.faults.proxy import Proxy
+from tests.faults.shifted_clock import ShiftedClock
 from tests.support.cli_process import environment
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ class Member:
     def __init__(self, name: str, role: Role, cluster: "Cluster") -> None:
         self.name = name
         self.role = role
-        self.redis: Proxy = cluster.proxies.proxy(cluster.server.port)
+        self.redis: Proxy = cluster.proxies.proxy(cluster.server.port, cluster.address())
+        self.clock = ShiftedClock(cluster.directory / "clocks", name)
         self.api: Proxy | None = None
         self.port = free_port()
         self.log = cluster.directory / f"{name}.log"
@@ -52,7 +54,7 @@ class Member:
             self.process = subprocess.Popen(
                 self._cluster.command(self.role),
                 cwd=self._cluster.directory,
-                env=environment(**{**self._cluster.variables(self), **self.extra}),
+                env=environment(**{**self._cluster.variables(self), **self.clock.environment, **self.extra}),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,

@@ -8,8 +8,14 @@ are cut at the end, so that their senders never learn.
 
 import asyncio
 import contextlib
+import os
+import shutil
+import socket
+import struct
+import subprocess
 import threading
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -45,9 +51,9 @@ class Proxies:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def proxy(self, port: int) -> "Proxy":
-        """A new way to this port of this machine."""
-        made = Proxy(self, port)
+    def proxy(self, port: int, host: str = "127.0.0.1") -> "Proxy":
+        """A new way to this port of this machine; it has the address ``host``, and it alone if it shall be unreachable."""
+        made = Proxy(self, port, host)
         self._made.append(made)
         return made
 
@@ -56,12 +62,55 @@ class Proxies:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_PATIENCE_SECONDS)
 
 
+class Requests:
+    """Commands in Redis' protocol, as they come in pieces."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, piece: bytes) -> list[str]:
+        """The names of the commands that are complete now, in capitals."""
+        self._rest += piece
+        found = []
+        while (one := self._first()) is not None:
+            name, end = one
+            self._rest = self._rest[end:]
+            found.append(name)
+        return found
+
+    def _first(self) -> tuple[str, int] | None:
+        count, at = self._number(0)
+        words = []
+        for _ in range(count):
+            size, at = self._number(at)
+            if at == 0 or len(self._rest) < at + size + 2:
+                return None
+            words.append(self._rest[at : at + size])
+            at += size + 2
+        return (words[0].decode().upper(), at) if words else None
+
+    def _number(self, at: int) -> tuple[int, int]:
+        """The number of a header and where its line ends; 0 and 0 where it is not all there."""
+        end = self._rest.find(b"\r\n", at)
+        return (int(self._rest[at + 1 : end]), end + 2) if end > 0 else (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    """What to do when the reply comes to a request that holds ``needle``: just before it is passed on, and just after."""
+
+    needle: bytes
+    before: Callable[[], None] | None
+    after: Callable[[], None] | None
+
+
 class _Pair:
     """Two connections made into one, with a gate each way."""
 
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self.ends = (client, server)
         self.up, self.down = asyncio.Event(), asyncio.Event()
+        self.asked: _Watch | None = None
         self.up.set()
         self.down.set()
 
@@ -72,15 +121,17 @@ class _Pair:
 
 
 class Proxy:
-    """One listening port of 127.0.0.1. Passes everything until told otherwise.
+    """One listening port of a loopback address. Passes everything until told otherwise.
 
     Attributes:
         port: Where it listens, the same over a ``refuse`` and its ``heal``.
+        upstream: The port that new connections are taken to.
     """
 
-    def __init__(self, proxies: Proxies, upstream: int) -> None:
+    def __init__(self, proxies: Proxies, upstream: int, host: str = "127.0.0.1") -> None:
         self._proxies = proxies
         self.upstream = upstream
+        self.host = host
         self.port = 0
         self._server: asyncio.Server | None = None
         self._pairs: set[_Pair] = set()
@@ -89,6 +140,11 @@ class Proxy:
         self._replies_held = False
         self._door = asyncio.Event()
         self._door.set()
+        self._resets = False
+        self._answer = b""
+        self._watch: _Watch | None = None
+        self._full: list[socket.socket] = []
+        self._has_no_route = False
         proxies.call(self._listen())
 
     # --- what the nemesis does ---------------------------------------------------------------------
@@ -101,6 +157,58 @@ class Proxy:
         """Every connection breaks, and none is accepted until ``heal``."""
         self._proxies.call(self._close_door())
         self._do(self._cut)
+
+    def reset(self) -> None:
+        """Every connection breaks, and every new one is accepted and reset."""
+        self._resets = True
+        self._do(self._cut)
+
+    def ignore(self) -> None:
+        """Every connection breaks, and who wants a new one gets no answer at all: it times out while it connects."""
+        self.refuse()
+        full = socket.socket()
+        full.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        full.bind((self.host, self.port))
+        full.listen(0)
+        self._full.append(full)
+        for _ in range(2):  # what the queue of a listener that accepts nothing holds
+            waiting = socket.socket()
+            waiting.setblocking(False)
+            waiting.connect_ex((self.host, self.port))
+            self._full.append(waiting)
+
+    def lose_route(self) -> None:
+        """Every connection breaks, and its address has no route. For an address of its own, as root."""
+        self._do(self._cut)
+        self._has_no_route = True
+        _route("add", self.host)
+
+    def answer(self, error: str) -> None:
+        """Every connection breaks, and every command on a new one is answered by this error and does nothing."""
+        self._answer = f"-{error}\r\n".encode()
+        self._do(self._cut)
+
+    def when_answered(
+        self,
+        needle: bytes,
+        *,
+        before: Callable[[], None] | None = None,
+        after: Callable[[], None] | None = None,
+    ) -> None:
+        """Once, when the next request that holds ``needle`` is answered: call these around the passing of the reply.
+
+        They are called on the loop of the proxies: quick ones, that call no proxy.
+        """
+        self._watch = _Watch(needle, before, after)
+
+    def forget(self) -> None:
+        """Nothing is done any more when an answer comes."""
+        self._watch = None
+
+    def hang_on_loop(self) -> None:
+        """Every connection breaks, and new ones hang until ``heal``. For callers on the loop of the proxies."""
+        self._door.clear()
+        self._cut()
 
     def hang(self) -> None:
         """Nothing passes either way: a partition. What is sent meanwhile arrives after ``heal``."""
@@ -123,8 +231,16 @@ class Proxy:
     def heal(self, *, late_seconds: float = 0.0) -> None:
         """As good as new; what was held arrives so much later, when new connections have been at work."""
         self._delay = self._rate = 0.0
-        if self._replies_held:
-            self._replies_held = False
+        self._watch = None
+        if self._has_no_route:
+            self._has_no_route = False
+            _route("del", self.host)
+        for waiting in self._full:
+            waiting.close()
+        self._full.clear()
+        if self._replies_held or self._resets or self._answer:
+            self._replies_held = self._resets = False
+            self._answer = b""
             self._do(self._cut)
         self._do(lambda: self._open(late_seconds))
         if self._server is None:
@@ -132,6 +248,7 @@ class Proxy:
 
     def close(self) -> None:
         """Listens no more, and no connection is left."""
+        self.heal()
         self._proxies.call(self._close_door())
         self._do(self._cut)
 
@@ -144,7 +261,7 @@ class Proxy:
         self._proxies.call(act())
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, self.host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _close_door(self) -> None:
@@ -173,6 +290,12 @@ class Proxy:
             loop.call_later(late_seconds, pair.open)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._resets:
+            _reset(writer)
+            return
+        if self._answer:
+            await self._answer_each(reader, writer)
+            return
         try:
             await self._door.wait()
             server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.upstream)
@@ -185,8 +308,8 @@ class Proxy:
         self._pairs.add(pair)
         try:
             pumps = (
-                asyncio.ensure_future(self._pump(reader, server_writer, pair.up)),
-                asyncio.ensure_future(self._pump(server_reader, writer, pair.down)),
+                asyncio.ensure_future(self._pump(reader, server_writer, pair.up, pair, is_request=True)),
+                asyncio.ensure_future(self._pump(server_reader, writer, pair.down, pair)),
             )
             _, left = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
             for pump in left:
@@ -196,8 +319,23 @@ class Proxy:
             for end in pair.ends:
                 end.transport.abort()
 
+    async def _answer_each(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        requests = Requests()
+        with contextlib.suppress(OSError):
+            while self._answer and (piece := await reader.read(_CHUNK)):
+                for name in requests.feed(piece):
+                    writer.write(b"+OK\r\n" if name in _OF_THE_CONNECTION else self._answer)
+                await writer.drain()
+        writer.transport.abort()
+
     async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: asyncio.Event
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        gate: asyncio.Event,
+        pair: _Pair,
+        *,
+        is_request: bool = False,
     ) -> None:
         with contextlib.suppress(OSError):
             while piece := await reader.read(_CHUNK):
@@ -206,5 +344,35 @@ class Proxy:
                     await asyncio.sleep(self._delay)
                 if self._rate:
                     await asyncio.sleep(len(piece) / self._rate)
+                watch, pair.asked = (None, self._asked(piece)) if is_request else (pair.asked, None)
+                if watch is not None and watch.before is not None:
+                    watch.before()
                 writer.write(piece)
                 await writer.drain()
+                if watch is not None and watch.after is not None:
+                    watch.after()
+
+    def _asked(self, piece: bytes) -> _Watch | None:
+        watch = self._watch
+        if watch is None or watch.needle not in piece:
+            return None
+        self._watch = None
+        return watch
+
+
+_OF_THE_CONNECTION = frozenset({"AUTH", "CLIENT", "SELECT"})
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    found = writer.get_extra_info("socket")
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+def can_lose_route() -> bool:
+    """Whether ``Proxy.lose_route`` works here."""
+    return os.geteuid() == 0 and shutil.which("ip") is not None
+
+
+def _route(verb: str, host: str) -> None:
+    subprocess.run(["ip", "route", verb, "unreachable", f"{host}/32", "table", "local"], check=True)

@@ -76,7 +76,11 @@ class Server(Protocol):
 
 
 class Recorder:
-    """Takes everything down from ``start`` to ``stop``."""
+    """Takes everything down from ``start`` to ``stop``.
+
+    Attributes:
+        is_clock_moved: Redis' wall clock is not the machine's, or was not once: what it says of time is not believed.
+    """
 
     def __init__(self, server: Server, jobs: Sequence[str], takeover_seconds: float) -> None:
         self._server = server
@@ -88,6 +92,7 @@ class Recorder:
         self._monitored: socket.socket | None = None
         self._pushed: set[bytes] = set()
         self._held_again: set[bytes] = set()
+        self.is_clock_moved = False
         self.entries: list[Entry] = []
         self.pushes: list[Push] = []
         self.unheard: list[Span] = []
@@ -107,18 +112,22 @@ class Recorder:
             self._threads.append(thread)
 
     def follow(self, server: Server) -> None:
-        """Another server has the data from now on."""
+        """Another server has the data from now on; the one before may live on, and nobody listens to it any more."""
         self._server = server
+        self._hang_up()
 
     def stop(self) -> None:
         """Everything written so far has been read."""
         self._tailed.clear()
         self._tailed.wait(10)
         self._stop.set()
-        with contextlib.suppress(OSError, AttributeError):
-            self._monitored.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr] # None has none, see above
+        self._hang_up()
         for thread in self._threads:
             thread.join(15)
+
+    def _hang_up(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            self._monitored.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr] # None has none, see above
 
     def decided_through(self, job: str) -> int:
         """The newest instant of the job in the log, 0 if there is none."""
@@ -137,8 +146,9 @@ class Recorder:
     # --- the log -------------------------------------------------------------------------------------
 
     def _tail(self) -> None:
-        with self._server.client() as client:
-            while not self._stop.is_set():
+        server = self._server
+        with server.client() as client:
+            while not self._stop.is_set() and server is self._server:
                 found = client.xread(dict(self._streams), count=1000, block=200)  # type: ignore[arg-type] # a dict of str is one of its keys' kinds
                 if not found:
                     self._tailed.set()
@@ -161,6 +171,7 @@ class Recorder:
             run=fields.get("run", ""),
             epoch=int(fields.get("epoch") or 0),
             by=fields.get("by", ""),
+            seen=time.time() if self.is_clock_moved else 0.0,
         )
         self.entries.append(entry)
         if entry.decision in {"queued", "held", "skipped", "known"}:
@@ -207,14 +218,16 @@ class Recorder:
                 returned = claim_came_back or not by_script or run in self._held_again
                 self._held_again.discard(run)
                 self._pushed.add(run)
-                self.pushes.append(Push(run=run.decode(), at=float(found[1]), returned=returned))
+                at = time.time() if self.is_clock_moved else float(found[1])
+                self.pushes.append(Push(run=run.decode(), at=at, returned=returned))
             claim_came_back = False
 
     # --- all runs at one instant -------------------------------------------------------------------------
 
     def _sample(self) -> None:
-        with self._server.client() as client:
-            while not self._stop.is_set():
+        server = self._server
+        with server.client() as client:
+            while not self._stop.is_set() and server is self._server:
                 self.sample(client)
                 self._stop.wait(SAMPLE_SECONDS)
 

@@ -11,9 +11,13 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from tests.faults.ports import free_port
+from tests.faults.shifted_clock import ShiftedClock
 from tests.support.waiting import eventually
 
 from kuber_cron.common.redis_store.embedded.binary import find_program
+
+USER = "app"
+"""Whom the processes under test are for Redis, and also the password. The harness' own connections are another's."""
 
 
 def plain_client(port: int, timeout_seconds: float, password: str | None = None) -> redis.Redis:
@@ -37,11 +41,11 @@ class RedisServer:
         self, directory: Path, *, fsync: str = "always", environ: Mapping[str, str] | None = None
     ) -> None:
         self.directory = directory
+        self.clock = ShiftedClock(directory, "redis")
         self.port = free_port()
         self._fsync = fsync
-        self._environ = dict(os.environ) | dict(environ or {})
+        self._environ = dict(os.environ) | dict(environ or {}) | self.clock.environment
         self._process: subprocess.Popen[bytes] | None = None
-        directory.mkdir(parents=True, exist_ok=True)
 
     @property
     def url(self) -> str:
@@ -62,6 +66,7 @@ class RedisServer:
         config.write_text(
             f"port {self.port}\nbind 127.0.0.1\ndir {self.directory}\nappendonly {'no' if self._fsync == 'none' else 'yes'}\n"
             f'appendfsync {"no" if self._fsync == "none" else self._fsync}\nsave ""\nmaxmemory-policy noeviction\nlogfile {self.directory}/redis.log\n'
+            f"repl-diskless-sync-delay 0\nuser default on nopass ~* &* +@all\nuser {USER} on >{USER} ~* &* +@all\n"
         )
         self._process = subprocess.Popen(
             [find_program().path, config], env=self._environ, start_new_session=True

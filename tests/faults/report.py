@@ -21,6 +21,7 @@ class Run:
     faults: tuple[Fault, ...]
     policies: tuple[str, ...] = ()
     unasked_ends: dict[str, list[int]] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 def last_line(history: History, violations: Sequence[Violation], run: Run) -> str:
@@ -36,16 +37,19 @@ def failovers(history: History) -> Iterator[tuple[str, float]]:
     A leader may go on for a moment after SIGTERM, so as not to hand over within a minute's turn.
     """
     entries = sorted(
-        (entry for entry in history.entries if entry.decision in BY_THE_LEADER), key=lambda entry: entry.at
+        (entry for entry in history.entries if entry.decision in BY_THE_LEADER),
+        key=lambda entry: entry.told_at,
     )
     for fault in history.faults:
         if fault.hits != "leader" or fault.kind.split()[0] not in {"KILL", "STOP", "TERM"}:
             continue
-        before = max((entry.epoch for entry in entries if entry.at <= fault.began), default=0)
-        after = next((entry for entry in entries if entry.at > fault.began and entry.epoch > before), None)
-        last = max((entry.at for entry in entries if entry.epoch == before), default=0.0)
+        before = max((entry.epoch for entry in entries if entry.told_at <= fault.began), default=0)
+        after = next(
+            (entry for entry in entries if entry.told_at > fault.began and entry.epoch > before), None
+        )
+        last = max((entry.told_at for entry in entries if entry.epoch == before), default=0.0)
         if before and after is not None:
-            seconds = after.at - max(fault.began, last)
+            seconds = after.told_at - max(fault.began, last)
             if seconds < 2 * (fault.recovery or 0.0) + 5.0:
                 yield fault.kind, seconds
 
@@ -94,6 +98,9 @@ def _faults(run: Run) -> Iterator[str]:
         or "none"
     )
     yield ""
+    for kind, why in sorted(run.left_out.items()):
+        yield f"Not done here: {kind} ({why})"
+        yield ""
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -9,12 +9,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.faults import checker, report
-from tests.faults.asker import Asker
+from tests.faults.asker import JOBS, Asker
 from tests.faults.cluster import Cluster
 from tests.faults.history import History, Violation
-from tests.faults.jobs import IN_FORCE
-from tests.faults.nemesis import Nemesis, Step, kinds, later, plan
+from tests.faults.jobs import IN_FORCE, few
+from tests.faults.kinds import KINDS, can_join, kinds
+from tests.faults.nemesis import Nemesis
 from tests.faults.report import Run
+from tests.faults.schedule import Step, later, plan
 from tests.faults.setup import REAL, Setup, Times
 from tests.support.api_server import ApiServer
 from tests.support.waiting import eventually
@@ -52,11 +54,16 @@ def steps_for(
     faults: int | None = None,
     only: Sequence[str] = (),
 ) -> tuple[Step, ...]:
-    """The schedule of a run: about six faults a minute, of every kind or ``only`` of some."""
+    """The schedule of a run: about six faults a minute, of every kind or ``only`` of some (see ``plan``)."""
     wanted = faults if faults is not None else max(1, round(minutes * 6.2))
     seconds = minutes * 60 - QUIET_SECONDS
     return plan(
-        seed, only or kinds(election), seconds=seconds, faults=wanted, longest=max(4.0, 1.4 * times.ttl)
+        seed,
+        only or kinds(election),
+        seconds=seconds,
+        faults=wanted,
+        longest=max(4.0, 1.4 * times.ttl),
+        can_join=can_join,
     )
 
 
@@ -74,18 +81,31 @@ def run(
         eventually(cluster.is_up, 60, every=0.2)
         eventually(lambda: cluster.recorder.decided_through(setup.specs[0].id), 30)
         cluster.note_descriptors()
-        nemesis, asker = Nemesis(cluster, api), Asker(cluster.server)
+        nemesis, asker = Nemesis(cluster, KINDS, api), Asker(lambda: cluster.server, _asked_for(setup))
         asker.start()
         faults = nemesis.carry_out(later(steps, QUIET_SECONDS), minutes * 60)
         asked = asker.stop()
         until = cluster.settle()
         history = cluster.end(until, faults=faults, asked=asked)
         ends = {member.name: member.unasked_ends for member in cluster.members}
-    return judged(history, directory, seed=seed, minutes=minutes, setup=setup, ends=ends)
+    left_out = nemesis.left_out
+    return judged(history, directory, seed=seed, minutes=minutes, setup=setup, ends=ends, left_out=left_out)
+
+
+def _asked_for(setup: Setup) -> tuple[str, ...]:
+    ids = {spec.id for spec in setup.specs}
+    return tuple(job for job in JOBS if job in ids)
 
 
 def judged(
-    history: History, directory: Path, *, seed: int, minutes: float, setup: Setup, ends: dict[str, list[int]]
+    history: History,
+    directory: Path,
+    *,
+    seed: int,
+    minutes: float,
+    setup: Setup,
+    ends: dict[str, list[int]],
+    left_out: dict[str, str],
 ) -> Result:
     """The verdict, with its report and history written beside the logs."""
     times = setup.times
@@ -98,6 +118,7 @@ def judged(
         faults=tuple(fault for fault in history.faults if fault.hits != "machine"),
         policies=tuple(IN_FORCE),
         unasked_ends=ends,
+        left_out=left_out,
     )
     result = Result(history, tuple(checker.check(history)), made, directory)
     history.save(directory / "history.json")
@@ -128,11 +149,12 @@ def long_run(
     faults: int | None = None,
     only: Sequence[str] = (),
     keep: bool = False,
+    light: bool = False,
 ) -> Result:
     """A run in a temporary directory, which is kept where something was wrong."""
     directory = Path(tempfile.mkdtemp(prefix=f"faults-{seed}-"))
     with election(name) as (usual, api):
-        setup = replace(usual, times=times)
+        setup = replace(usual, times=times, specs=few() if light else usual.specs)
         steps = steps_for(seed, minutes, name, times, faults=faults, only=only)
         result = run(directory, seed=seed, minutes=minutes, setup=setup, steps=steps, api=api)
     if result.is_clean and not keep:

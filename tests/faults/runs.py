@@ -26,6 +26,7 @@ class _Seen:
     finals: dict[str, Final]
     starts: dict[str, list[Line]]
     ends: dict[str, list[Line]]
+    beats: dict[str, list[Line]]
 
 
 def check(history: History) -> Iterator[Violation]:
@@ -37,23 +38,27 @@ def check(history: History) -> Iterator[Violation]:
     yield from _commands(seen)
     yield from _pushes(seen)
     yield from _overlaps(seen)
+    yield from _beside(seen)
+    yield from _given_up(seen)
     yield from _chains(seen)
 
 
 def _gathered(history: History) -> _Seen:
     starts: dict[str, list[Line]] = defaultdict(list)
     ends: dict[str, list[Line]] = defaultdict(list)
+    beats: dict[str, list[Line]] = defaultdict(list)
     for line in history.lines:
-        (starts if line.code is None else ends)[line.run].append(line)
+        (beats if line.beats else starts if line.code is None else ends)[line.run].append(line)
     return _Seen(
         history,
         {job.id: job for job in history.jobs},
         {entry.run: entry.job for entry in history.entries if entry.decision in _MADE},
-        {entry.run: entry.at for entry in history.entries if entry.decision in _MADE},
+        {entry.run: entry.told_at for entry in history.entries if entry.decision in _MADE},
         {entry.run: entry.reason for entry in history.entries if entry.decision in {"ended", "error"}},
         {final.run: final for final in history.finals},
         starts,
         ends,
+        beats,
     )
 
 
@@ -106,7 +111,7 @@ def _promptness(seen: _Seen, final: Final, job: Job) -> Iterator[Violation]:
     began = seen.decided_at[final.run]
     ended = max((line.at for line in seen.ends.get(final.run, ())), default=began)
     calm = 2 * seen.history.ttl + 4
-    if ended - began > ENDS_SECONDS and not any(
+    if ended - began > ENDS_SECONDS + job.lasts and not any(
         fault.began <= ended and began <= fault.ended + calm for fault in seen.history.faults
     ):
         yield Violation("slow", f"{final.run} took {ended - began:.1f} s from its decision to its end")
@@ -229,10 +234,10 @@ def _overlaps(seen: _Seen) -> Iterator[Violation]:
 
 
 def _stays(seen: _Seen, run: str) -> Iterator[_Stay]:
-    """The commands of a run that told of their end; one that was killed told of none and takes no time here."""
-    ends = {(line.attempt, line.pid): line.at for line in seen.ends.get(run, ())}
+    """The commands of a run, up to what they told last; of most of those that were killed that is their start."""
+    told = {(line.attempt, line.pid): line.at for line in (*seen.beats.get(run, ()), *seen.ends.get(run, ()))}
     for line in seen.starts[run]:
-        ended = ends.get((line.attempt, line.pid), line.at)
+        ended = told.get((line.attempt, line.pid), line.at)
         yield _Stay(line.at, max(line.at, ended - _TOUCH_SECONDS), run, line.attempt)
 
 
@@ -254,6 +259,65 @@ def _excused(history: History, at: float) -> bool:
     return any(
         fault.overlaps and fault.began <= at <= fault.ended + 2 * history.ttl + 2 for fault in history.faults
     )
+
+
+# --- beside each other, and given up ------------------------------------------------------------------------
+
+
+def beside_seconds(ttl: float) -> float:
+    """So long two attempts of one run may run beside each other, if a worker could do nothing at all when it lost one.
+
+    Awake again it asks for at most 2 s, or hears of it with the next heartbeat; then come the kill grace of a second that
+    the harness' long jobs have, and a slow machine.
+    """
+    return ttl / 3 + 2.0 + 1.0 + 2.0
+
+
+def _beside(seen: _Seen) -> Iterator[Violation]:
+    """Two attempts of one run never run beside each other without bound, whatever the fault.
+
+    The time in which a worker was stopped counts not: nobody could end its commands.
+    """
+    bound = beside_seconds(seen.history.ttl)
+    stops = [(fault.began, fault.ended) for fault in seen.history.faults if fault.stops]
+    for run in seen.starts:
+        stays = sorted(_stays(seen, run), key=lambda stay: stay.began)
+        for number, one in enumerate(stays):
+            for other in stays[number + 1 :]:
+                seconds = _outside(other.began, min(one.ended, other.ended), stops)
+                if seconds > bound:
+                    yield Violation(
+                        "beside",
+                        f"{run}: attempts {one.attempt} and {other.attempt} ran beside each other for {seconds:.1f} s"
+                        f" from {other.began:.2f}, {bound:.1f} s are allowed",
+                    )
+
+
+def _outside(began: float, ended: float, spans: Iterable[tuple[float, float]]) -> float:
+    """The seconds from ``began`` to ``ended`` that lie in none of the spans."""
+    seconds, at = 0.0, began
+    for start, end in sorted(spans):
+        seconds += max(0.0, min(start, ended) - at)
+        at = max(at, end)
+    return seconds + max(0.0, ended - at)
+
+
+def _given_up(seen: _Seen) -> Iterator[Violation]:
+    """No attempt is taken from a worker that was neither stopped nor cut off nor ended."""
+    calm = 2 * seen.history.ttl + 4
+    for run, final in seen.finals.items():
+        lines = [*seen.starts.get(run, ()), *seen.beats.get(run, ()), *seen.ends.get(run, ())]
+        if not (final.lost or final.outcome == "lost") or run not in seen.decided_at:
+            continue
+        began = seen.decided_at[run]
+        ended = max((line.at for line in lines), default=began)
+        if not any(
+            fault.overlaps and fault.began <= ended + calm and began <= fault.ended + calm
+            for fault in seen.history.faults
+        ):
+            yield Violation(
+                "given up", f"{run} was taken from its worker, and nothing had been done to that one"
+            )
 
 
 def _chains(seen: _Seen) -> Iterator[Violation]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.faults.jobs import Spec, select
+from tests.faults.jobs import Spec, everything
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class Setup:
     schedulers: int = 3
     workers: int = 2
     slots: int = 16
-    specs: Sequence[Spec] = field(default_factory=select)
+    specs: Sequence[Spec] = field(default_factory=everything)
     fsync: str = "always"
     scheduler: Sequence[str] = (sys.executable, "-m", "kuber_cron", "scheduler")
     variables: Mapping[str, str] = field(default_factory=dict)

@@ -1,5 +1,6 @@
 """The checker itself: it accepts what a correct scheduler may do, and each single mistake is caught."""
 
+import json
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -333,7 +334,81 @@ def a_run_that_takes_for_ever(history, rng):
     return replace(history, lines=tuple(replace(e, at=e.at + 11) if e is line else e for e in history.lines))
 
 
+def a_second_attempt(history: History, seconds: float) -> History:
+    """A worker believes in an attempt for ``seconds`` more, while the next one runs."""
+    line = next(e for e in history.lines if e.job == "long" and e.beats and e.at > START)
+    start = next(e for e in history.lines if e.run == line.run and e.code is None and not e.beats)
+    again = replace(start, attempt=2, pid=99_999, at=start.at + 1.0)
+    beats = [replace(again, beats=True, at=again.at + n / 2) for n in range(1, int(2 * seconds) + 1)]
+    # The first one goes on as long as the second.
+    more = [replace(start, beats=True, at=again.at + n / 2) for n in range(1, int(2 * seconds) + 1)]
+    rest = tuple(e for e in history.lines if e.run != line.run or e is start)
+    final = next(f for f in history.finals if f.run == line.run)
+    pushes = (*history.pushes, Push(run=line.run, at=again.at - 0.1))
+    end = replace(again, at=again.at + seconds, code=0)
+    history = replace(history, lines=(*rest, again, *beats, *more, end), pushes=pushes)
+    return with_final(history, final, attempt=2, lost=1)
+
+
+def cut(history: History, **changes: object) -> Fault:
+    fault = Fault(kind="cut worker", hits="worker", began=START - 5, ended=history.until, overlaps=True)
+    return replace(fault, **changes)  # type: ignore[arg-type] # names are Fault's
+
+
+def two_attempts_beside_each_other_without_bound(history, rng):
+    history = a_second_attempt(history, checker.runs.beside_seconds(history.ttl) + rng.uniform(1, 20))
+    return replace(history, faults=(*history.faults, cut(history)))
+
+
+def an_attempt_beside_one_that_a_stop_excuses_for_a_part(history, rng):
+    history = two_attempts_beside_each_other_without_bound(history, rng)
+    return replace(history, faults=(*history.faults, cut(history, ended=START + 1.0, stops=True)))
+
+
+def an_attempt_taken_from_a_worker_that_nothing_was_done_to(history, rng):
+    return a_second_attempt(replace(history, faults=()), 2.0)
+
+
+def an_at_most_once_run_called_lost_while_it_ran(history, rng):
+    line = next(e for e in history.lines if e.job == "long" and e.code == 0)
+    final = next(f for f in history.finals if f.run == line.run)
+    # Nothing was done to any worker, whatever else was.
+    history = replace(history, faults=tuple(fault for fault in history.faults if not fault.overlaps))
+    return with_final(history, final, status="failed", outcome="lost")
+
+
+def a_job_dropped_because_its_directory_was_empty(history, rng):
+    entry = a_queued(history, rng)
+    at = entry.at + 0.3
+    dropped = replace(entry, decision="dropped", reason="removed", run="", seq=10**6, at=at, count=0)
+    fault = Fault(kind="config directory empty", hits="files", began=at - 1, ended=at + 1)
+    return replace(and_then(history, dropped), faults=(*history.faults, fault))
+
+
+def a_decision_further_ahead_than_the_clock_was(history, rng):
+    entry = a_queued(history, rng)
+    fault = Fault(kind="clock", hits="redis", began=START - 50, ended=history.until, recovery=9.0, clock=60.0)
+    return replace(
+        instead(history, entry, at=entry.first - 61.5, seen=entry.first - 61.5),
+        faults=(*history.faults, fault),
+    )
+
+
+def a_decision_late_long_after_a_clock_was_set_back(history, rng):
+    entry = next(e for e in history.entries if e.job == "tick" and e.first == START + 10)
+    fault = Fault(kind="clock", hits="redis", began=START + 1, ended=START + 2, recovery=3.0, clock=-600.0)
+    # Its id is what it was before the clock fell: only the recorder knows better.
+    return replace(instead(history, entry, seen=entry.first + 4.0), faults=(*history.faults, fault))
+
+
 MISTAKES: dict[Mistake, str] = {
+    two_attempts_beside_each_other_without_bound: "beside",
+    an_attempt_beside_one_that_a_stop_excuses_for_a_part: "beside",
+    an_attempt_taken_from_a_worker_that_nothing_was_done_to: "given up",
+    an_at_most_once_run_called_lost_while_it_ran: "given up",
+    a_job_dropped_because_its_directory_was_empty: "lost",
+    a_decision_further_ahead_than_the_clock_was: "early",
+    a_decision_late_long_after_a_clock_was_set_back: "late",
     a_decision_is_dropped: "lost",
     the_last_decisions_are_missing: "lost",
     a_decision_is_logged_twice: "doubled",
@@ -414,6 +489,53 @@ def test_attempts_may_overlap_only_while_a_worker_is_paused_or_cut_off():
     assert "overlap" not in kinds(replace(history, faults=(*history.faults, paused)))
 
 
+def test_attempts_may_run_beside_each_other_within_the_bound_where_a_worker_was_cut_off():
+    history = a_second_attempt(good(), checker.runs.beside_seconds(4.0) - 0.5)
+    assert checker.check(replace(history, faults=(*history.faults, cut(history)))) == []
+    assert "overlap" in kinds(replace(history, faults=()))
+
+
+def test_attempts_may_run_beside_each_other_as_long_as_the_worker_of_one_is_stopped():
+    history = a_second_attempt(good(), 20.0)
+    assert "beside" in kinds(replace(history, faults=(*history.faults, cut(history))))
+    stopped = cut(history, stops=True)
+    assert checker.check(replace(history, faults=(*history.faults, stopped))) == []
+
+
+def test_a_job_that_was_meant_to_be_out_may_be_dropped():
+    history = a_job_dropped_because_its_directory_was_empty(good(), random.Random(7))
+    out = (Span(began=START - 5, ended=history.until),)
+    meant = replace(history, jobs=tuple(replace(job, out=out) for job in history.jobs))
+    assert any("vanished" in violation.what for violation in checker.check(history))
+    assert not any("vanished" in violation.what for violation in checker.check(meant))
+
+
+def test_what_is_decided_ahead_by_a_clock_that_is_ahead_is_not_early():
+    history = good()
+    entry = a_queued(history, random.Random(7))
+    early = instead(history, entry, seen=entry.first - 59.0)
+    fault = Fault(kind="clock", hits="redis", began=START - 90, ended=history.until, recovery=9.0, clock=60.0)
+    assert "early" in kinds(early)
+    assert "early" not in kinds(replace(early, faults=(*history.faults, fault)))
+
+
+def test_a_history_of_an_older_harness_can_be_judged(tmp_path):
+    path = tmp_path / "history.json"
+    good().save(path)
+    values = json.loads(path.read_text())
+    for part, names in {
+        "jobs": ("lasts", "out"),
+        "entries": ("seen",),
+        "lines": ("beats",),
+        "faults": ("stops", "clock"),
+    }.items():
+        for one in values[part]:
+            for name in names:
+                del one[name]
+    path.write_text(json.dumps(values))
+    assert History.load(path).entries == good().entries
+
+
 def test_a_push_may_have_been_missed_while_nobody_listened():
     history = a_push_is_missing(good(), random.Random(7))
     assert "lost" not in kinds(replace(history, unheard=(Span(began=START - 5, ended=history.until),)))
@@ -467,7 +589,13 @@ def test_the_loss_that_ended_a_run_may_be_on_its_account_or_not(lost):
     again = [replace(start, attempt=number, at=start.at + 5 * number, pid=number) for number in (2, 3, 4)]
     pushes = [Push(run=final.run, at=line.at) for line in again]
     given_up = with_final(history, final, status="failed", outcome="lost", attempt=4, lost=lost)
-    told = replace(given_up, lines=(*history.lines, *again), pushes=(*history.pushes, *pushes))
+    killed = Fault(kind="KILL worker", hits="worker", began=start.at, ended=start.at, overlaps=True)
+    told = replace(
+        given_up,
+        lines=(*history.lines, *again),
+        pushes=(*history.pushes, *pushes),
+        faults=(*history.faults, killed),
+    )
     assert checker.check(told) == []
     at_once = tuple(replace(line, at=start.at + line.attempt / 10) for line in again)
     assert kinds(replace(told, lines=(*history.lines, *at_once))) == {"worn out"}

@@ -8,7 +8,9 @@ from tests.faults import checker
 from tests.faults.cluster import Cluster
 from tests.faults.history import History
 from tests.faults.jobs import Spec
-from tests.faults.nemesis import Nemesis, Step
+from tests.faults.kinds import KINDS
+from tests.faults.nemesis import Nemesis
+from tests.faults.schedule import Step
 from tests.faults.setup import Setup
 from tests.support.waiting import eventually
 
@@ -47,7 +49,7 @@ def history_under(tmp_path: Path, kind: str, spoil=lambda _: None, slots: int = 
         eventually(cluster.is_up, 60, every=0.2)
         through = time.time() + 3
         eventually(lambda: cluster.recorder.decided_through("tick-0") >= through, 30)
-        nemesis = Nemesis(cluster)
+        nemesis = Nemesis(cluster, KINDS)
         for number in range(2):
             nemesis.do(Step(offset=0.0, kind=kind, seconds=2.0, pick=number))
         return cluster.end(cluster.settle(15), faults=nemesis.faults())

@@ -17,7 +17,8 @@ from kuber_cron.scheduler.election.election import Election
 from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Term
 from kuber_cron.scheduler.maintenance import redis_observer
-from kuber_cron.scheduler.maintenance.housekeeping import ROUND_SECONDS, Housekeeper, MaintenanceEvent
+from kuber_cron.scheduler.maintenance.housekeeping import ROUND_SECONDS, Housekeeper
+from kuber_cron.scheduler.maintenance.reaper import MaintenanceEvent
 from kuber_cron.scheduler.maintenance.redis_observer import RedisObservation, RedisObserver
 from kuber_cron.scheduler.maintenance.schedule_gaps import ScheduleGaps
 from kuber_cron.scheduler.maintenance.success_deadlines import SuccessDeadlines

@@ -8,6 +8,8 @@ in ``Slots``: an attempt occupies a slot from its start script until its end is 
 Results wait in memory while Redis is away and are recorded when it is back. What this does *not* guarantee: that a run is
 not repeated by another worker after this one has been cut off for longer than its ttl; then the command here is killed
 first, unless the job says ``on_lost_heartbeat: continue``.
+
+One module, because it is the place where all threads meet.
 """
 
 import random
@@ -36,6 +38,7 @@ from kuber_cron.worker.coordination.heartbeat import Heartbeat
 from kuber_cron.worker.coordination.leftover_cleanup import LeftoverCleanup
 from kuber_cron.worker.coordination.live_output import LiveOutput
 from kuber_cron.worker.coordination.notifications import WorkerNotifications
+from kuber_cron.worker.coordination.primary_witness import PrimaryWitness
 from kuber_cron.worker.coordination.queue_rotation import QueueRotation
 from kuber_cron.worker.coordination.result_reporter import FinishedAttempt, ResultReporter
 from kuber_cron.worker.coordination.rq_codec import WorkerCommand
@@ -115,7 +118,11 @@ class Worker:
             may_give_up=self._has_no_commands_left,
         )
         self._supervisor = Supervisor(
-            on_started=self._on_started, on_ended=self._on_ended, sinks=sinks, clock=clock
+            on_started=self._on_started,
+            on_ended=self._on_ended,
+            sinks=sinks,
+            hindrance=lambda: self._heartbeat.hindrance(),  # noqa: PLW0108 - it is made below
+            clock=clock,
         )
         self._trimmer = Trimmer(
             options.retention, options.log_dir, clock=clock, metrics=metrics, in_use=self._files_in_use
@@ -128,7 +135,11 @@ class Worker:
             clock=clock,
         )
         self._heartbeat = Heartbeat(
-            context, self._heartbeat_store, stop=self._supervisor.stop, send_to_rq=self._send_to_rq
+            context,
+            self._heartbeat_store,
+            stop=self._supervisor.stop,
+            send_to_rq=self._send_to_rq,
+            witness=PrimaryWitness(connect("deciding"), self._heartbeat_store.probe),
         )
         claims_store = self._run_store(connect("deciding"))
         starter = AttemptStarter(
@@ -249,6 +260,8 @@ class Worker:
         if result.pid is not None:
             self._context.pause.shorten()
         self._trimmer.ended(result.captured)
+        if result.outcome.kind == "interrupted" and result.pid is None:
+            self._context.job_metrics.attempt_forgotten(result.launch.job)  # it is no attempt
         self._reporter.report(result)
 
     def _files_in_use(self) -> set[Path]:
@@ -288,6 +301,7 @@ class Worker:
         self._reporter.finish()
         self._threads["reporter"].join()
         self._reported.set()
+        self._heartbeat.wake()
         self._threads["heartbeat"].join(_JOIN_SECONDS)  # a later heartbeat would register the worker again
         try:
             self._results_store.deregister()

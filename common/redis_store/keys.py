@@ -225,7 +225,7 @@ class Keys:
         return self._own(f"alive:{worker}")
 
     def seen(self, worker: str) -> str:
-        """String: the worker's last heartbeat. Its claim list is returned for a day after it."""
+        """String: ``<count> <ttl in ms>``, the worker's heartbeats. Its claim list is returned for a day after the last."""
         return self._own(f"seen:{worker}")
 
     def output(self, execution: str) -> str:

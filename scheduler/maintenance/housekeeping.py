@@ -3,14 +3,11 @@
 Due retries are queued, runs of dead workers are queued again, and what they had claimed goes back to its
 queue. Every step is a script with the deciding script's own epoch check, so two leaders cannot both do it.
 
-Reaping pauses for ttl + 2 s after Redis was away or restarted: meanwhile every execution's key expires, and
-a whole fleet that is alive would be run twice.
+Which workers are dead is judged by what this leader has seen itself (``worker_watch``); the watch begins anew with a term,
+and whenever Redis was away, restarted, was promoted, refused writes, or its clock jumped.
 """
 
-import zlib
-from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import structlog
 from redis.exceptions import ResponseError
@@ -25,6 +22,7 @@ from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Term
 from kuber_cron.scheduler.maintenance.groups import GroupKeeper
 from kuber_cron.scheduler.maintenance.leftovers import Leftovers
+from kuber_cron.scheduler.maintenance.reaper import MaintenanceEvent, Reaper, events_of
 
 log = structlog.get_logger(__name__)
 
@@ -37,19 +35,6 @@ _CHECKED = 1000
 _CHECK_ROUNDS = 8
 # RQ's lists of workers have no expiry of their own: dead ones are removed every few rounds.
 _DEAD_WORKER_ROUNDS = 5
-_RQ_FAILED = "2"  # rq.results.Result.Type.FAILED
-
-
-@dataclass(frozen=True, slots=True)
-class MaintenanceEvent:
-    """One repair, and its run.
-
-    ``what`` is ``retried``, ``lost_again``, ``lost_failed``, ``returned``, ``removed``, ``opened`` or ``served``.
-    """
-
-    what: str
-    run: str
-    job: str
 
 
 class Housekeeper:
@@ -62,16 +47,14 @@ class Housekeeper:
         self._limits = limits or HistoryLimits()
         self._limited_in = 0  # the epoch in which they were last sent
         self._clock = clock
-        self._pause_seconds = worker_ttl_seconds + 2.0
-        self._reap_from = clock.elapsed() + self._pause_seconds
-        self._run_id = ""
+        self._reaper = Reaper(store, clock, worker_ttl_seconds)
         self._leftovers = Leftovers(store)
         self._groups = GroupKeeper(store)
         self._scan_at = self._rounds = 0
 
     def redis_was_away(self) -> None:
-        """Reap nothing until the workers had time to come back."""
-        self._reap_from = self._clock.elapsed() + self._pause_seconds
+        """Watch the workers anew: they have had no answers either."""
+        self._reaper.begin_anew()
 
     def round(self, term: Term) -> Iterator[MaintenanceEvent]:
         """Make one round of repairs.
@@ -80,20 +63,18 @@ class Housekeeper:
             FencedError, StateLostError: The term is over.
             redis.RedisError: Redis did not answer; call ``redis_was_away`` and try again.
         """
-        self._notice_restart()
+        self._reaper.watch(term)
         if term.epoch != self._limited_in:
             self._set_history_limits(term)
-        reap = self._clock.elapsed() >= self._reap_from
         for origin in self._queues():
             try:
-                yield from self._queue_round(term, origin, reap=reap)
+                yield from self._queue_round(term, origin)
             except ResponseError as error:
                 if not str(error).startswith(("WRONGKIND", "WRONGTYPE")):
                     raise
                 # One queue whose keys are not ours must not keep the others from their repairs.
                 log.error("housekeeping of a queue failed", queue=origin, error=str(error))  # noqa: TRY400 - no traceback needed
-        if reap:
-            yield from self._return_claims(term)
+        yield from self._reaper.return_claims(term)
         yield from self._repair_runs(term)
         for run, job in self._groups.serve(term, self._clock.now()):
             yield MaintenanceEvent("served", run, job)
@@ -125,13 +106,6 @@ class Housekeeper:
         for worker in accepted(self._store.call("remove_dead_workers", term.epoch, term.lease, *lists), term):
             log.info("dead worker removed from RQ's lists", worker=worker)
 
-    def _notice_restart(self) -> None:
-        run_id = text(self._store.client.info("server").get("run_id"))
-        if self._run_id and run_id != self._run_id:
-            log.warning("redis was restarted", run_id=run_id)
-            self.redis_was_away()
-        self._run_id = run_id
-
     def _set_history_limits(self, term: Term) -> None:
         limits = self._limits
         reply = self._store.call(
@@ -144,14 +118,11 @@ class Housekeeper:
         keys = self._store.keys
         return sorted(keys.queue_name(key) for key in self._store.client.smembers(keys.queues))
 
-    def _queue_round(self, term: Term, origin: str, *, reap: bool) -> Iterator[MaintenanceEvent]:
+    def _queue_round(self, term: Term, origin: str) -> Iterator[MaintenanceEvent]:
         now = self._clock.now()
-        sentence = "the worker was lost: no heartbeat within its ttl"
-        result = ["type", _RQ_FAILED, "exc_string", b64encode(zlib.compress(sentence.encode())).decode()]
         arguments = (term.epoch, term.lease, origin, rq_instant(now), now.timestamp())
-        yield from _events(accepted(self._store.call("enqueue_due_retries", *arguments, _MOVES), term))
-        if reap:
-            yield from _events(accepted(self._store.call("reap_lost_attempts", *arguments, *result), term))
+        yield from events_of(accepted(self._store.call("enqueue_due_retries", *arguments, _MOVES), term))
+        yield from self._reaper.reap(term, origin)
 
     def _repair_runs(self, term: Term) -> Iterator[MaintenanceEvent]:
         """Check a part of the open runs: all of them within ``_CHECK_ROUNDS`` rounds, held ones in each."""
@@ -176,15 +147,3 @@ class Housekeeper:
                     log.error("repairing a run failed", run=run, error=job)
                 else:
                     yield MaintenanceEvent(what, run, job)
-
-    def _return_claims(self, term: Term) -> Iterator[MaintenanceEvent]:
-        workers = sorted(text(name) for name in self._store.client.smembers(self._store.keys.claimers))
-        if workers:
-            reply = self._store.call("return_dead_claims", term.epoch, term.lease, *workers)
-            for run in accepted(reply, term):
-                yield MaintenanceEvent("returned", run, "")
-
-
-def _events(words: list[str]) -> Iterator[MaintenanceEvent]:
-    for what, run, job in zip(words[0::3], words[1::3], words[2::3], strict=True):
-        yield MaintenanceEvent(what, run, job)

@@ -241,10 +241,11 @@ class ScriptsMachine(RuleBasedStateMachine):
         worker = self.world.workers[i]
         runs = self.camera().runs
         pairs = [(held.run, held.execution) for held in worker.running]
-        told = worker.ledger.heartbeat(pairs, self.world.tidy_clock.now())
+        _, told = worker.ledger.heartbeat(pairs, self.world.tidy_clock.now())
         for (run, execution), word in zip(pairs, told, strict=True):
             is_mine = runs.get(run, {}).get("execution") == execution
-            assert word == ("GONE" if not is_mine else "STOP" if runs[run]["stop"] else "OK")
+            gone = "GONE" if run in runs else "ABSENT"
+            assert word == (gone if not is_mine else "STOP" if runs[run]["stop"] else "OK")
 
     # --- operators ----------------------------------------------------------------------------------
 

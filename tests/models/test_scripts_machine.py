@@ -108,9 +108,6 @@ SLOW = {
     "what is to be stopped is tried again": Mistake(
         "overlap", "if is_stopped and action ~= 'finish' then", "if false then"
     ),
-    "a live worker's claims are given back": Mistake(
-        "overlap", "redis.call('EXISTS', K .. 'alive:' .. worker) == 0", "true"
-    ),
     "a deadline is forgotten": Mistake(
         "removals and deadlines",
         "if deadline_at and now_ms()",

@@ -12,6 +12,7 @@ from typing import Any
 
 from redis import Redis
 from redis.exceptions import ConnectionError as NotConnected
+from tests.support.watches import SteppedWatch
 
 from kuber_cron.common.errors import FencedError, RedisUnreachableError
 from kuber_cron.common.jobs.job import Job
@@ -26,7 +27,8 @@ from kuber_cron.scheduler.decisions.decider import Decider
 from kuber_cron.scheduler.decisions.dispatcher import BatchItem, DecisionResult, Dispatcher
 from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
 from kuber_cron.scheduler.election.term import Term
-from kuber_cron.scheduler.maintenance.housekeeping import Housekeeper, MaintenanceEvent
+from kuber_cron.scheduler.maintenance.housekeeping import Housekeeper
+from kuber_cron.scheduler.maintenance.reaper import MaintenanceEvent
 from kuber_cron.worker.coordination.end_decider import end_action
 from kuber_cron.worker.coordination.run_store import AttemptEnd, AttemptStart, NotStarted, RunStore
 from kuber_cron.worker.execution.outcome import Outcome
@@ -105,6 +107,7 @@ class Replica:
             on_result=lambda v, _: self.verdicts.append(v),
         )
         self._housekeeper = Housekeeper(Store(client, KEYS), tidy_clock, 15.0)
+        self._housekeeper._reaper._watch = SteppedWatch(client, KEYS)
         self.term: Term | None = None
 
     def claim(self, epoch: int) -> str:

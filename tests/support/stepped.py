@@ -16,6 +16,7 @@ from typing import Any
 
 import redis
 from tests.support.clocks import SteppedClock
+from tests.support.watches import SteppedWatch
 
 from kuber_cron.common.jobs.job import Job
 from kuber_cron.common.redis_store.keys import Keys
@@ -29,7 +30,8 @@ from kuber_cron.scheduler.decisions.planner import Decision
 from kuber_cron.scheduler.decisions.removals import Removals
 from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
 from kuber_cron.scheduler.election.term import Term
-from kuber_cron.scheduler.maintenance.housekeeping import Housekeeper, MaintenanceEvent
+from kuber_cron.scheduler.maintenance.housekeeping import Housekeeper
+from kuber_cron.scheduler.maintenance.reaper import MaintenanceEvent
 from kuber_cron.worker.coordination.run_store import AttemptEnd, AttemptStart, RunStore
 
 KEYS = Keys("rq")
@@ -181,8 +183,8 @@ class SteppedLeader:
         """Rounds of housekeeping at Redis' own time, with dead workers reaped at once."""
         seconds, micro = self.client.time()
         clock = SteppedClock(datetime.fromtimestamp(seconds + micro / 1e6 + seconds_ahead, UTC))
-        self.housekeeper._clock = clock
-        self.housekeeper._reap_from = 0.0
+        self.housekeeper._clock = self.housekeeper._reaper._clock = clock
+        self.housekeeper._reaper._watch = SteppedWatch(self.client, self.keys)
         found = []
         for _ in range(rounds):
             self.housekeeper.follow_files(self.term, self.catalog.entries)

@@ -29,6 +29,8 @@ class HeartbeatReply(enum.StrEnum):
     OK = "OK"
     GONE = "GONE"
     """The attempt is not this worker's any more."""
+    ABSENT = "ABSENT"
+    """The run has no record: somebody deleted it, or Redis has lost it."""
     STOP = "STOP"
     """An operator or a newer run has asked for its end."""
 
@@ -118,6 +120,16 @@ class RunStore:
         self._worker = worker
         self._ttl_ms = int(ttl_seconds * 1000)
         self._claims = store.keys.claims(worker)
+
+    @property
+    def client(self) -> "Redis":
+        """The client on which all of this is sent."""
+        return self._store.client
+
+    @property
+    def probe(self) -> tuple[str | int, ...]:
+        """A write that changes nothing which matters, and that is refused as a heartbeat's are."""
+        return ("SET", self._store.keys.alive(self._worker), "probe", "PX", self._ttl_ms)
 
     def register(self, now: datetime) -> None:
         """Enter the worker among those that may have claims; to be called before the first claim."""
@@ -233,10 +245,16 @@ class RunStore:
             if b"execution_id" in fields and not (lost and b"return_value" in fields)
         ]
 
-    def heartbeat(self, running: Iterable[tuple[str, str]], now: datetime) -> list[HeartbeatReply]:
-        """Refresh the worker and these (run, execution) pairs; return the reply for each pair, in order."""
+    def heartbeat(
+        self, running: Iterable[tuple[str, str]], now: datetime
+    ) -> tuple[int, list[HeartbeatReply]]:
+        """Refresh the worker and these (run, execution) pairs.
+
+        Returns:
+            The worker's count of heartbeats as Redis has it, and the reply for each pair, in order.
+        """
         pairs = [part for pair in running for part in pair]
         reply = self._store.call(
             "heartbeat", self._worker, self._ttl_ms, rq_instant(now), now.timestamp(), *pairs
         )
-        return [HeartbeatReply(text(word)) for word in reply]
+        return int(reply[0]), [HeartbeatReply(text(word)) for word in reply[1:]]

@@ -7,6 +7,8 @@ only put a request; the loop answers through two callbacks. It knows nothing of 
 What it does not guarantee: starting a process holds the loop for as long as the kernel takes to execute it, so a
 working directory on a file system that hangs holds up all commands. A start that was accepted is answered by
 exactly one ``on_ended``; one that was not (``start`` returned False) by none.
+
+One module, because everything in it belongs to the loop's one thread.
 """
 
 import selectors
@@ -24,6 +26,7 @@ from kuber_cron.worker.execution.outcome import Cause, Outcome
 from kuber_cron.worker.execution.process_attempt import Phase, ProcessAttempt
 from kuber_cron.worker.execution.request_queue import Request, RequestQueue
 from kuber_cron.worker.execution.spawn import CannotStartError, demand_log, has_terminal, signal_group, spawn
+from kuber_cron.worker.execution.start_gate import StartGate
 from kuber_cron.worker.output.capture import Output, Sink
 from kuber_cron.worker.output.log_file import LogFile
 
@@ -52,19 +55,22 @@ class Supervisor:
         on_started: Callable[[Launch, int], None],
         on_ended: Callable[[AttemptResult], None],
         sinks: Callable[[Launch], Sequence[Sink]] = no_sinks,
+        hindrance: Callable[[], str] = lambda: "",
         clock: Clock | None = None,
     ) -> None:
-        """Both callbacks run in the loop's thread and must be quick, or every command waits for them.
+        """All callbacks run in the loop's thread and must be quick, or every command waits for them.
 
         Args:
             on_started: Called with the launch and the pid; not called where nothing could be started.
             on_ended: Called once for each accepted start.
             sinks: Where else an attempt's output goes.
+            hindrance: Asked immediately before a process is made: why nothing may be started now; empty where it may.
             clock: For timers, and for the instants in results.
         """
         self._on_started = on_started
         self._on_ended = on_ended
         self._sinks = sinks
+        self._gate = StartGate(hindrance)
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()  # for the two that follow
         self._accepted: set[str] = set()  # execution ids whose end has not been answered
@@ -97,7 +103,8 @@ class Supervisor:
     def stop(self, execution_id: str, cause: Cause, *, grace_seconds: float | None = None) -> None:
         """End the command soon: TERM, its own grace or the one given (0: at once), KILL.
 
-        One that is just being started is ended as soon as it runs; one that is not known has ended.
+        One that is just being started is ended as soon as it runs. One that is not known has ended, or has yet to be
+        started: then it is not.
         """
         self._requests.put(partial(self._stop, execution_id, cause, grace_seconds))
 
@@ -192,6 +199,13 @@ class Supervisor:
     # Requests ---------------------------------------------------------------------------------------------------
 
     def _start(self, launch: Launch, _now: float) -> None:
+        if refusal := self._gate.refusal(launch.execution_id):
+            outcome, reason = refusal
+            log.warning("command not started", run=launch.run_id, reason=reason)
+            self._answer(
+                AttemptResult.never_ran(launch, outcome, f"not started: {reason}", self._clock.now())
+            )
+            return
         log_file = LogFile(launch.log_path, launch.log_limit_bytes) if launch.log_path is not None else None
         output = Output(log_file, self._sinks_of(launch), launch.hidden)
         try:
@@ -241,6 +255,8 @@ class Supervisor:
         attempt = self._attempts.get(execution_id)
         if attempt is not None:
             attempt.end(cause, now, grace_seconds=grace_seconds)
+        else:
+            self._gate.remember(execution_id, cause)
 
     def _stop_all(self, cause: Cause, grace_seconds: float | None, now: float) -> None:
         for attempt in tuple(self._attempts.values()):

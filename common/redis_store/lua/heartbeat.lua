@@ -2,20 +2,25 @@
 -- them again.
 -- requires: keys
 -- ARGV: prefix, worker, ttl_ms, now_iso, now_seconds, then run, execution pairs.
--- Extends what this worker still owns, also where the key has expired but nobody has taken the run: the key's
--- ttl permits reap_lost_attempts to act, it does not act itself. The worker's claim list is returned for a day after its
--- last heartbeat. Answers for each pair 'OK', 'GONE' or 'STOP'.
-local worker, ttl, now_iso, now_seconds, out = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], {}
+-- Raises the worker's counter, by which the leader judges whether it lives (watch_workers.lua): `seen` holds
+-- '<count> <ttl_ms>'. Extends what this worker still owns. The claim list is returned for a day after the last heartbeat.
+-- Answers the counter, then for each pair 'OK', 'GONE' (the run is another's), 'ABSENT' (nobody has it: there is no such
+-- hash) or 'STOP'.
+local worker, ttl, now_iso, now_seconds = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local seen = K .. 'seen:' .. worker
+local count = tonumber(string.match(redis.call('GET', seen) or '', '^(%d+) %d+$') or '0') + 1
+redis.call('SET', seen, string.format('%.0f %.0f', count, ttl), 'EX', 86400)
+-- For a leader of the version before, which judges by this key's expiry.
 redis.call('SET', K .. 'alive:' .. worker, now_iso, 'PX', ttl)
 -- Each time: the leader may have removed the worker, or Redis may have lost it, while it was cut off.
 redis.call('SADD', K .. 'claims', worker)
-redis.call('SET', K .. 'seen:' .. worker, now_iso, 'EX', 86400)
+local out = {count}
 for i = 6, #ARGV, 2 do
   local run, execution = ARGV[i], ARGV[i + 1]
   local key = run_key(run)
   local owner, stop = unpack(redis.call('HMGET', key, 'execution', 'stop'))
   if owner ~= execution then
-    out[#out + 1] = 'GONE'
+    out[#out + 1] = redis.call('EXISTS', key) == 1 and 'GONE' or 'ABSENT'
   else
     local execution_key = P .. ':execution:' .. run .. ':' .. execution
     redis.call('HSET', execution_key, 'id', execution, 'job_id', run, 'last_heartbeat', now_seconds, 'worker_name', worker)

@@ -119,9 +119,12 @@ def test_a_redis_that_refuses_to_be_observed_keeps_nobodys_run_from_being_reaped
 
     monkeypatch.setattr(redis_observer, "OBSERVE_SECONDS", 0.0)
     monkeypatch.setattr(redis_observer, "read", refuse)
-    reaps_from = service._maintenance._housekeeper._reap_from
+    watch = service._maintenance._housekeeper._reaper._watch
+    eventually(lambda: watch._looked_at)
+    begun_anew = []
+    monkeypatch.setattr(watch, "begin_anew", lambda: begun_anew.append(1))
     eventually(lambda: len(asked) >= 2)
-    assert service._maintenance._housekeeper._reap_from == reaps_from
+    assert begun_anew == []
 
 
 def test_redis_is_up_while_it_answers_the_election_and_takes_decisions(service, redis_client, monkeypatch):

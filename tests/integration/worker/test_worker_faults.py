@@ -136,7 +136,9 @@ def test_sixteen_runs_of_a_killed_worker_are_attempted_again_soon_after_the_ttl(
 
 
 @pytest.mark.slow
-def test_nothing_runs_twice_though_redis_was_away_for_longer_than_the_ttl(redis_server, tmp_path, processes):
+def test_a_job_that_is_not_ended_by_silence_runs_once_though_redis_was_away_for_longer_than_the_ttl(
+    redis_server, tmp_path, processes
+):
     seconds, directory, proof = 5 * TTL, tmp_path / "redis", tmp_path / "proof"
     server = redis_server(directory, appendfsync="always")
     url = server.url
@@ -145,7 +147,7 @@ def test_nothing_runs_twice_though_redis_was_away_for_longer_than_the_ttl(redis_
         lengths = [seconds / 2] * 4 + [seconds + 8] * 4
         command = "echo $KUBER_CRON_RUN_ID >> {}; sleep {}"
         runs = [
-            push(client, job(f"long{number}", command.format(proof, length)))
+            push(client, job(f"long{number}", command.format(proof, length), on_lost_heartbeat="continue"))
             for number, length in enumerate(lengths)
         ]
         processes(url, "--slots", "8")

@@ -17,8 +17,9 @@ end
 
 -- What was claimed and not started goes back to the heads of its queues, in its old order; put on `returned`. A run or
 -- a queue of the wrong kind keeps its claim as it is, and nobody else's. `worker`: behind what that has returned itself.
+-- At most 1,000 at once: a worker claims no more than it has slots, so whatever else stands there can wait.
 local function return_claims(claims, returned, worker)
-  while true do
+  for _ = 1, 1000 do
     local run = redis.call('LINDEX', claims, -1)
     if not run or not is_kind(run_key(run), 'hash') then return end
     local origin, status = unpack(redis.call('HMGET', run_key(run), 'origin', 'status'))

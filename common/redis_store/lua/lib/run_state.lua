@@ -20,13 +20,13 @@ end
 -- The run's status, nil where it has none that counts: its hash was deleted, or another tool has ended it. While an
 -- attempt of it lives it is started, whatever another tool has written over that.
 local function live_status(run)
-  local status, execution = unpack(redis.call('HMGET', run_key(run), 'status', 'execution'))
+  local status, execution, origin = unpack(redis.call('HMGET', run_key(run), 'status', 'execution', 'origin'))
   if not status then return nil end
   if not is_final(status) then return status end
-  if execution and execution ~= '' and redis.call('EXISTS', P .. ':execution:' .. run .. ':' .. execution) == 1 then
-    return 'started'
-  end
-  return nil
+  if not execution or execution == '' then return nil end
+  local member = run .. ':' .. execution
+  local is_owned = origin and redis.call('ZSCORE', P .. ':wip:' .. origin, member)
+  return (is_owned or redis.call('EXISTS', P .. ':execution:' .. member) == 1) and 'started' or nil
 end
 
 -- The last of the members of a set that stand at the queue's head, nil where there is none. At most twenty are asked.

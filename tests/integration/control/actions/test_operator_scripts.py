@@ -115,7 +115,7 @@ def test_a_running_run_is_told_to_stop_durably_and_at_once(make_leader, worker, 
         message = heard.get_message(timeout=1)
     assert json.loads(message["data"]) == {"command": "stop-job", "job_id": run}
     assert fields(redis_client, run, "stop", "stopped_by") == ["stopped", WHO]
-    assert worker.ledger.heartbeat([(run, worker.running[run])], minute(1)) == ["STOP"]
+    assert worker.ledger.heartbeat([(run, worker.running[run])], minute(1))[1] == ["STOP"]
     assert worker.end(run, "retry") == "STOPPED"
     assert fields(redis_client, run, "status", "outcome") == ["stopped", "failed"]
 

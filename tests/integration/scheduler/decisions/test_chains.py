@@ -67,7 +67,7 @@ def is_deleted_while_queued(leader, worker):
 def is_deleted_while_started(leader, worker):
     run = worker.take()
     delete(leader, run)
-    assert worker.ledger.heartbeat([(run, worker.running[run])], minute(2)) == ["GONE"]
+    assert worker.ledger.heartbeat([(run, worker.running[run])], minute(2))[1] == ["ABSENT"]
     leader.tidy(rounds=2)
 
 

@@ -111,7 +111,7 @@ def test_replace_stops_a_started_run_durably_and_tells_its_worker_at_once(make_l
         made.decide(minute(2))
         message = channel.get_message(timeout=60)
     assert json.loads(message["data"]) == {"command": "stop-job", "job_id": run}
-    assert worker.ledger.heartbeat([(run, worker.running[run])], minute(2)) == ["STOP"]
+    assert worker.ledger.heartbeat([(run, worker.running[run])], minute(2))[1] == ["STOP"]
     assert made.status(2) == "deferred"
     assert made.queued() == []
 

@@ -22,7 +22,7 @@ class Heart(RunStore):
         self.clock.advance(self.seconds)
         if self.error is not None:
             raise self.error
-        return []
+        return 2, []
 
 
 class Once:
@@ -35,6 +35,9 @@ class Once:
 
     def wait(self, seconds):
         self.waited = seconds
+
+    def clear(self):
+        pass
 
 
 def pause(clock, heart, rq_seconds=0.0):
@@ -49,7 +52,7 @@ def pause(clock, heart, rq_seconds=0.0):
         stop=lambda *_, **__: None,
         send_to_rq=send_to_rq,
     )
-    done = Once()
+    done = made._send_now = Once()
     made.run(done)
     return done.waited
 

@@ -1,0 +1,175 @@
+"""The reaper: takes runs and claims from workers that this leader has seen to be dead (spec: reliability.md §6).
+
+It asks Redis once a second how far each worker's heartbeats have come, and judges by :class:`WorkerWatch`. Whatever makes it
+doubt that the workers could be heard makes the watch begin anew: a new term, a Redis that did not answer, that is another
+process or has another history, that has refused writes to anybody, or whose clock jumped.
+"""
+
+import zlib
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from kuber_cron.common.records.parsing import text
+from kuber_cron.common.redis_store.scripts import Store, Value
+from kuber_cron.common.time_format import rq_instant
+from kuber_cron.scheduler.decisions.script_replies import accepted
+from kuber_cron.scheduler.election.redis_clock import RedisClock
+from kuber_cron.scheduler.election.term import Term
+from kuber_cron.scheduler.maintenance.worker_watch import WorkerMark, WorkerWatch
+
+log = structlog.get_logger(__name__)
+
+_RQ_FAILED = "2"  # rq.results.Result.Type.FAILED
+_SENTENCE = "the worker was lost: no heartbeat within its ttl"
+# Attempts looked at in one call, about 2 ms, and taken in one call, about 5 ms.
+_LOOKED_AT = 1000
+_TAKEN = 100
+# For so long after a worker was found dead all attempts are looked at in each round; otherwise one call's worth.
+_FRESH_SECONDS = 10.0
+_JUMP_SECONDS = 1.0
+# Owners of attempts whose heartbeats Redis has forgotten, at most; those beyond it have their turn in the next term.
+_UNKNOWN = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceEvent:
+    """One repair, and its run.
+
+    ``what`` is ``retried``, ``lost_again``, ``lost_failed``, ``returned``, ``removed``, ``opened`` or ``served``.
+    """
+
+    what: str
+    run: str
+    job: str
+
+
+def events_of(words: list[str]) -> Iterator[MaintenanceEvent]:
+    """Read what, run, job, what, run, job, … as a script answers them."""
+    for what, run, job in zip(words[0::3], words[1::3], words[2::3], strict=True):
+        yield MaintenanceEvent(what, run, job)
+
+
+class Reaper:
+    """One leader's. ``watch`` once a second, then ``reap`` each queue and ``return_claims``."""
+
+    def __init__(self, store: Store, clock: RedisClock, worker_ttl_seconds: float) -> None:
+        self._store = store
+        self._clock = clock
+        self._watch = WorkerWatch(worker_ttl_seconds)
+        self._epoch = 0
+        self._server: tuple[str, ...] = ()
+        self._clock_offset: float | None = None
+        self._unknown: set[str] = set()
+        self._dead: dict[str, WorkerMark] = {}
+        self._fresh_until = 0.0
+        self._offsets: dict[str, int] = {}
+
+    def begin_anew(self) -> None:
+        """Forget what was seen of the workers: for a whole ttl from now on none is dead."""
+        self._watch.begin_anew()
+        self._unknown.clear()
+        self._dead = {}
+
+    def watch(self, term: Term) -> None:
+        """Look at every worker's heartbeats.
+
+        Raises:
+            FencedError, StateLostError: The term is over.
+            redis.RedisError: Redis did not answer, or takes no writes; call ``begin_anew`` and try again.
+        """
+        if term.epoch != self._epoch:
+            self._epoch = term.epoch
+            self.begin_anew()
+        self._notice_another_server()
+        now_ms, *words = accepted(
+            self._store.call("watch_workers", term.epoch, term.lease, *sorted(self._unknown)), term
+        )
+        now = self._clock.elapsed()
+        self._notice_jump(float(now_ms) / 1000 - now)
+        marks = {name: WorkerMark.parse(mark) for name, mark in zip(words[0::2], words[1::2], strict=True)}
+        dead = self._watch.look(now, marks)
+        for name in dead.keys() - self._dead.keys():
+            log.info("worker is dead: its heartbeats stand still", worker=name)
+            self._fresh_until = now + _FRESH_SECONDS
+        self._dead = dead
+
+    def reap(self, term: Term, origin: str) -> Iterator[MaintenanceEvent]:
+        """Take the runs of one queue from the dead.
+
+        Raises:
+            FencedError, StateLostError: The term is over.
+            redis.RedisError: Redis did not answer; call ``begin_anew`` and try again.
+        """
+        is_fresh = self._clock.elapsed() < self._fresh_until
+        offset = 0 if is_fresh else self._offsets.get(origin, 0)
+        dead = [part for name, mark in sorted(self._dead.items()) for part in (name, mark.text)]
+        result = ["type", _RQ_FAILED, "exc_string", b64encode(zlib.compress(_SENTENCE.encode())).decode()]
+        while offset >= 0:
+            now = self._clock.now()
+            reply = self._store.call(
+                "reap_lost_attempts",
+                term.epoch, term.lease, origin, rq_instant(now), now.timestamp(),
+                offset, _LOOKED_AT, _TAKEN, len(self._dead), *dead, *result,
+            )  # fmt: skip
+            following, unknown, *words = accepted(reply, term)
+            count = int(unknown)
+            if len(self._unknown) < _UNKNOWN:
+                self._unknown.update(words[:count])
+            yield from events_of(words[count:])
+            offset = int(following)
+            if not is_fresh and not words[count:]:
+                break
+        self._offsets[origin] = max(0, offset)
+
+    def return_claims(self, term: Term) -> Iterator[MaintenanceEvent]:
+        """Return to their queues what the dead had claimed and not started.
+
+        Raises: as ``reap``.
+        """
+        if not self._dead:
+            return
+        dead: list[Value] = [part for name, mark in sorted(self._dead.items()) for part in (name, mark.text)]
+        reply = self._store.call("return_dead_claims", term.epoch, term.lease, *dead)
+        for run in accepted(reply, term):
+            yield MaintenanceEvent("returned", run, "")
+
+    def _notice_another_server(self) -> None:
+        """Begin anew where Redis may be another: a new process, a new history, or writes that were refused.
+
+        Raises:
+            redis.RedisError: Redis did not answer.
+        """
+        client = self._store.client
+        server: dict[str, Any] = client.info("server")
+        replication: dict[str, Any] = client.info("replication")
+        errors: dict[str, Any] = client.info("errorstats")
+        refused = sum(
+            int(each["count"])
+            for name, each in errors.items()
+            if name in _REFUSALS and isinstance(each, dict) and "count" in each
+        )
+        found = (
+            text(server.get("run_id")),
+            text(replication.get("role")),
+            text(replication.get("master_replid")),
+            str(refused),
+        )
+        if self._server and found != self._server:
+            log.warning("workers are watched anew: redis was restarted, promoted, or refused writes")
+            self.begin_anew()
+        self._server = found
+
+    def _notice_jump(self, offset: float) -> None:
+        if self._clock_offset is not None and abs(offset - self._clock_offset) > _JUMP_SECONDS:
+            log.warning(
+                "workers are watched anew: a clock jumped", seconds=round(offset - self._clock_offset, 1)
+            )
+            self.begin_anew()
+        self._clock_offset = offset
+
+
+_REFUSALS = frozenset({"errorstat_OOM", "errorstat_MISCONF", "errorstat_BUSY", "errorstat_NOREPLICAS"})

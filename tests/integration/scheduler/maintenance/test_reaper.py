@@ -1,0 +1,160 @@
+"""Whose runs a leader takes away: only theirs whose heartbeats it has itself seen standing still."""
+
+from datetime import UTC, datetime
+
+import pytest
+from tests.support.clocks import SteppedClock
+from tests.support.stepped import KEYS, SteppedWorker, job
+
+from kuber_cron.scheduler.election.term import Term
+from kuber_cron.scheduler.maintenance.reaper import Reaper
+
+TTL = 600.0  # the stepped worker's own
+
+
+class Judge:
+    """A leader's reaper, a second at a time by a clock that the test moves."""
+
+    def __init__(self, leader):
+        seconds, micro = leader.client.time()
+        self.clock = SteppedClock(datetime.fromtimestamp(seconds + micro / 1e6, UTC))
+        self.leader = leader
+        self.reaper = Reaper(leader.store, self.clock, 1.0)
+        # Redis' clock does not move as the test's does.
+        self.reaper._notice_jump = lambda _: None
+
+    def round(self, term: Term | None = None):
+        term = term or self.leader.term
+        self.reaper.watch(term)
+        taken = [each.what for each in self.reaper.reap(term, "default")]
+        return taken + [each.what for each in self.reaper.return_claims(term)]
+
+    def watches(self, seconds, term=None):
+        """What is taken in so many seconds, looked at every second one."""
+        taken = self.round(term)
+        for _ in range(0, int(seconds), 2):
+            self.clock.advance(2.0)
+            taken += self.round(term)
+        return taken
+
+
+@pytest.fixture
+def leader(make_leader):
+    return make_leader(job())
+
+
+@pytest.fixture
+def worker(leader):
+    made = SteppedWorker(leader.client)
+    leader.minutes(0, 2)
+    assert made.take()
+    assert made.claim()
+    return made
+
+
+@pytest.fixture
+def judge(leader):
+    return Judge(leader)
+
+
+def test_a_worker_whose_heartbeats_stand_still_loses_its_run_after_its_ttl(judge, worker):
+    assert judge.watches(TTL - 2) == []
+    judge.clock.advance(2.0)
+    assert judge.round() == ["lost_again", "returned"]
+
+
+def test_keys_that_have_expired_take_nothing_from_a_worker_that_is_heard(judge, worker):
+    for _ in range(4):
+        assert judge.watches(TTL / 2) == []
+        worker.ledger.heartbeat([], datetime.now(UTC))
+        worker.die()
+
+
+def test_keys_that_do_not_expire_keep_nothing_for_a_worker_that_is_silent(judge, worker):
+    for key in judge.leader.client.keys("*"):
+        judge.leader.client.persist(key)
+    assert judge.watches(TTL) == ["lost_again", "returned"]
+
+
+def test_a_leader_that_has_only_begun_takes_nothing_however_long_ago_it_was_made(judge, worker):
+    worker.die()
+    judge.clock.advance(24 * 3600.0)
+    assert judge.watches(TTL - 2) == []
+
+
+def test_another_term_watches_anew(judge, worker):
+    assert judge.watches(TTL - 2) == []
+    judge.leader.client.hincrby(KEYS.fence, "epoch", 1)
+    following = Term(judge.leader.term.epoch + 1, "leader")
+    assert judge.watches(TTL - 2, following) == []
+
+
+@pytest.mark.parametrize("refusal", ["OOM", "MISCONF"])
+def test_a_redis_that_has_refused_somebodys_write_is_watched_anew(judge, worker, refusal, monkeypatch):
+    assert judge.watches(TTL - 2) == []
+    info = judge.leader.client.info
+    refused = {f"errorstat_{refusal}": {"count": 1}}
+    monkeypatch.setattr(
+        judge.leader.store.client,
+        "info",
+        lambda section: refused if section == "errorstats" else info(section),
+    )
+    assert judge.watches(TTL - 2) == []
+
+
+@pytest.mark.parametrize("change", [{"run_id": "b"}, {"role": "slave"}, {"master_replid": "b"}])
+def test_another_server_or_history_is_watched_anew(judge, worker, change, monkeypatch):
+    assert judge.watches(TTL - 2) == []
+    info = judge.leader.client.info
+    monkeypatch.setattr(judge.leader.store.client, "info", lambda section: {**info(section), **change})
+    assert judge.watches(TTL - 2) == []
+
+
+def test_a_clock_that_jumps_makes_it_watch_anew(judge, worker):
+    assert judge.watches(TTL - 2) == []
+    del judge.reaper._notice_jump
+    judge.reaper._notice_jump(1000.0)
+    judge.reaper._notice_jump(1060.0)
+    judge.reaper._notice_jump = lambda _: None
+    assert judge.watches(TTL - 2) == []
+
+
+def test_a_leader_that_was_asleep_watches_anew(judge, worker):
+    assert judge.watches(TTL - 2) == []
+    judge.clock.advance(2 * TTL)
+    assert judge.round() == []
+
+
+def test_a_heartbeat_between_the_look_and_the_taking_keeps_run_and_claim(judge, worker):
+    assert judge.watches(TTL - 2) == []
+    judge.clock.advance(2.0)
+    term = judge.leader.term
+    judge.reaper.watch(term)
+    worker.ledger.heartbeat([], datetime.now(UTC))
+    assert list(judge.reaper.reap(term, "default")) == []
+    assert list(judge.reaper.return_claims(term)) == []
+
+
+def test_the_run_of_a_worker_that_redis_has_forgotten_is_taken_too(judge, worker):
+    judge.leader.client.delete(KEYS.claimers, KEYS.seen(worker.name))
+    assert judge.watches(TTL + 2) == ["lost_again", "returned"]
+
+
+def test_hundreds_of_runs_are_taken_in_calls_of_a_hundred(judge, leader, redis_client):
+    worker = SteppedWorker(redis_client, "many")
+    leader.minutes(3, 252)
+    taken = [worker.take() for _ in range(249)]
+    assert all(taken)
+    most = []
+    call = judge.leader.store.call
+
+    def counted(script, *arguments):
+        reply = call(script, *arguments)
+        if script == "reap_lost_attempts":
+            most.append(reply.count(b"lost_again"))
+        return reply
+
+    judge.leader.store.call = counted
+    assert sorted(judge.watches(TTL)) == ["lost_again"] * 249
+    assert most.count(100) == 2
+    assert max(most) == 100

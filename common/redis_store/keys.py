@@ -77,6 +77,11 @@ class Keys:
         """Hash: job → its last decided instant, with the schedule and zone it was decided by."""
         return self._own("cursor")
 
+    @property
+    def timings(self) -> str:
+        """Hash: job → its cursor's timing: what else moved its occurrences when they were decided."""
+        return self._own("timing")
+
     def log(self, job: str) -> str:
         """Stream, bounded: the job's decision log, an entry for each decision."""
         return self._own(f"log:{job}")

@@ -74,7 +74,9 @@ def compile_entries(
             continue
         timed = timing_job(job, by_id.get)
         schedule = Schedule.parse(timed.schedule, timed.timezone, timed.id)
-        entries[job.id] = planner.entry(job, schedule, relations_now)
+        is_spread = "H" in timed.schedule or "~" in timed.schedule
+        spread_by = timed.id if is_spread and timed.id != job.id else ""
+        entries[job.id] = planner.entry(job, schedule, relations_now, spread_by=spread_by)
     return entries
 
 

@@ -93,7 +93,7 @@ class Decider:
         self._dispatcher.through = stored
         with self._loss.noted(term):
             self._dispatcher.verify(term, self._clock.now())
-        self._cursors.replace(self._dispatcher.cursors())
+        self._cursors.replace(self._dispatcher.cursors(), self._dispatcher.timings())
         has_lost = self._loss.begin_repair(term, self._cursors.texts, catalog.entries, has_lost=has_lost)
         boot = text(self._store.client.get(self._store.keys.boot))
         self._server.compared(has_lost=has_lost)
@@ -242,14 +242,15 @@ class Decider:
     def _plan(self, entry: CatalogEntry, now: datetime) -> Plan:
         job = entry.job.id
         readable = self._cursors.readable(job)
-        if repair := self._loss.repair(entry, readable, now):
+        timing = self._cursors.timing(job)
+        if repair := self._loss.repair(entry, readable, now, timing):
             # The rest follows once this is applied, and only then what comes after this job.
             self._pending.not_applied(job)
             return self._replacing(job, Plan(repair, now))
         if entry.schedule.kind == "reboot":
             made = plan_reboot(entry, readable, now, self._boot)
         else:
-            made = planner.plan(entry, readable, now)
+            made = planner.plan(entry, readable, now, timing)
         return self._replacing(job, made)
 
     def _replacing(self, job: str, made: Plan) -> Plan:
@@ -261,7 +262,11 @@ class Decider:
 
     def _removed(self, catalog: Catalog, settled_seconds: float, now: datetime) -> Iterable[BatchItem]:
         decisions = self._removals.decisions(
-            self._cursors.of, loaded_at=catalog.loaded_at, settled_seconds=settled_seconds, now=now
+            self._cursors.of,
+            self._cursors.timing,
+            loaded_at=catalog.loaded_at,
+            settled_seconds=settled_seconds,
+            now=now,
         )
         return (self._dispatcher.item(decision, None) for decision in decisions)
 
@@ -281,7 +286,7 @@ class Decider:
         at, stored = self._pending.due.at(job), self._cursors.of(job)
         if at is None or not is_readable(stored) or entry.schedule.kind == "reboot":
             return
-        planned = planner.plan(entry, stored, at)
+        planned = planner.plan(entry, stored, at, self._cursors.timing(job))
         if len(planned.decisions) == 1:
             item = self._dispatcher.item(planned.decisions[0], entry)
             self._pending.prepared.keep(job, item, planned.wake_at)

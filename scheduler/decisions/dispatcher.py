@@ -163,6 +163,18 @@ class Dispatcher:
             raise RedisUnreachableError(f"the cursors could not be read: {error}") from error
         return {text(job): text(cursor) for job, cursor in found.items()}
 
+    def timings(self) -> dict[str, str]:
+        """Return the timing of every job's cursor as Redis holds it.
+
+        Raises:
+            RedisUnreachableError: Redis did not answer.
+        """
+        try:
+            found = self._store.client.hgetall(self._store.keys.timings)
+        except RedisError as error:
+            raise RedisUnreachableError(f"the timings could not be read: {error}") from error
+        return {text(job): text(timing) for job, timing in found.items()}
+
     def verify(self, term: Term, now: datetime) -> None:
         """Raise unless Redis still holds this term and every decision that we know of.
 
@@ -193,6 +205,8 @@ class Dispatcher:
                 raise KeyError(decision.job)
             run = self._builder.build(entry.job, decision.first)
             fields, origin, shared = run.own, run.origin, self._shared.of(run.shared)
+        if decision.kind in {"move", "complete"}:
+            fields = (decision.timing,)
         head = (
             decision.kind,
             decision.job,

@@ -19,17 +19,19 @@ class KnownCursors:
 
     Attributes:
         texts: By job; whoever sends decisions reads it, nobody else writes it.
+        timings: Each cursor's timing, by job, as text.
     """
 
     def __init__(self, read: Callable[[str], str]) -> None:
         """``read`` returns a job's cursor as Redis holds it, ``""`` for none."""
         self._read = read
         self.texts: dict[str, str] = {}
+        self.timings: dict[str, str] = {}
         self._farthest = _NEVER
 
-    def replace(self, texts: dict[str, str]) -> None:
-        """Believe these. One that cannot be read is logged: its job starts anew."""
-        self.texts = texts
+    def replace(self, texts: dict[str, str], timings: dict[str, str]) -> None:
+        """Believe these. A cursor that cannot be read is logged: its job starts anew."""
+        self.texts, self.timings = texts, timings
         for job, text in texts.items():
             if not is_readable(text):
                 log.error("cursor unreadable: the job starts anew", job=job, cursor=text)
@@ -38,6 +40,10 @@ class KnownCursors:
         """Return the job's cursor, ``""`` for none."""
         return self.texts.get(job, "")
 
+    def timing(self, job: str) -> str:
+        """Return the timing of the job's cursor, ``""`` where none is known."""
+        return self.timings.get(job, "")
+
     def readable(self, job: str) -> str:
         """Return the job's cursor, ``""`` where there is none or it cannot be read."""
         stored = self.of(job)
@@ -45,15 +51,18 @@ class KnownCursors:
 
     def advance(self, decision: Decision) -> None:
         """Note that the decision was applied."""
+        if decision.kind in {"move", "complete"}:
+            self.timings[decision.job] = decision.timing
         if decision.kind == "drop":
-            self.texts.pop(decision.job, None)
+            self.drop(decision.job)
         else:
             self.texts[decision.job] = decision.cursor
             self._farthest = max(self._farthest, decision.last)
 
     def drop(self, job: str) -> None:
-        """Note that another leader has dropped the job's cursor."""
+        """Note that the job's cursor was dropped, perhaps by another leader."""
         self.texts.pop(job, None)
+        self.timings.pop(job, None)
 
     def correct(self, decision: Decision, stored: str) -> None:
         """Believe what the script found in the place of the cursor that the decision named.

@@ -13,8 +13,10 @@ from typing import Literal
 
 from kuber_cron.common.jobs.job import Job, delay_of
 from kuber_cron.common.records.skip_reason import SkipReason
+from kuber_cron.common.runs import timing as timings
 from kuber_cron.common.runs.cursor import Cursor
 from kuber_cron.common.runs.run_id import run_id
+from kuber_cron.common.runs.timing import Timing
 from kuber_cron.common.schedule import Schedule, ScheduleError, occurrences
 from kuber_cron.scheduler.decisions.dependencies import Dependencies
 
@@ -23,7 +25,7 @@ LATE_SECONDS = 60.0
 # A gap of more instants than this is closed in one step (``@every 1s`` after a month).
 MAX_WALK = 10_000
 
-DecisionKind = Literal["queue", "skip", "move", "drop"]
+DecisionKind = Literal["queue", "skip", "move", "complete", "drop"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,7 @@ class Decision:
 
     Attributes:
         kind: ``queue`` makes a run, ``skip`` records first..last as not queued, ``move`` only sets the cursor,
-            ``drop`` removes it.
+            ``complete`` adds the timing that it lacks, ``drop`` removes it.
         believed: The cursor's text as known, ``""`` for none.
         cursor: The cursor's text after it.
         first: The instant, or the first of several.
@@ -41,6 +43,7 @@ class Decision:
         reason: Why nothing is queued, a ``SkipReason``; or why the cursor moves.
         run: The run's id, for ``queue``.
         due_at: When the instant was due, jitter included; lateness counts from here.
+        timing: The text of the cursor's timing after it, for ``move`` and ``complete``.
     """
 
     kind: DecisionKind
@@ -53,6 +56,7 @@ class Decision:
     reason: str = ""
     run: str = ""
     due_at: datetime
+    timing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +76,19 @@ class CatalogEntry:
         delay: ``jitter`` and ``RANDOM_DELAY`` as this job's own share of them, or a predecessor's where that is
             longer; due = instant + delay.
         relations: Its place among the other jobs.
+        spread_by: The job whose name spreads ``H`` in its schedule, ``""`` for itself.
     """
 
     job: Job
     schedule: Schedule
     delay: timedelta
     relations: Dependencies = field(default_factory=Dependencies)
+    spread_by: str = ""
+
+    @property
+    def timing(self) -> Timing:
+        """The timing that a cursor of this job is made with."""
+        return Timing(self.delay, self.job.not_before, self.job.not_after, self.spread_by)
 
     @property
     def cursor_schedule(self) -> tuple[str, str]:
@@ -90,19 +101,23 @@ class CatalogEntry:
         return occurrences.following(self.schedule, at, not_before=job.not_before, not_after=job.not_after)
 
 
-def entry(job: Job, schedule: Schedule, relations: Dependencies | None = None) -> CatalogEntry:
+def entry(
+    job: Job, schedule: Schedule, relations: Dependencies | None = None, *, spread_by: str = ""
+) -> CatalogEntry:
     """Return the job ready for planning; without ``relations``, as if it were alone."""
-    if relations is None:
-        return CatalogEntry(job, schedule, delay_of(job))
-    return CatalogEntry(job, schedule, relations.delay, relations)
+    related = relations or Dependencies(delay=delay_of(job))
+    return CatalogEntry(job, schedule, related.delay, related, spread_by)
 
 
-def plan(entry: CatalogEntry, stored: str, now: datetime) -> Plan:
+def plan(entry: CatalogEntry, stored: str, now: datetime, timing: str | None = None) -> Plan:
     """Return what is to be decided for one job at ``now``, given its cursor's text (``""``: never seen).
 
-    A job seen for the first time starts at now. After an edit, what the stored schedule named up to now is
-    decided by it, and the new one counts from now on. A cursor ahead of now (the clock stepped back) decides
-    nothing until now has passed it.
+    A job seen for the first time starts at now. After an edit (of the schedule, or of anything else that moves its
+    occurrences), what the job as stored named up to now is decided by that, and the new one counts from now on. A cursor
+    ahead of now (the clock stepped back) decides nothing until now has passed it.
+
+    ``timing`` is the text of the cursor's timing. One that is missing (the version before has made the cursor) is taken to
+    be the job's, and added; None says that it is the job's.
     """
     zone, text = entry.cursor_schedule
     whole_now = now.replace(microsecond=0)
@@ -113,13 +128,15 @@ def plan(entry: CatalogEntry, stored: str, now: datetime) -> Plan:
     cursor = Cursor.from_text(stored)
     if cursor.at > now:
         return Plan((), cursor.at)
-    if (cursor.timezone, cursor.schedule) == (zone, text):
+    made_with = entry.timing if timing is None else timings.read(timing, cursor)
+    if (cursor.timezone, cursor.schedule) == (zone, text) and made_with in {None, entry.timing}:
         decisions = _decide(entry, cursor, stored, now)
         reached = decisions[-1].last if decisions else cursor.at
-        return Plan(tuple(decisions), _wake(entry, reached))
-    # The old schedule's instants are decided without its delay: none of them may be left behind the edit.
-    old = schedule_of(cursor, entry.job.id)
-    decisions = _decide(CatalogEntry(entry.job, old, timedelta(0)), cursor, stored, now) if old else []
+        lacking = [] if made_with else [replace(move(entry, stored, cursor, ""), kind="complete")]
+        return Plan((*lacking, *decisions), _wake(entry, reached))
+    # Those that its delay has kept until now are decided with the rest: none of them may be left behind the edit.
+    old = as_stored(entry, cursor, made_with)
+    decisions = _decide(old, cursor, stored, now, horizon=now) if old else []
     believed = decisions[-1].cursor if decisions else stored
     fresh = Cursor(whole_now, zone, text)
     return Plan((*decisions, move(entry, believed, fresh, "edited")), _wake(entry, whole_now))
@@ -144,6 +161,16 @@ def skip_span(
     return decision
 
 
+def as_stored(entry: CatalogEntry, cursor: Cursor, timing: Timing | None) -> CatalogEntry | None:
+    """Return the job as its cursor and timing (if known) have it; None where the schedule has no instants any more."""
+    known = timing or entry.timing
+    schedule = schedule_of(cursor, known.spread_by or entry.job.id)
+    if schedule is None:
+        return None
+    job = replace(entry.job, not_before=known.not_before, not_after=known.not_after)
+    return CatalogEntry(job, schedule, known.delay)
+
+
 def schedule_of(cursor: Cursor, job_id: str) -> Schedule | None:
     """Return the schedule that the cursor was made with; None where it has no instants or its zone is gone."""
     if cursor.schedule == "@reboot":
@@ -165,6 +192,7 @@ def move(entry: CatalogEntry, believed: str, cursor: Cursor, reason: str) -> Dec
         last=cursor.at,
         reason=reason,
         due_at=cursor.at,
+        timing=entry.timing.to_text(cursor),
     )
 
 
@@ -173,8 +201,10 @@ def _wake(entry: CatalogEntry, after: datetime) -> datetime | None:
     return None if following is None else following + entry.delay
 
 
-def _decide(entry: CatalogEntry, cursor: Cursor, stored: str, now: datetime) -> list[Decision]:
-    horizon = now - entry.delay
+def _decide(
+    entry: CatalogEntry, cursor: Cursor, stored: str, now: datetime, *, horizon: datetime | None = None
+) -> list[Decision]:
+    horizon = horizon or now - entry.delay
     due: list[datetime] = []
     for at in islice(entry.occurrences_after(cursor.at), MAX_WALK + 1):
         if at > horizon:

@@ -5,11 +5,13 @@ Replicas see an edit up to two minutes apart, and one that does not know a job y
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from kuber_cron.common.jobs.job import Job
 from kuber_cron.common.records.skip_reason import SkipReason
+from kuber_cron.common.runs import timing as timings
 from kuber_cron.common.runs.cursor import Cursor
+from kuber_cron.common.runs.timing import Timing
 from kuber_cron.scheduler.decisions import planner
 from kuber_cron.scheduler.decisions.planner import CatalogEntry, Decision
 
@@ -53,20 +55,28 @@ class Removals:
         self._unanswered.discard(job)
 
     def decisions(
-        self, cursor_of: Callable[[str], str], *, loaded_at: datetime, settled_seconds: float, now: datetime
+        self,
+        cursor_of: Callable[[str], str],
+        timing_of: Callable[[str], str] = lambda _: "",
+        *,
+        loaded_at: datetime,
+        settled_seconds: float,
+        now: datetime,
     ) -> Iterator[Decision]:
         """Yield the decisions that remove the jobs, once the files have settled; each job's are asked for once."""
         if not self._jobs or settled_seconds < self._after_seconds:
             return
         for job in sorted(self._jobs):
-            for decision in plan_removal(job, cursor_of(job), min(loaded_at, now), now):
+            for decision in plan_removal(job, cursor_of(job), min(loaded_at, now), now, timing_of(job)):
                 if decision.kind == "drop":
                     self._unanswered.add(job)
                 yield decision
         self._jobs = set()
 
 
-def plan_removal(job: str, stored: str, removed_at: datetime, now: datetime) -> tuple[Decision, ...]:
+def plan_removal(
+    job: str, stored: str, removed_at: datetime, now: datetime, timing: str = ""
+) -> tuple[Decision, ...]:
     """Return what becomes of the cursor of a job that left the files at ``removed_at`` (spec: reliability.md §5).
 
     Its instants up to then that nobody has decided are recorded as ``removed``; then the cursor is dropped, with the
@@ -87,9 +97,13 @@ def plan_removal(job: str, stored: str, removed_at: datetime, now: datetime) -> 
         cursor = Cursor.from_text(stored)
     except (ValueError, OverflowError, OSError):
         return (drop,)
-    schedule = planner.schedule_of(cursor, job)
+    known = timings.read(timing, cursor) or Timing()
+    schedule = planner.schedule_of(cursor, known.spread_by or job)
     if schedule is None:
         return (drop,)
-    gone = CatalogEntry(Job(id=job, schedule=cursor.schedule, command=""), schedule, timedelta(0))
+    was = Job(
+        id=job, schedule=cursor.schedule, command="", not_before=known.not_before, not_after=known.not_after
+    )
+    gone = CatalogEntry(was, schedule, known.delay)
     open_ones = planner.skip_span(gone, cursor, stored, removed_at, SkipReason.REMOVED)
     return (drop,) if open_ones is None else (open_ones, replace(drop, believed=open_ones.cursor))

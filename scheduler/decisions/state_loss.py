@@ -10,12 +10,13 @@ What it does *not* see: a loss in which the count and every remembered cursor co
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 
 from kuber_cron.common.errors import StateLostError
 from kuber_cron.common.records.skip_reason import SkipReason
+from kuber_cron.common.runs import timing as timings
 from kuber_cron.common.runs.cursor import Cursor, has_gone_back, is_readable
 from kuber_cron.scheduler.decisions import planner
 from kuber_cron.scheduler.decisions.planner import CatalogEntry, Decision
@@ -123,18 +124,21 @@ class StateLoss:
         """Return True while the job has to be repaired before anything else is decided of it."""
         return job in self._repairs
 
-    def repair(self, entry: CatalogEntry, stored: str, now: datetime) -> tuple[Decision, ...]:
+    def repair(
+        self, entry: CatalogEntry, stored: str, now: datetime, timing: str = ""
+    ) -> tuple[Decision, ...]:
         """Return what has to be decided of the job first; nothing where the job needs no repair.
 
         Args:
             entry: The job.
             stored: Its cursor in Redis, ``""`` for none.
             now: Redis' time.
+            timing: The cursor's timing in Redis, ``""`` for none.
         """
         job = entry.job.id
         if job not in self._repairs:
             return ()
-        decisions = plan_repair(entry, stored, self._repairs[job], now)
+        decisions = plan_repair(entry, stored, self._repairs[job], now, timing)
         if not decisions:
             del self._repairs[job]
         return decisions
@@ -149,7 +153,9 @@ def gone_back(job: str) -> StateLostError:
     return StateLostError(f"the cursor of job {job} has gone back: Redis has lost writes")
 
 
-def plan_repair(entry: CatalogEntry, stored: str, known: str, now: datetime) -> tuple[Decision, ...]:
+def plan_repair(
+    entry: CatalogEntry, stored: str, known: str, now: datetime, timing: str = ""
+) -> tuple[Decision, ...]:
     """Return what has to be decided first of a job whose decisions Redis has lost (spec: reliability.md §8).
 
     Args:
@@ -157,6 +163,7 @@ def plan_repair(entry: CatalogEntry, stored: str, known: str, now: datetime) -> 
         now: Redis' time.
         stored: The cursor as Redis has it now, ``""`` for none.
         known: The cursor as this process knows it from before the loss, ``""`` where it does not.
+        timing: The timing of the cursor that Redis has now, ``""`` for none.
 
     Returns:
         Under ``on_state_loss=skip`` (and for a job that runs at most once) one skip of the instants that may have
@@ -171,10 +178,8 @@ def plan_repair(entry: CatalogEntry, stored: str, known: str, now: datetime) -> 
         return (planner.move(entry, "", Cursor.from_text(known), "state lost"),)
     cursor = Cursor.from_text(stored)
     until = Cursor.from_text(known).at if known else now
-    schedule = planner.schedule_of(cursor, entry.job.id)
-    if not skips or until <= cursor.at or schedule is None:
+    before = planner.as_stored(entry, cursor, timings.read(timing, cursor))
+    if not skips or until <= cursor.at or before is None:
         return ()
-    lost = planner.skip_span(
-        CatalogEntry(entry.job, schedule, timedelta(0)), cursor, stored, until, SkipReason.STATE_LOST
-    )
+    lost = planner.skip_span(before, cursor, stored, until, SkipReason.STATE_LOST)
     return () if lost is None else (lost,)

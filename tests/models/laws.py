@@ -340,6 +340,7 @@ _LASTING = frozenset(
     for name in (
         "fence",
         "cursor",
+        "timing",
         "missed",
         "changed",
         "ended",

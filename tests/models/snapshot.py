@@ -128,6 +128,7 @@ _HASHES = {
     for name in (
         "fence",
         "cursor",
+        "timing",
         "missed",
         "ended",
         "lost",

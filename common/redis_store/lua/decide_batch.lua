@@ -9,10 +9,12 @@
 --
 -- The arguments of a decision, as scheduler/decisions/dispatcher.py sends them (a test reads both):
 -- kind         queue: one occurrence becomes a run.   skip: first_at..last_at become entries "not queued", with a reason.
---              move: the cursor is set and logged, nothing is decided (first sight, edited schedule).
+--              move: the cursor is set and logged, nothing is decided (first sight, edited job).
+--              complete: the cursor gets the timing that it lacks, and stays where it is; not logged.
 --              drop: the cursor is removed (the job is gone); its runs are cancelled where they say so.
 -- believed     the cursor as the leader knows it, '' for none: compared and set, never "at least".
 -- first_at, last_at, count  instants in seconds since the epoch, and how many they are.
+-- fields       of move and complete, the cursor's timing (common/runs/timing.py).
 -- policy       '' or a JSON object: concurrency, max_running, group, limit, watched (others come after this job),
 --              after = [[job, its cursor as the leader believes it], ...], deadline (seconds since the epoch), front.
 -- Plain locals, not a table: the loop below reads them for each decision.
@@ -26,7 +28,8 @@ if refusal then return refusal end
 local before = tonumber(redis.call('HGET', K .. 'fence', 'through') or '0')
 if before < floor then return {'LOST', 'through', tostring(before)} end
 local wrong = wrong_key({[K .. 'cursor'] = 'hash', [K .. 'missed'] = 'hash', [K .. 'open'] = 'hash', [K .. 'held'] = 'zset',
-                         [K .. 'groups'] = 'hash', [K .. 'paused'] = 'hash', [P .. ':queues'] = 'set'})
+                         [K .. 'groups'] = 'hash', [K .. 'paused'] = 'hash', [K .. 'timing'] = 'hash',
+                         [P .. ':queues'] = 'set'})
 if wrong then return redis.error_reply(wrong) end
 
 local now = now_ms()

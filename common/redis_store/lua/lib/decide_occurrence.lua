@@ -40,6 +40,11 @@ local function excuse(item)
   note_change(item.job)
 end
 
+-- What else the cursor is of, beside its schedule and zone.
+local function set_timing(item)
+  redis.call('HSET', K .. 'timing', item.job, ARGV[item.fields_from])
+end
+
 local function skip(ctx, item, reason)
   item.run = ''
   record_decision(ctx, item, 'skipped', reason)
@@ -155,6 +160,7 @@ end
 
 local function drop_job(ctx, item)
   cancel_runs(ctx, item.job)  -- first: if it fails, all of the removal is tried again
+  redis.call('HDEL', K .. 'timing', item.job)
   remove_cursor(item)
   record_decision(ctx, item, 'dropped', item.reason)
   note_removal(ctx, item.job)
@@ -176,7 +182,7 @@ end
 local function decide_occurrence(ctx, item)
   local stored = cursor_of(item.job)
   if stored ~= item.believed then return 'MOVED', stored end
-  if item.kind ~= 'move' and item.kind ~= 'drop' and tonumber(item.last_at) * 1000 > ctx.now_ms + 1000 then
+  if (item.kind == 'queue' or item.kind == 'skip') and tonumber(item.last_at) * 1000 > ctx.now_ms + 1000 then
     return 'EARLY', ''
   end
   if item.kind == 'queue' and not item.has_policy and not is_paused(ctx, item.job, ctx.now_ms)
@@ -193,10 +199,15 @@ local function decide_occurrence(ctx, item)
   local wrong = wrong_kind(item)
   if wrong then return 'ERROR', wrong end
   if item.kind == 'drop' then return drop_job(ctx, item) end
+  if item.kind == 'complete' then
+    set_timing(item)
+    return 'MOVE', ''
+  end
   move_cursor(item)
   if item.believed == '' then keep_memory(item.job) end
   if item.kind == 'move' then
     excuse(item)
+    set_timing(item)
     record_decision(ctx, item, 'moved', item.reason)
     return 'MOVE', ''
   end

@@ -15,7 +15,7 @@ SPELT = re.compile(r"kuber-cron:[a-z{]|prefix\}:(?!\*)|[\"']rq:(?!\*)")
 
 NAMES = {
     "fence": "fence", "lease": "lease", "released": "released", "schedulers": "schedulers", "job_summaries": "jobs",
-    "boot": "boot", "cursors": "cursor", "log": "log:x", "missed": "missed", "changed": "changed", "ended": "ended",
+    "boot": "boot", "cursors": "cursor", "timings": "timing", "log": "log:x", "missed": "missed", "changed": "changed", "ended": "ended",
     "paused": "paused", "open_runs": "open", "active": "active:x", "held": "held", "gates": "gates:x",
     "gated": "gated:x", "past": "past:x", "groups": "groups", "group": "group:x", "waiting": "waiting:x",
     "stats": "stats:x", "history": "history:x", "sizes": "sizes:x", "history_limits": "bounds",

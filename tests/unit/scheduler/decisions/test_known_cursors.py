@@ -14,7 +14,7 @@ EARLY, LATE = cursor(ENTRY), cursor(ENTRY, T0 + timedelta(minutes=5))
 def known(stored: str, **texts: str) -> KnownCursors:
     """Cursors as read, of a Redis that now holds ``stored``."""
     cursors = KnownCursors(lambda _: stored)
-    cursors.replace(dict(texts))
+    cursors.replace(dict(texts), {})
     return cursors
 
 

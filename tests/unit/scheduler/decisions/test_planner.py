@@ -152,3 +152,49 @@ def test_over_an_edit_each_schedule_decides_its_own_time_exactly_once(old, new, 
     if old == new:
         expected = [at for at in expected if at > edited_at]
     assert covered(later.decisions, new) == expected
+
+
+LIVES = st.fixed_dictionaries(
+    {"not_before": st.none() | st.integers(-60, 90), "not_after": st.none() | st.integers(-60, 90)}
+)
+
+
+def life(minutes):
+    return {name: None if at is None else T0 + timedelta(minutes=at) for name, at in minutes.items()}
+
+
+JITTERS = st.integers(0, 600)
+
+
+@given(st.tuples(JITTERS, LIVES), st.tuples(JITTERS, LIVES), st.integers(0, 4_000), st.integers(0, 4_000))
+def test_over_an_edit_of_life_or_jitter_each_decides_its_own_time_exactly_once(
+    old, new, until_edit, after_edit
+):
+    policy = {"catchup": "all", "max_catchup": 10_000}
+    before, entry = (made(jitter=jitter, **life(ends), **policy) for jitter, ends in (old, new))
+    reached, edited_at = cursor(before), T0 + timedelta(seconds=until_edit)
+    timing = before.timing.to_text(Cursor.from_text(reached))
+    plan = planner.plan(entry, reached, edited_at, timing)
+    for decision in plan.decisions:
+        reached, timing = decision.cursor, decision.timing or timing
+    until = edited_at + timedelta(seconds=after_edit)
+    later = planner.plan(entry, reached, until, timing)
+    is_edit = before.timing != entry.timing
+    counted_from = edited_at if is_edit else T0
+    expected = [at for at in named("* * * * *", T0, edited_at) if is_edit and lives(before.job, at)]
+    due = named("* * * * *", counted_from, until - entry.delay)
+    expected += [at for at in due if lives(entry.job, at)]
+    decided = [each.first for each in (*plan.decisions, *later.decisions) if each.kind == "queue"]
+    assert decided == expected
+
+
+def lives(job, at):
+    return (job.not_before is None or at >= job.not_before) and (job.not_after is None or at <= job.not_after)
+
+
+def test_a_cursor_without_a_timing_is_completed_and_no_edit():
+    entry = made(jitter=30.0, not_after=T0 + timedelta(days=1))
+    plan = planner.plan(entry, cursor(entry), T0 + timedelta(minutes=1, seconds=40), "")
+    complete, queue = plan.decisions
+    assert (complete.kind, complete.cursor, queue.kind) == ("complete", cursor(entry), "queue")
+    assert planner.plan(entry, cursor(entry), T0, complete.timing).decisions == ()

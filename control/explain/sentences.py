@@ -108,6 +108,11 @@ def _no_instant(facts: Facts, _: datetime, explanation: Explanation) -> str:
     return f"it is no instant of the job's schedule, {schedule}"
 
 
+def _unrecorded(facts: Facts, _: datetime, __: Explanation) -> str:
+    schedule = "" if facts.cursor is None else f", {facts.cursor.schedule} in {facts.cursor.timezone},"
+    return f"it is an instant of the job's schedule{schedule} that passed without an entry in the log of its decisions"
+
+
 # --- reasons of skips ----------------------------------------------------------------------------------
 
 
@@ -190,6 +195,17 @@ def _about_decision(facts: Facts, at: datetime, explanation: Explanation) -> Ite
             yield from _paused_by(facts, entry.decided_at)
         case SkipReason.PREDECESSOR:
             yield from _see_predecessors(facts, at)
+
+
+def _around_unrecorded(facts: Facts, at: datetime, explanation: Explanation) -> Iterator[str]:
+    """Say what is known of the time of an instant without an entry."""
+    if explanation.before_at is not None:
+        yield f"the last instant before it that was decided is {facts.local(explanation.before_at)}"
+    if explanation.after_at is not None:
+        yield f"the first one after it is {facts.local(explanation.after_at)}"
+    if facts.lost_at is not None and facts.lost_at >= at:
+        yield f"Redis had lost writes, found at {facts.local(facts.lost_at)}"
+    yield "the leader's log of that time may say what Redis refused; an entry can also have been deleted"
 
 
 def _open_runs(facts: Facts, at: datetime) -> Iterator[str]:
@@ -333,6 +349,7 @@ _SENTENCES: Mapping[Verdict, tuple[Headline, tuple[Details, ...]]] = {
     "due": (_due, (_manual_runs, _about_future)),
     "coming": (_coming, (_manual_runs, _about_future)),
     "no_instant": (_no_instant, (_manual_runs,)),
+    "unrecorded": (_unrecorded, (_manual_runs, _around_unrecorded)),
     "before_first_seen": (_before_first_seen, (_manual_runs, _about_future)),
     "not_in_files": (_not_in_files, (_manual_runs,)),
     "too_old": (_too_old, (_manual_runs,)),

@@ -2,7 +2,8 @@
 
 The log of a job's decisions is complete between its oldest entry and the cursor: each instant of the schedule in force
 then was decided once. So an instant in there that no entry covers was none of the schedule's, whatever the files hold
-now. An instant later than the cursor is judged by the cursor's schedule. Of one older than the log nothing is known.
+now. Where it is one by the timetable, and no edit is in between, something has broken that rule: Redis refused the entry
+(to a version that moved the cursor all the same), or somebody deleted it, and the verdict says so. An instant later than the cursor is judged by the cursor's schedule. Of one older than the log nothing is known.
 
 :mod:`kuber_cron.control.explain.sentences` puts a verdict into words.
 """
@@ -30,6 +31,7 @@ Verdict = Literal[
     "due",
     "coming",
     "no_instant",
+    "unrecorded",
     "before_first_seen",
     "not_in_files",
     "too_old",
@@ -192,6 +194,12 @@ def _behind(facts: Facts, at: datetime, edited_at: datetime | None) -> Explanati
     if reach is None or at < reach.first_at or (reach.decision == "moved" and at == reach.first_at):
         seen_at = None if reach is None else reach.first_at
         return Explanation(verdict="queued" if facts.run is not None else "too_old", seen_at=seen_at)
+    occurrences = facts.occurrences
+    if edited_at is None and occurrences is not None and occurrences.has(at) and occurrences.is_alive(at):
+        if facts.run is not None:
+            return Explanation(verdict="queued")
+        before, after = _decided_around(facts, at)
+        return Explanation(verdict="unrecorded", before_at=before, after_at=after)
     return _none(facts, at, edited_at)
 
 
@@ -215,6 +223,11 @@ def _neighbours(
     occurrences = facts.occurrences
     if occurrences is not None and edited_at is None:
         return occurrences.before(at), occurrences.after(at)
+    return _decided_around(facts, at)
+
+
+def _decided_around(facts: Facts, at: datetime) -> tuple[datetime | None, datetime | None]:
+    """Return the nearest instants that were decided."""
     decided = [
         moment for each in facts.entries if each.is_occurrence for moment in (each.first_at, each.last_at)
     ]

@@ -171,6 +171,7 @@ class ExplainedOccurrence:
         local: The same in the job's zone.
         verdict: ``queued``, ``held`` (queued, to wait), ``skipped`` or ``error`` where it was decided; ``due`` where it
             should have been by now, ``coming`` where it is later; ``no_instant`` where the schedule has none then;
+            ``unrecorded`` where it has one, and no decision about it is in the log;
             ``before_first_seen``, ``not_in_files`` and ``too_old`` (the log no longer reaches so far) for the past.
         sentence: The answer.
         details: What follows from it, a sentence each.
@@ -181,7 +182,7 @@ class ExplainedOccurrence:
         epoch: In which term of leadership.
         by: By which scheduler.
         run: Its run, where there is a record of one.
-        before_at: For ``no_instant`` the nearest earlier instant.
+        before_at: For ``no_instant`` and ``unrecorded`` the nearest earlier instant.
         after_at: And the nearest later one.
         decisions: The entries of the job's log about it or its run, oldest first.
     """

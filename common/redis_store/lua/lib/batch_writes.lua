@@ -2,15 +2,17 @@
 -- (lib/decide_occurrence.lua) can be read as if each write were made at once.
 -- requires: keys
 --
--- Cursors, `open`, what is forgotten of the past and the pushes of plain runs are gathered and written by flush_batch: at
--- the end, and before any decision that reads them. Nobody can look in between, because a script is one step to
+-- The cursors, `open`, what is forgotten of the past and the pushes of plain runs are gathered and written by flush_batch:
+-- at the end, and before any decision that reads them. Nobody can look in between, because a script is one step to
 -- everybody else, to a replica and to the append-only file. Cursor and log still come before the push. None of these
 -- writes can fail by kind (asked for at the start; nothing here changes one) or for want of memory (Redis refuses that to
--- a script's first write only, which is the fence's); a push can, by a right that was taken away. Each decision that a
+-- a script's first write only, which is the fence's); each can by a right that was taken away. Each decision that a
 -- failed write stood for has failed, and its run is taken away again: never half of one.
 
 -- job, cursor, ...; run, group, ...; keys; runs by their queue's key. `gathered` are the items that hang on all that.
 local moved, opened, forgotten, queues, pushes, gathered = {}, {}, {}, {}, {}, {}
+-- Job → where in `moved` its newest cursor stands.
+local moved_at = {}
 
 -- Every cursor that the batch asks for, in one call; move_cursor keeps them as this batch has set them meanwhile.
 local cursors = {}
@@ -27,18 +29,40 @@ local function cursor_of(job)
 end
 
 -- The item's cursor is the new one from here on, for this batch at once and for all others with the next flush.
-local function move_cursor(item)
+local function gather_cursor(item)
   item.has_moved = true
   cursors[item.job] = item.cursor
   moved[#moved + 1] = item.job
   moved[#moved + 1] = item.cursor
+  moved_at[item.job] = #moved
   gathered[#gathered + 1] = item
+end
+
+-- The job's cursor is this one, at once; '' for none.
+local function write_cursor(job, cursor)
+  if cursor == '' then
+    redis.call('HDEL', K .. 'cursor', job)
+  else
+    redis.call('HSET', K .. 'cursor', job, cursor)
+  end
+  cursors[job] = cursor
+  if moved_at[job] then moved[moved_at[job]] = cursor end
+end
+
+local function move_cursor(item)
+  write_cursor(item.job, item.cursor)
+  item.has_moved = true
+end
+
+-- Nothing was decided after all: the cursor is again the one that the item has found.
+local function unmove_cursor(item)
+  write_cursor(item.job, item.believed)
+  item.has_moved = false
 end
 
 -- The job has no cursor from here on. To be called right after a flush.
 local function remove_cursor(item)
-  redis.call('HDEL', K .. 'cursor', item.job)
-  cursors[item.job] = ''
+  write_cursor(item.job, '')
   item.has_moved = true
 end
 
@@ -58,8 +82,11 @@ local function push_plain(item)
   item.pushed_to = queue
 end
 
-local function write_gathered()
+local function write_cursors()
   if #moved > 0 then redis.call('HSET', K .. 'cursor', unpack(moved)) end
+end
+
+local function write_gathered()
   if #opened > 0 then redis.call('HSET', K .. 'open', unpack(opened)) end
   if #forgotten > 0 then redis.call('DEL', unpack(forgotten)) end
 end
@@ -72,9 +99,17 @@ local function fail_gathered(fail, err, queue)
 end
 
 -- All that was gathered is written. `fail` is called with each item whose write failed, and with the reason: the items
--- of one queue's push, all that were gathered otherwise.
+-- of one queue's push, all that were gathered otherwise. Where the cursors were refused none has moved.
 local function flush_batch(fail)
-  local ok, err = pcall(write_gathered)
+  local can_move, refused = pcall(write_cursors)
+  if not can_move then
+    for _, item in ipairs(gathered) do
+      item.has_moved = false
+      cursors[item.job] = nil  -- to be read again
+    end
+  end
+  local ok, err = can_move, refused
+  if ok then ok, err = pcall(write_gathered) end
   if not ok then
     fail_gathered(fail, err)
   else
@@ -83,7 +118,7 @@ local function flush_batch(fail)
       if type(reply) == 'table' then fail_gathered(fail, reply, pushes[key]) end
     end
   end
-  moved, opened, forgotten, queues, pushes, gathered = {}, {}, {}, {}, {}, {}
+  moved, opened, forgotten, queues, pushes, gathered, moved_at = {}, {}, {}, {}, {}, {}, {}
 end
 
 -- As many as `unpack` can put on the stack at once, with room to spare.

@@ -12,13 +12,24 @@
 --   second of them, and all that there is to take back is the entry in `active`: the instant stays undecided. No kind
 --   has to be asked for beforehand; three such questions were a fifth of the script's time.
 -- * Everything else asks for the kinds first (wrong_kind), and then moves its cursor before whatever it does.
+-- * No cursor passes an instant that has no entry in the log: where neither the decision nor the error that kept it from
+--   being made can be logged, the cursor goes back, and the instant stays undecided (undo_decision).
+
+local function is_counted(decision) return decision ~= 'moved' and decision ~= 'dropped' end
 
 local function record_decision(ctx, item, decision, reason)
-  redis.call('XADD', item.log_key, 'MAXLEN', '~', ctx.log_limit, '*', 'decision', decision, 'first', item.first_at,
-    'last', item.last_at, 'count', item.count, 'reason', reason, 'run', item.run, 'epoch', ctx.epoch, 'by', ctx.by)
-  if decision ~= 'moved' and decision ~= 'dropped' then ctx.through = ctx.through + tonumber(item.count) end
+  item.entry = redis.call('XADD', item.log_key, 'MAXLEN', '~', ctx.log_limit, '*', 'decision', decision, 'first',
+    item.first_at, 'last', item.last_at, 'count', item.count, 'reason', reason, 'run', item.run, 'epoch', ctx.epoch,
+    'by', ctx.by)
+  if is_counted(decision) then ctx.through = ctx.through + tonumber(item.count) end
   item.recorded = decision
-  if not item.has_moved then move_cursor(item) end
+  if not item.has_moved then gather_cursor(item) end
+end
+
+-- Ends the decision where its log cannot be written, before runs of others are ended for it. An entry alone shows that;
+-- nobody sees it.
+local function demand_log(item)
+  redis.call('XDEL', item.log_key, redis.call('XADD', item.log_key, '*', 'decision', 'none'))
 end
 
 -- What later occurrences of its dependents will ask about this one. `outcome` is '' while the run is open.
@@ -40,7 +51,8 @@ local function excuse(item)
   note_change(item.job)
 end
 
--- What else the cursor is of, beside its schedule and zone.
+-- What else the cursor is of, beside its schedule and zone. After a move it may fail: a later leader then sees the same
+-- edit again, which costs an entry.
 local function set_timing(item)
   redis.call('HSET', K .. 'timing', item.job, ARGV[item.fields_from])
 end
@@ -126,7 +138,10 @@ local function enqueue(ctx, item)
       if concurrency == 'forbid' then return skip(ctx, item, 'overlap') end
       local ahead = live[#live].run
       if concurrency == 'queue' and #live - 1 >= policy.max_running then return skip(ctx, item, 'overlap') end
-      if concurrency == 'replace' then ahead = replace_runs(ctx, live) end
+      if concurrency == 'replace' then
+        demand_log(item)
+        ahead = replace_runs(ctx, live)
+      end
       if ahead then gates[#gates + 1] = {ahead, 'line'} end
     end
   end
@@ -159,10 +174,11 @@ local function cancel_runs(ctx, job)
 end
 
 local function drop_job(ctx, item)
+  demand_log(item)
   cancel_runs(ctx, item.job)  -- first: if it fails, all of the removal is tried again
-  redis.call('HDEL', K .. 'timing', item.job)
   remove_cursor(item)
   record_decision(ctx, item, 'dropped', item.reason)
+  redis.call('HDEL', K .. 'timing', item.job)
   note_removal(ctx, item.job)
   return 'DROPPED', ''
 end
@@ -206,9 +222,9 @@ local function decide_occurrence(ctx, item)
   move_cursor(item)
   if item.believed == '' then keep_memory(item.job) end
   if item.kind == 'move' then
-    excuse(item)
-    set_timing(item)
     record_decision(ctx, item, 'moved', item.reason)
+    pcall(set_timing, item)
+    excuse(item)
     return 'MOVE', ''
   end
   if item.kind == 'skip' then return skip(ctx, item, item.reason) end
@@ -217,17 +233,28 @@ local function decide_occurrence(ctx, item)
   return enqueue(ctx, item)
 end
 
--- Something could not be written. Before the cursor had moved that is nobody's outcome yet: the instant is still to
--- be decided. After it, the occurrence is not queued, half a run is taken away, and the log says why. None of it may
--- fail in turn.
+-- The decision's entry is taken out of the log again, and out of the count of decisions.
+local function forget_entry(ctx, item)
+  redis.pcall('XDEL', item.log_key, item.entry)
+  if is_counted(item.recorded) then ctx.through = ctx.through - tonumber(item.count) end
+end
+
+-- Something could not be written. Before the cursor had moved that is nobody's outcome yet: what there is of the decision
+-- is taken back, and the instant is still to be decided. After it, the occurrence is not queued, half a run is taken away,
+-- and the log says why; if it cannot, the cursor goes back. None of it may fail in turn.
 local function undo_decision(ctx, item, reason)
-  if not item.has_moved then return end
   local has_run = item.recorded == 'queued' or item.recorded == 'held'
   if has_run then unmake_run(item.run, item.job, item.queue) end
-  if item.kind ~= 'move' and (has_run or not item.recorded) then
+  if not item.has_moved then
+    if item.recorded then forget_entry(ctx, item) end
+    return
+  end
+  local is_logged = pcall(log_decision, ctx, item.job, {'decision', 'error', 'first', item.first_at, 'last', item.last_at,
+    'count', item.count, 'reason', reason, 'run', item.run, 'epoch', ctx.epoch, 'by', ctx.by})
+  if not is_logged and not item.recorded then
+    pcall(unmove_cursor, item)
+  elseif item.kind ~= 'move' and (has_run or not item.recorded) then
     pcall(count_missed, item.job, 'error', item.count)
     pcall(note_past, ctx, item, 'error')
   end
-  pcall(log_decision, ctx, item.job, {'decision', 'error', 'first', item.first_at, 'last', item.last_at,
-    'count', item.count, 'reason', reason, 'run', item.run, 'epoch', ctx.epoch, 'by', ctx.by})
 end

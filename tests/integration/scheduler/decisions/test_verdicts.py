@@ -348,6 +348,65 @@ def test_without_the_right_to_a_queues_key_its_instants_wait_and_the_others_go_o
     assert_sound(admin)
 
 
+WITHOUT_LOG = ("~rq:[^k]*", "~rq:kuber-cron:[^l]*", "%R~*")
+WITHOUT_CURSOR = ("~rq:[^k]*", "~rq:kuber-cron:[^c]*", "~rq:kuber-cron:changed", "%R~*")
+
+
+@pytest.mark.parametrize("rights", [WITHOUT_LOG, WITHOUT_CURSOR])
+def test_without_the_right_to_log_or_cursor_no_instant_is_passed_over(restricted, rights):
+    admin = restricted()
+    user = restricted("~*", "&*", "+@all")
+    jobs = [
+        job("plain"),
+        job("suspended", suspend=True),
+        job("forbid", concurrency="forbid"),
+        job("replace", concurrency="replace"),
+        job("line", concurrency="queue", max_running=5),
+        job("watched"),
+        job("after", after=["watched"]),
+        job("late", catchup="none"),
+    ]
+    made = SteppedLeader(user, *jobs)
+    made.minutes(0, 2)
+    before = {one.id: (made.words(one.id), made.cursor(one.id), made.missed()) for one in jobs}
+    queued, counted = made.queued(), admin.hget(KEYS.fence, "through")
+    admin.execute_command("ACL", "SETUSER", "cron", "resetkeys", *rights)
+    made.edit(*jobs, job("new"))
+    made.minutes(3, 5)
+    assert {one.id: (made.words(one.id), made.cursor(one.id), made.missed()) for one in jobs} == before
+    assert (made.queued(), admin.hget(KEYS.fence, "through")) == (queued, counted)
+    assert made.cursor("new") == ""
+    admin.execute_command("ACL", "SETUSER", "cron", "~*")
+    made.decide(minute(5.02))
+    made.decide(minute(5.04))  # what comes after another is decided then
+    for one in jobs:
+        covered = [
+            minute(number)
+            for each in made.log(one.id)
+            if each.decision in {"queued", "held", "skipped", "known", "error"}
+            for number in range(1, 6)
+            if each.first <= minute(number) <= each.last
+        ]
+        assert covered == [minute(number) for number in range(1, 6)], one.id
+    assert made.words("new") == ["moved first seen"]
+    assert_sound(admin)
+
+
+def test_without_the_right_to_the_log_a_removal_waits_and_cancels_nothing(restricted):
+    admin = restricted()
+    user = restricted("~*", "&*", "+@all")
+    made = SteppedLeader(user, job(on_remove="cancel"), removal_seconds=0)
+    made.minutes(0, 1)
+    admin.execute_command("ACL", "SETUSER", "cron", "resetkeys", *WITHOUT_LOG)
+    made.edit(settled_seconds=1)
+    made.decide(minute(1.5))
+    assert made.cursor()
+    assert made.status(1) == "queued"
+    admin.execute_command("ACL", "SETUSER", "cron", "~*")
+    made.decide(minute(1.6))
+    assert made.words()[-2:] == ["ended removed", "dropped removed"]
+
+
 def test_an_undone_run_leaves_no_gate_behind(make_leader):
     made = seen(make_leader, job(concurrency="queue"))
     made.decide(minute(1))

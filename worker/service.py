@@ -1,6 +1,6 @@
 """The worker as a service: claims runs, executes their commands, keeps them alive in Redis, records their results.
 
-Nine threads, each with one thing to wait for: the supervisor's loop (processes), the claimer (queues), the reporter
+Nine threads, one for each thing to wait for: the supervisor's loop (processes), the claimer (queues), the reporter
 (results to be recorded), the heartbeat and its guard (the clock), the command listener (RQ's commands), the live output
 (what commands write), the trimmer (old log files), and the cleanup after an earlier worker, which ends soon. They meet
 in ``Slots``: an attempt occupies a slot from its start script until its end is recorded.
@@ -22,12 +22,12 @@ from pathlib import Path
 
 import structlog
 from redis import Redis
-from redis.exceptions import RedisError
 
 from kuber_cron import __version__
 from kuber_cron.common.clock import Clock
 from kuber_cron.common.notifications.sender import NotificationSender
 from kuber_cron.common.observability.job_metrics import JobMetrics
+from kuber_cron.common.redis_store.redis_clock import RedisClock
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.worker.coordination.attempt_starter import AttemptStarter
 from kuber_cron.worker.coordination.claim_pause import ClaimPause
@@ -46,6 +46,7 @@ from kuber_cron.worker.coordination.rq_registration import RqRegistration
 from kuber_cron.worker.coordination.run_store import RunStore
 from kuber_cron.worker.coordination.slots import Slots
 from kuber_cron.worker.coordination.worker_context import WorkerContext, WorkerOptions
+from kuber_cron.worker.coordination.worker_end import WorkerEnd
 from kuber_cron.worker.execution.launch import AttemptResult, Launch, RunningCommand
 from kuber_cron.worker.execution.supervisor import Supervisor, no_sinks
 from kuber_cron.worker.health import WorkerHealth
@@ -55,8 +56,8 @@ from kuber_cron.worker.output.log_retention import Trimmer
 
 log = structlog.get_logger(__name__)
 
-# Threads that only listen or send heartbeats are given this long to notice that the worker has ended.
-_JOIN_SECONDS = 3.0
+# Threads that only listen or send heartbeats are given this long, together, to notice that the worker has ended.
+_JOIN_SECONDS = 1.0
 
 
 class Worker:
@@ -84,12 +85,14 @@ class Worker:
         reliability.md §4, §6). ``sinks`` returns where an attempt's output goes beside its log file. Without a
         ``sender`` nothing is notified.
         """
+        # Whatever is written in Redis is by Redis' time, for schedulers and other workers compare it.
+        self._server_clock = server_clock = RedisClock(clock)
         self.name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self._context = context = WorkerContext(
             name=self.name,
             options=options,
             slots=Slots(options.slots),
-            clock=clock,
+            clock=server_clock,
             metrics=metrics,
             job_metrics=job_metrics,
             pause=ClaimPause(clock, metrics),
@@ -122,7 +125,7 @@ class Worker:
             on_ended=self._on_ended,
             sinks=sinks,
             hindrance=lambda: self._heartbeat.hindrance(),  # noqa: PLW0108 - it is made below
-            clock=clock,
+            clock=server_clock,
         )
         self._trimmer = Trimmer(
             options.retention, options.log_dir, clock=clock, metrics=metrics, in_use=self._files_in_use
@@ -159,6 +162,16 @@ class Worker:
             is_suspended=self._registration.is_suspended,
             is_cut_off=self._heartbeat.is_cut_off,
         )
+        self._worker_end = WorkerEnd(
+            context,
+            threads=self._threads,
+            reporter=self._reporter,
+            end_heartbeat=self._end_heartbeat,
+            done=self._done,
+            run_store=self._results_store,
+            registration=self._registration,
+            trim=self._trimmer.finish,
+        )
         self._health = WorkerHealth(
             context,
             threads=self._threads,
@@ -181,7 +194,8 @@ class Worker:
             redis.RedisError: Redis did not answer; nothing has been started.
         """
         options = self._context.options
-        self._registration.register()
+        self._heartbeat_store.measure_time(self._server_clock)
+        self._registration.register(self._server_clock.now())
         self._heartbeat_store.register(self._context.clock.now())
         log.info("worker started", worker=self.name, queues=self._queues, slots=options.slots)
         loops: dict[str, Callable[[], None]] = {
@@ -211,7 +225,9 @@ class Worker:
         slots.wake()
         log.info("worker drains", worker=self.name, running=len(slots), grace_seconds=grace_seconds)
         self._supervisor.drain(grace_seconds)
-        threading.Thread(target=self._finish, name="worker-finish", daemon=True).start()
+        threading.Thread(
+            target=self._worker_end.run, args=(grace_seconds,), name="worker-end", daemon=True
+        ).start()
 
     def abort(self) -> None:
         """Kill every command now, requeue what ran, and end the worker."""
@@ -222,8 +238,9 @@ class Worker:
         """Return True once the worker has ended, False if it has not within the time."""
         if not self._done.wait(timeout_seconds):
             return False
+        until = self._context.clock.elapsed() + _JOIN_SECONDS
         for name in ("heartbeat", "guard", "listener", "live-output"):
-            self._threads[name].join(_JOIN_SECONDS)
+            self._threads[name].join(max(0.0, until - self._context.clock.elapsed()))
         return True
 
     def running(self) -> list[RunningCommand]:
@@ -247,8 +264,8 @@ class Worker:
 
     def _on_started(self, launch: Launch, pid: int) -> None:
         """Runs in the supervisor's loop: quick, or every command waits."""
-        attempt = self._context.slots.get(launch.execution_id)
         self._context.pause.started()
+        attempt = self._context.slots.get(launch.execution_id)
         log_line = log.debug if attempt is not None and attempt.is_quiet else log.info
         if attempt is not None:
             self._context.job_metrics.attempt_started(launch.job, recovered=attempt.start.recovered)
@@ -265,15 +282,16 @@ class Worker:
         self._reporter.report(result)
 
     def _files_in_use(self) -> set[Path]:
-        paths = (command.launch.log_path for command in self._supervisor.running())
-        return {path for path in paths if path is not None}
+        return {each.launch.log_path for each in self._supervisor.running() if each.launch.log_path}
 
     def _has_no_commands_left(self) -> bool:
         return self._draining.is_set() and not self._threads["supervisor"].is_alive()
 
     def _send_to_rq(self) -> None:
+        self._heartbeat_store.measure_time(self._server_clock)
         totals = self._reporter.totals
         self._registration.send_heartbeat(
+            self._server_clock.now(),
             busy=bool(len(self._context.slots)),
             succeeded=totals.succeeded,
             failed=totals.failed,
@@ -294,20 +312,6 @@ class Worker:
             ):
                 self._supervisor.stop(attempt.execution_id, "stopped")
 
-    def _finish(self) -> None:
-        """End after a drain: the commands, then their results, then the worker's entries in Redis."""
-        for name in ("supervisor", "claimer"):
-            self._threads[name].join()
-        self._reporter.finish()
-        self._threads["reporter"].join()
+    def _end_heartbeat(self) -> None:
         self._reported.set()
         self._heartbeat.wake()
-        self._threads["heartbeat"].join(_JOIN_SECONDS)  # a later heartbeat would register the worker again
-        try:
-            self._results_store.deregister()
-            self._registration.deregister()
-        except RedisError as error:
-            log.warning("deregistering failed: Redis unreachable", error=str(error))
-        self._trimmer.finish(_JOIN_SECONDS)
-        log.info("worker ended", worker=self.name)
-        self._done.set()

@@ -6,6 +6,7 @@ was cut off for longer than its ttl; the reply LATE then says so, and nothing is
 """
 
 import enum
+import math
 import random
 import threading
 from collections import deque
@@ -94,6 +95,7 @@ class ResultReporter:
         self._retry_at = 0.0
         self._is_last = False
         self._flush_until: float | None = None
+        self._deadline = math.inf
         self._has_given_up = False
         self._pause = threading.Event()
         self._recent: deque[FinishedAttempt] = deque(maxlen=_RECENT)
@@ -103,8 +105,9 @@ class ResultReporter:
         """Take a result to be recorded. Returns at once."""
         self._results.put(result)
 
-    def finish(self) -> None:
-        """Make ``run`` return once all results so far are recorded."""
+    def end_by(self, deadline: float) -> None:
+        """Make ``run`` return once all results so far are recorded; on the interval clock, give up what is not by then."""
+        self._deadline = deadline
         self._results.put(None)
 
     def recent(self) -> list[FinishedAttempt]:
@@ -117,7 +120,7 @@ class ResultReporter:
         return self._totals
 
     def run(self) -> None:
-        """Record results until ``finish``."""
+        """Record results until ``end_by``."""
         while (result := self._next()) is not None:
             try:
                 if not self._record(result):
@@ -215,7 +218,7 @@ class ResultReporter:
         now = self._context.clock.elapsed()
         if self._flush_until is None:
             self._flush_until = now + _FLUSH_SECONDS
-        return now >= self._flush_until
+        return now >= min(self._flush_until, self._deadline)
 
     def _count(self, attempt: RunningAttempt, result: AttemptResult, *, is_retried: bool) -> None:
         outcome, job = result.outcome, attempt.job

@@ -5,6 +5,7 @@ has a connection pool of its own, because it raises its pool's time-out to 415 s
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from redis import Redis
 from rq.command import PUBSUB_CHANNEL_TEMPLATE
@@ -12,6 +13,8 @@ from rq.serializers import JSONSerializer
 from rq.suspension import is_suspended
 from rq.worker import WorkerStatus
 from rq.worker.base import BaseWorker
+
+from kuber_cron.common.time_format import rq_instant
 
 
 class RqRegistration(BaseWorker):
@@ -39,15 +42,17 @@ class RqRegistration(BaseWorker):
         # RQ has raised it for a blocking dequeue that is never called; a hanging answer would hold up the heartbeats.
         options["socket_timeout"] = socket_timeout
 
-    def register(self) -> None:
-        """Register the worker with RQ."""
+    def register(self, now: datetime) -> None:
+        """Register the worker with RQ, at Redis' time."""
         self.register_birth()  # type: ignore[no-untyped-call] # RQ types it not
         self.set_state(WorkerStatus.IDLE)
-        if self._details:
-            self.connection.hset(self.key, mapping=self._details)  # type: ignore[arg-type] # redis-py's is invariant
+        at = rq_instant(now)  # RQ has written the machine's own
+        mapping = {**self._details, "birth": at, "last_heartbeat": at}
+        self.connection.hset(self.key, mapping=mapping)  # type: ignore[arg-type] # redis-py's is invariant
 
     def send_heartbeat(
         self,
+        now: datetime,
         *,
         busy: bool,
         succeeded: int,
@@ -65,6 +70,7 @@ class RqRegistration(BaseWorker):
             pipe.hset(
                 self.key,
                 mapping={
+                    "last_heartbeat": rq_instant(now),
                     "state": (WorkerStatus.BUSY if busy else WorkerStatus.IDLE).value,
                     "successful_job_count": succeeded,
                     "failed_job_count": failed,
@@ -77,7 +83,7 @@ class RqRegistration(BaseWorker):
         if known[0] == 1:
             # The heartbeat made the hash anew: Redis has lost the entry. A birth refuses a name that is taken.
             self.connection.delete(self.key)
-            self.register()
+            self.register(now)
 
     def deregister(self) -> None:
         """Deregister the worker from RQ."""

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from redis import Redis
 
 from kuber_cron.common.records.parsing import text
+from kuber_cron.common.redis_store.redis_clock import RedisClock
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs.retry_policy import SpentBudgets
 from kuber_cron.common.time_format import parse_or_none, rq_instant
@@ -130,6 +131,12 @@ class RunStore:
     def probe(self) -> tuple[str | int, ...]:
         """A write that changes nothing which matters, and that is refused as a heartbeat's are."""
         return ("SET", self._store.keys.alive(self._worker), "probe", "PX", self._ttl_ms)
+
+    def measure_time(self, clock: RedisClock) -> None:
+        """Ask Redis for its time, and put the clock right by it."""
+        sent = clock.elapsed()
+        seconds, microseconds = self._store.client.time()
+        clock.measured(sent, clock.elapsed(), float(seconds) + float(microseconds) / 1e6)
 
     def register(self, now: datetime) -> None:
         """Enter the worker among those that may have claims; to be called before the first claim."""

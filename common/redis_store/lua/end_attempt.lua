@@ -28,6 +28,8 @@ local place, kind = P .. registry .. origin, 'zset'
 if action == 'requeue' or action == 'return' then place, kind = queue_key(origin), 'list' end
 local wrong = wrong_key({[place] = kind, [P .. ':results:' .. run] = 'stream'})
 if wrong then return redis.error_reply(wrong) end
+-- Never later than now: a worker of an earlier version has the wall clock of its machine.
+ended_seconds = tostring(math.min(tonumber(ended_seconds), now_ms() / 1000))
 local ctx = new_context(worker, ended_iso, ended_seconds)
 
 -- A run that is to be stopped or replaced is not attempted again, whatever ended this attempt.

@@ -308,3 +308,21 @@ def test_a_worker_outlives_a_redis_that_is_out_of_memory_and_loses_no_outcome(re
             client.config_set("maxmemory", 0)
             client.rpush(KEYS.queue("default"), waiting)
             assert ended(client, waiting).is_finished
+
+
+@pytest.mark.slow
+def test_a_worker_ends_in_time_though_redis_hangs(redis_server, processes):
+    server = redis_server()
+    with redis.Redis.from_url(server.url, protocol=2) as client:
+        worker = processes(server.url, "--grace", "6")
+        run = push(client, job("long", "sleep 60", kill_grace=1))
+        eventually(lambda: status(client, run) == "started", 20)
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(30) == 0
+            # Kubernetes kills five seconds after the grace.
+            assert time.monotonic() - began < 6 + 4.5
+        finally:
+            os.kill(server.pid, signal.SIGCONT)

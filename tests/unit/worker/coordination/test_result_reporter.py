@@ -1,5 +1,6 @@
 """What becomes of ends while Redis takes none, and of attempts that never ran."""
 
+import math
 import random
 import threading
 from dataclasses import replace
@@ -64,7 +65,7 @@ def report(registry, monkeypatch):
             execution = f"e{number}"
             slots.occupy(RunningAttempt("run", execution, START, payload.payload_for(job(**policy), NOW)))
             reporter.report(replace(ended, launch=Launch.of_unreadable_run("run", execution, 1)))
-        reporter.finish()
+        reporter.end_by(math.inf)
         thread = threading.Thread(target=reporter.run, daemon=True)
         thread.start()
         thread.join(60)

@@ -12,7 +12,9 @@ from redis.exceptions import RedisError
 from kuber_cron.common import time_format
 from kuber_cron.common.clock import Clock
 from kuber_cron.common.errors import FencedError, RedisUnreachableError, StateLostError, TermOverError
+from kuber_cron.common.observability.loop_progress import LoopProgress
 from kuber_cron.common.records.skip_reason import SkipReason
+from kuber_cron.common.redis_store.primary_connection import is_unanswered
 from kuber_cron.scheduler.decisions.catalog import Catalog, CatalogWatcher
 from kuber_cron.scheduler.decisions.decider import Decider
 from kuber_cron.scheduler.decisions.dispatcher import DecisionResult, Dispatcher, ResultWord
@@ -85,10 +87,9 @@ class DecisionLoop:
         self._dispatcher = dispatcher
         self._election = election
         self._watcher = watcher
-        self._clock = clock
         self._metrics = metrics
         self._wake = threading.Event()
-        self._turned_at = clock.elapsed()
+        self._progress = LoopProgress(clock, "deciding", STALLED_SECONDS)
         self.is_refused = False
         """The last turn failed by Redis."""
 
@@ -100,8 +101,11 @@ class DecisionLoop:
 
     def check(self) -> str:
         """Return ``ok``, or that the loop has stalled."""
-        seconds = self._clock.elapsed() - self._turned_at
-        return "ok" if seconds < STALLED_SECONDS else f"the deciding loop has not turned for {seconds:.0f} s"
+        return self._progress.check()
+
+    def failing_seconds(self) -> float:
+        """Return for how long no turn has been answered by Redis; 0 for a standby."""
+        return self._progress.failing_seconds()
 
     def upcoming(self) -> dict[str, datetime]:
         """Return each job's next due instant, as planned."""
@@ -116,15 +120,17 @@ class DecisionLoop:
     def run(self, stop: threading.Event) -> None:
         """Decide until ``stop`` is set; ``wake`` has to be called then."""
         while not stop.is_set():
-            self._turned_at = self._clock.elapsed()
+            self._progress.turned()
             self._wake.clear()
             try:
                 seconds = self._turn()
                 self.is_refused = False
+                self._progress.succeeded()
             except (RedisUnreachableError, RedisError) as error:
                 if not self.is_refused:  # four turns a second fail until it answers
                     log.warning("nothing is decided: redis does not answer, or refuses", error=str(error))
                 self.is_refused = True
+                (self._progress.failed if is_unanswered(error) else self._progress.succeeded)()
                 seconds = self._doubt()
             except TermOverError as error:
                 log.info("the rest is left to the next term", reason=error.message)

@@ -11,6 +11,7 @@ import structlog
 from redis.exceptions import RedisError, ResponseError
 
 from kuber_cron.common.errors import KuberCronError
+from kuber_cron.common.observability.loop_progress import LoopProgress
 from kuber_cron.scheduler.decisions.catalog import CatalogWatcher
 from kuber_cron.scheduler.decisions.planner import CatalogEntry
 from kuber_cron.scheduler.election.election import Election
@@ -27,6 +28,9 @@ from kuber_cron.scheduler.notifications import SchedulerNotifications
 from kuber_cron.scheduler.status.publisher import StatusPublisher
 
 log = structlog.get_logger(__name__)
+
+STALLED_SECONDS = 120.0
+"""/livez fails when no round has begun for this long; one of 100,000 jobs takes seconds."""
 
 _EXPECTED = {
     "retried": "retry queued",
@@ -64,11 +68,17 @@ class MaintenanceLoop:
         self._watcher = watcher
         self._server_clock = server_clock
         self._metrics = metrics
+        self._progress = LoopProgress(server_clock, "maintenance", STALLED_SECONDS)
+
+    def check(self) -> str:
+        """Return ``ok``, or that the loop has stalled."""
+        return self._progress.check()
 
     def run(self, stop: threading.Event) -> None:
         """Put in order what there is, once a second while this replica leads, until ``stop`` is set."""
         gaps, of_term = ScheduleGaps(), _OfTerm(0)
         while not stop.wait(ROUND_SECONDS):
+            self._progress.turned()
             term = self._election.valid_term()
             self._status.publish(term, self._watcher.current)
             if term is None:

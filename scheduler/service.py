@@ -111,7 +111,7 @@ class Scheduler:
             server_clock=server_clock,
             metrics=metrics,
         )
-        requests = RequestLoop(
+        self._request_loop = RequestLoop(
             connect,
             options.keys,
             RequestKeys(signing_key=options.signing_key, accepted_keys=options.accepted_keys),
@@ -124,7 +124,7 @@ class Scheduler:
             self._thread("decide", self._deciding.run),
             self._thread("maintain", self._maintenance.run),
         ]
-        self._requests = self._thread("requests", requests.run)
+        self._requests = self._thread("requests", self._request_loop.run)
         metrics.on_scrape(self._fresh_state)
 
     def _thread(self, name: str, run: Callable[[threading.Event], None]) -> threading.Thread:
@@ -190,7 +190,15 @@ class Scheduler:
 
     def checks(self) -> dict[str, Callable[[], str]]:
         """Return the health checks by name: each returns ``ok``, or a sentence."""
-        return {"loop": self._deciding.check, **self._election.checks(), "config": self._check_config}
+        return {"loop": self._check_loops, **self._election.checks(), "config": self._check_config}
+
+    def failing_seconds(self) -> float:
+        """Return for how long every call of Redis has failed, of the deciding loop or of the election."""
+        return max(self._deciding.failing_seconds(), self._election.redis_silent_seconds())
+
+    def _check_loops(self) -> str:
+        found = [loop.check() for loop in (self._deciding, self._maintenance, self._request_loop)]
+        return next((each for each in found if each != "ok"), "ok")
 
     def _check_config(self) -> str:
         return (

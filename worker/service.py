@@ -65,6 +65,7 @@ class Worker:
 
     Attributes:
         name: The worker's name in Redis and in RQ.
+        failing_seconds: Returns for how long every call of Redis has failed, of the heartbeat or of the claimer.
     """
 
     def __init__(
@@ -177,7 +178,9 @@ class Worker:
             threads=self._threads,
             is_draining=self._draining.is_set,
             silent_seconds=self._heartbeat.silent_seconds,
+            claiming=self._claimer.progress,
         )
+        self.failing_seconds = self._health.failing_seconds
         self._cleanup = LeftoverCleanup(context, self._heartbeat_store)
         self._listener = CommandListener(connect("general"), self._registration.channel, self._on_command)
         metrics.busy_from(lambda: len(context.slots))
@@ -305,11 +308,8 @@ class Worker:
             self.drain(self._context.options.ttl_seconds)
             return
         for attempt in self._context.slots.all():
-            if (
-                command.name == "kill-horse"
-                or command.execution_id == attempt.execution_id
-                or command.run_id == attempt.run_id
-            ):
+            is_named = command.execution_id == attempt.execution_id or command.run_id == attempt.run_id
+            if command.name == "kill-horse" or is_named:
                 self._supervisor.stop(attempt.execution_id, "stopped")
 
     def _end_heartbeat(self) -> None:

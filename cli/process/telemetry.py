@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kuber_cron.cli.process.shared_parts import SharedParts
     from kuber_cron.common.observability.health import Health, Tier
     from kuber_cron.scheduler.service import Scheduler
@@ -24,10 +26,26 @@ def serve(
     from kuber_cron.common.observability import http_server
 
     settings = parts.settings
-    server = http_server.start(
-        parts.registry, settings.metrics_host, settings.metrics_port, _health(process, scheduler, worker)
-    )
+    health = _health(process, scheduler, worker)
+    health.add("connections", _connections_check(parts, scheduler, worker), live=True)
+    server = http_server.start(parts.registry, settings.metrics_host, settings.metrics_port, health)
     parts.stack.callback(server.stop)
+
+
+def _connections_check(
+    parts: "SharedParts", scheduler: "Scheduler | None", worker: "Worker | None"
+) -> "Callable[[], str]":
+    from kuber_cron.common.redis_store.fresh_connection import FreshConnectionCheck
+
+    tiers = [tier for tier in (scheduler, worker) if tier is not None]
+    check = FreshConnectionCheck(
+        lambda: parts.connect("deciding"),
+        parts.keys,
+        failing_seconds=lambda: max(tier.failing_seconds() for tier in tiers),
+    )
+    check.start()
+    parts.stack.callback(check.stop)
+    return check.check
 
 
 def _health(process: "Tier", scheduler: "Scheduler | None", worker: "Worker | None") -> "Health":

@@ -17,8 +17,12 @@ import re
 from typing import Any
 
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MasterDownError, ReadOnlyError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
+
+from kuber_cron.common.errors import RedisUnreachableError
 
 # By code, or within the text of a script's error (Redis 6: "… @user_script: 12: -READONLY You can't write …").
 _NOT_PRIMARY = re.compile(r"(?:^|[ -])(?:READONLY|MASTERDOWN|NOREPLICAS|UNBLOCKED)\b")
@@ -30,6 +34,13 @@ def is_not_primary(error: Exception) -> bool:
     if isinstance(error, ReadOnlyError | MasterDownError):  # redis-py has taken the code out of their text
         return True
     return isinstance(error, ResponseError) and bool(_NOT_PRIMARY.search(str(error)))
+
+
+def is_unanswered(error: Exception) -> bool:
+    """Return True where a call was not answered, or not by a primary: the way is at fault, and not what was asked."""
+    return isinstance(
+        error, RedisConnectionError | RedisTimeoutError | RedisUnreachableError
+    ) or is_not_primary(error)
 
 
 class KnownAddress:

@@ -226,8 +226,12 @@ class Election(ABC):
         seconds = self._clock.elapsed() - self._attempted_at
         return "ok" if seconds < self._stalled_seconds else f"the election has not turned for {seconds:.0f} s"
 
+    def redis_silent_seconds(self) -> float:
+        """Return how long ago Redis last answered this election."""
+        return self._clock.elapsed() - self.redis_answered_at()
+
     def _check_redis(self) -> str:
-        seconds = self._clock.elapsed() - self.redis_answered_at()
+        seconds = self.redis_silent_seconds()
         return "ok" if seconds < REDIS_AWAY_SECONDS else f"redis has not answered for {seconds:.0f} s"
 
 

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from kuber_cron.common import time_format
 from kuber_cron.common.errors import KuberCronError
+from kuber_cron.common.observability.loop_progress import LoopProgress
 from kuber_cron.common.records.history_limits import LOG_LIMIT
 from kuber_cron.common.records.parsing import text
 from kuber_cron.common.redis_store.keys import Keys
@@ -37,6 +38,8 @@ from kuber_cron.scheduler.manual_runs.request_plan import PlannedRun
 log = structlog.get_logger(__name__)
 
 # Polled without a message this often, because one may have been missed; a standby checks as often if it leads.
+STALLED_SECONDS = 120.0
+"""/livez fails when the loop has not come round for this long; a backfill of the largest size takes seconds."""
 _POLL_SECONDS = 1.0
 _LISTEN_SECONDS = 0.25  # how soon the thread notices that it is to end
 _AFTER_ERROR_SECONDS = 1.0
@@ -85,10 +88,16 @@ class RequestLoop:
         self._term = term
         self._catalog = catalog
         self._failed = failed
+        self._progress = LoopProgress(clock, "request", STALLED_SECONDS)
+
+    def check(self) -> str:
+        """Return ``ok``, or that the loop has stalled."""
+        return self._progress.check()
 
     def run(self, done: threading.Event) -> None:
         """Answer requests until ``done`` is set."""
         while not done.is_set():
+            self._progress.turned()
             try:
                 self._listen(done)
             except RedisError as error:
@@ -108,6 +117,7 @@ class RequestLoop:
             pubsub.subscribe(self._store.keys.requested)
             poll_at = 0.0
             while not done.is_set():
+                self._progress.turned()
                 if self._clock.elapsed() >= poll_at:
                     is_flooded = self.drain() >= _MOST_A_POLL
                     poll_at = self._clock.elapsed() + (0.0 if is_flooded else _POLL_SECONDS)

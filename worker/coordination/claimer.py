@@ -12,6 +12,8 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
+from kuber_cron.common.observability.loop_progress import LoopProgress
+from kuber_cron.common.redis_store.primary_connection import is_unanswered
 from kuber_cron.worker.coordination.attempt_starter import AttemptStarter
 from kuber_cron.worker.coordination.claim_probe import ClaimProbe
 from kuber_cron.worker.coordination.queue_rotation import QueueRotation
@@ -25,13 +27,19 @@ _BLOCK_SECONDS = 0.5
 _BLOCK_SECONDS_OF_SEVERAL = 0.2
 _AFTER_ERROR_SECONDS = 0.5
 _CUT_OFF_SECONDS = 0.25
+# /livez fails when the loop has not come round for this long, or for the ttl if that is longer.
+_STALLED_SECONDS = 40.0
 _CHECK_SECONDS = (
     5.0  # from one reading of the claim list to the next, though nothing seems to have gone wrong
 )
 
 
 class Claimer:
-    """Claims as long as there are free slots and the worker does not drain."""
+    """Claims as long as there are free slots and the worker does not drain.
+
+    Attributes:
+        progress: Of the loop, for the health checks.
+    """
 
     def __init__(
         self,
@@ -70,13 +78,17 @@ class Claimer:
         self._is_cut_off = is_cut_off
         self._is_doubtful = False  # the claim list may hold what we do not know of
         self._check_at = 0.0
+        stalled = max(_STALLED_SECONDS, context.options.ttl_seconds + self._block_seconds)
+        self.progress = LoopProgress(context.clock, "claimer", stalled)
 
     def run(self, draining: threading.Event) -> None:
         """Claim and start until ``draining``."""
         while not draining.is_set():
             try:
                 self._claim_and_start(draining)
+                self.progress.succeeded()
             except RedisError as error:
+                (self.progress.failed if is_unanswered(error) else self.progress.succeeded)()
                 # A claim or a start may have happened, its answer lost: the claim list has it.
                 self._is_doubtful = True
                 log.warning("claiming failed: Redis unreachable", error=str(error))
@@ -87,9 +99,12 @@ class Claimer:
                 self._context.metrics.errors.inc()
                 log.exception("claiming failed")
                 draining.wait(_AFTER_ERROR_SECONDS)
+        self.progress.rests()  # for as long as the commands' grace lasts
 
     def _claim_and_start(self, draining: threading.Event) -> None:
+        self.progress.rests()
         free = self._context.slots.await_free(draining.is_set)
+        self.progress.turned()
         if draining.is_set():
             return
         if self._is_cut_off():
@@ -106,6 +121,7 @@ class Claimer:
             if self._is_cut_off() or self._pause.trouble is not None:
                 self._is_doubtful = True  # it stays in the claim list meanwhile
                 return
+            self.progress.turned()
             self._starter.start(run_id, draining)
 
     def _may_claim(self, draining: threading.Event) -> bool:

@@ -122,6 +122,10 @@ class Keys:
         """Sorted set: the job's open runs by instant. Overlap is judged by it."""
         return self._own(f"active:{job}")
 
+    def line(self, job: str) -> str:
+        """Sorted set: the open runs of a job that allows no overlap, by the order of their decisions."""
+        return self._own(f"line:{job}")
+
     @property
     def held(self) -> str:
         """Sorted set: runs decided and in no queue, by the order of their decisions."""

@@ -34,7 +34,8 @@ class ResultWord(StrEnum):
 
     As decided, and the cursor is now the decision's: ``QUEUED``, ``HELD``, ``SKIPPED`` (the reason), ``MOVE``, ``DROPPED``,
     ``KNOWN`` (the run existed: its id). Not applied: ``MOVED`` (the cursor was not as believed: what it is), ``WAITS`` (for
-    a predecessor that has to be decided first: its id), ``EARLY`` (ahead of Redis' clock, send again), ``ERROR`` (why).
+    a predecessor that has to be decided first: its id), ``EARLY`` (ahead of Redis' clock, send again), ``BUSY`` (it replaces
+    more runs than one call may end: some have ended, send again), ``ERROR`` (why).
     """
 
     QUEUED = "QUEUED"
@@ -46,6 +47,7 @@ class ResultWord(StrEnum):
     MOVED = "MOVED"
     WAITS = "WAITS"
     EARLY = "EARLY"
+    BUSY = "BUSY"
     ERROR = "ERROR"
 
 

@@ -69,7 +69,9 @@ class ResultIntake:
         job = decision.job
         self._pending.not_applied(job)
         if job in catalog.entries:
-            self._pending.due.put(job, self._clock.now() + timedelta(seconds=SOON_SECONDS))
+            # What is busy gets on with each call; how many more there are is not known.
+            wait_seconds = 0.0 if result.word == ResultWord.BUSY else SOON_SECONDS
+            self._pending.due.put(job, self._clock.now() + timedelta(seconds=wait_seconds))
         elif result.word == ResultWord.MOVED and not result.detail:
             self._cursors.drop(job)  # another leader has dropped it
             return

@@ -20,6 +20,7 @@ from kuber_cron.scheduler.decisions.planner import CatalogEntry
 from kuber_cron.scheduler.decisions.script_replies import accepted
 from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Term
+from kuber_cron.scheduler.maintenance.dead_worker_lists import DeadWorkerLists
 from kuber_cron.scheduler.maintenance.groups import GroupKeeper
 from kuber_cron.scheduler.maintenance.leftovers import Leftovers
 from kuber_cron.scheduler.maintenance.reaper import MaintenanceEvent, Reaper, events_of
@@ -50,6 +51,7 @@ class Housekeeper:
         self._reaper = Reaper(store, clock, worker_ttl_seconds)
         self._leftovers = Leftovers(store)
         self._groups = GroupKeeper(store)
+        self._dead_workers = DeadWorkerLists(store)
         self._scan_at = self._rounds = 0
 
     def redis_was_away(self) -> None:
@@ -80,7 +82,7 @@ class Housekeeper:
             yield MaintenanceEvent("served", run, job)
         self._rounds += 1
         if self._rounds % _DEAD_WORKER_ROUNDS == 0:
-            self._remove_dead_workers(term)
+            self._dead_workers.remove_some(term)
 
     def follow_files(self, term: Term, entries: Mapping[str, CatalogEntry]) -> None:
         """Set the limits of groups as the files have them, and forget jobs that have left the files.
@@ -90,21 +92,6 @@ class Housekeeper:
         """
         self._groups.set_limits(term, entries)
         self._leftovers.round(term, entries, self._clock.now())
-
-    def _remove_dead_workers(self, term: Term) -> None:
-        """Remove dead workers from RQ's lists."""
-        if not accepted(self._store.call("find_dead_workers", term.epoch, term.lease), term):
-            return
-        # It was on a list of each queue that it took from, used or not. Its record named them and has expired, so
-        # the lists are found among all keys.
-        lists = sorted(
-            text(key)
-            for key in self._store.client.scan_iter(
-                self._store.keys.queue_workers("*"), count=1000, _type="set"
-            )
-        )
-        for worker in accepted(self._store.call("remove_dead_workers", term.epoch, term.lease, *lists), term):
-            log.info("dead worker removed from RQ's lists", worker=worker)
 
     def _set_history_limits(self, term: Term) -> None:
         limits = self._limits
@@ -128,20 +115,27 @@ class Housekeeper:
         """Check a part of the open runs: all of them within ``_CHECK_ROUNDS`` rounds, held ones in each."""
         client, keys = self._store.client, self._store.keys
         size = max(_CHECKED, -(-client.hlen(keys.open_runs) // _CHECK_ROUNDS))
-        self._scan_at, part = client.hscan(keys.open_runs, self._scan_at, count=size)
+        part: set[str] = set()
+        while len(part) < size:
+            self._scan_at, page = client.hscan(keys.open_runs, self._scan_at, count=_CHECKED)
+            part |= {text(run) for run in page}
+            if self._scan_at == 0:
+                break
         held = client.zrange(keys.held, 0, _MOVES - 1)
-        found = [text(run) for run in {*part, *held}]
-        now = self._clock.now()
-        for start in range(0, len(found), _CHECKED):
+        found = sorted(part | {text(run) for run in held})  # type: ignore[arg-type] # members alone, without scores
+        while found:
+            now = self._clock.now()
             reply = self._store.call(
                 "repair_runs",
                 term.epoch,
                 term.lease,
                 rq_instant(now),
                 now.timestamp(),
-                *sorted(found[start : start + _CHECKED]),
+                *found[:_CHECKED],
             )
-            rest = accepted(reply, term)
+            handled, *rest = accepted(reply, term)
+            # A call ends when it has done enough: what is left of its part is the next one's.
+            del found[: max(1, int(handled))]
             for what, run, job in zip(rest[0::3], rest[1::3], rest[2::3], strict=True):
                 if what == "stuck":
                     log.error("repairing a run failed", run=run, error=job)

@@ -47,6 +47,8 @@ _AFTER_ERROR_SECONDS = 1.0
 _MOST_A_POLL = 100
 # Runs created in one call, so that Redis is not held for more than ~5 ms.
 BATCH = 50
+# A run that replaces very many is sent so often, and then again after whatever else is to be answered.
+_MOST_CALLS = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,8 +174,12 @@ class RequestLoop:
         try:
             for start in range(0, len(runs), BATCH):
                 part = runs[start : start + BATCH]
-                if not self._create(term, request, part, is_last=start + BATCH >= len(runs)):
-                    return
+                for _ in range(_MOST_CALLS):
+                    word = self._create(term, request, part, start, is_last=start + BATCH >= len(runs))
+                    if word != "MORE":
+                        break
+                if word != "OK":
+                    return  # withdrawn; or MORE, and the request is still the first on the list
         except ResponseError as error:
             # Nothing that Redis refuses for this one may keep the others waiting behind it.
             self._refuse(term, request_id, RequestError("redis-refused", f"Redis refused: {error}"))
@@ -190,9 +196,9 @@ class RequestLoop:
         )
 
     def _create(
-        self, term: Term, request: ManualRequest, part: Sequence[PlannedRun], *, is_last: bool
-    ) -> bool:
-        """Create this part of the request's runs; return False if the request has been withdrawn."""
+        self, term: Term, request: ManualRequest, part: Sequence[PlannedRun], start: int, *, is_last: bool
+    ) -> str:
+        """Create the runs from ``start`` on; return OK, GONE (withdrawn), or MORE where it has to be asked again."""
         items = [value for planned in part for value in self._item(request, planned)]
         reply = self._store.call(
             "create_manual_runs",
@@ -209,11 +215,12 @@ class RequestLoop:
             int(is_last),
             _detail(request),
             len(part),
+            start,
             *items,
         )
         words = [text(word) for word in reply]
         refuse(words, term)
-        return words[0] == "OK"
+        return words[0]
 
     def _item(self, request: ManualRequest, planned: PlannedRun) -> Iterator[Value]:
         job = planned.entry.job

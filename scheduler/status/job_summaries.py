@@ -47,7 +47,8 @@ class JobSummaries:
             del self._left[-_SLICE:]
             return False
         if self._gone and self._rounds % _AGAIN_ROUNDS == 0:
-            self._gone = self._send(term, (), self._gone)
+            parts = [self._gone[start : start + _SLICE] for start in range(0, len(self._gone), _SLICE)]
+            self._gone = [job for part in parts for job in self._send(term, (), part)]
         self._rounds += 1
         return True
 

@@ -143,7 +143,7 @@ _HASHES = {
 _ZSETS = {OWN + "held"}
 _HASH_PREFIXES = (f"{OWN}gates:", f"{OWN}stats:", f"{OWN}sizes:", "rq:execution:")
 _ZSET_PREFIXES = (
-    *(f"{OWN}{name}:" for name in ("active", "past", "waiting")),
+    *(f"{OWN}{name}:" for name in ("active", "line", "past", "waiting")),
     *(
         f"rq:{name}:"
         for name in ("wip", "scheduled", "deferred", "finished", "failed", "canceled", "executions")

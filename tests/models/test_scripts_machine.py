@@ -91,10 +91,12 @@ SLOW = {
         "redis.call('SCARD', K .. 'group:' .. group) <= limit",
     ),
     "forbid looks at what runs only": Mistake(
-        "overlap", "if #live > 0 then", "if #live > 0 and live[#live].status == 'started' then"
+        "overlap",
+        "if not ahead then return gates end",
+        "if not ahead or live_status(ahead) ~= 'started' then return gates end",
     ),
     "one more may wait": Mistake(
-        "overlap", "#live - 1 >= policy.max_running", "#live - 1 > policy.max_running"
+        "overlap", "item.job, policy.max_running)", "item.job, policy.max_running + 1)"
     ),
     "a replaced run is waited for by nobody": Mistake(
         "overlap", "if ahead then gates[#gates + 1] = {ahead, 'line'} end", "\n"
@@ -114,7 +116,7 @@ SLOW = {
         "if false and now_ms()",
     ),
     "a removal cancels what was to run": Mistake(
-        "overlap", "redis.call('HGET', run_key(old.run), 'on_remove') == 'cancel'", "true"
+        "overlap", "redis.call('HGET', run_key(old), 'on_remove') == 'cancel'", "true"
     ),
     "a deleted run is never looked at": Mistake(
         "overlap", "if redis.call('HEXISTS', K .. 'open', run) == 1 then", "if false then"
@@ -126,10 +128,12 @@ SLOW = {
         "overlap", "if concurrency == 'forbid' then return false, 'overlap' end", "\n"
     ),
     "what is made up for stands in no line": Mistake(
-        "overlap", "for _, other in ipairs(live) do gates[#gates + 1] = {other.run, 'line'} end", "\n"
+        "overlap",
+        "  if ahead then gates[#gates + 1] = {ahead, 'line'} end\n  return true, gates",
+        "  return true, gates",
     ),
     "a retry stands in no line": Mistake(
-        "overlap", "if concurrency and concurrency ~= 'allow' and not force then live", "if false then live"
+        "overlap", "if is_in_line and not force then ahead", "if false then ahead"
     ),
     "what somebody stopped is a missed instant": Mistake("overlap", " and reason ~= 'stopped' then", " then"),
     "a request is decided each time that it is brought": Mistake(

@@ -1,5 +1,6 @@
 -- Counts the live workers of a queue, beside the asking one, that may take what that one cannot start: those that have not
 -- refused the run, or, for no run in particular, tell of no problem of their own. Repeated, it counts again.
+-- Of more than a thousand workers not all are asked.
 -- requires: keys
 -- ARGV: prefix, worker, queue, run that the asking worker refuses from now on ('' for none).   Answers their number.
 local worker, queue, run = ARGV[2], ARGV[3], ARGV[4]
@@ -10,7 +11,7 @@ if is_run then
   for name in string.gmatch(redis.call('HGET', key, 'refused_by') or '', '%S+') do refused[name] = true end
   refused[worker] = true
 end
-for _, member in ipairs(redis.call('SMEMBERS', P .. ':workers:' .. queue)) do
+for _, member in ipairs(redis.call('SRANDMEMBER', P .. ':workers:' .. queue, 1000)) do
   local name = string.sub(member, #P + 9)
   if redis.call('EXISTS', K .. 'alive:' .. name) == 1 then
     if refused[name] then

@@ -1,20 +1,23 @@
 -- Creates manual runs: a trigger's, or a part of a backfill's, oldest instant first. Repeated, it changes nothing: a trigger
 -- is answered in one call, and of a backfill the request says how far it came.
--- requires: clock, context, decision_log, fencing, gates, keys, live_runs, manual_order, operator_log, overlap, pauses
+-- requires: clock, context, decision_log, fencing, gates, keys, line, live_runs, manual_order, operator_log, overlap, pauses
 -- requires: run_state, unmake
--- ARGV: prefix, epoch, lease, holder, now_iso, log_limit, request, action, who, force, dry, last, detail, count,
+-- ARGV: prefix, epoch, lease, holder, now_iso, log_limit, request, action, who, force, dry, last, detail, count, start,
 --   then for each run   job scheduled_at run queue policy nfields field value ...
 -- force    1: neither overlap nor a pause holds it up, and what has succeeded is run again.
 -- dry      1: what would be done is answered, and nothing is.
 -- last     1 where no further part follows: the request is answered then.
+-- start    the place of the first of these runs among the request's.
 -- policy   a JSON object: concurrency, max_running, group, limit, front, suspended, after = [runs of the same request],
 --          and of a backfill `instant`, the run id of the occurrence at that instant: runs stand in one line then, unless
 --          the job allows overlap.
--- Answers {'OK', runs created so far}, {'GONE'} (withdrawn, expired or answered), {'FENCED' | 'LOST', what, stored}. Each
+-- Answers {'OK', runs created so far}, {'MORE'} where the same has to be sent again (a run replaces more than one call may
+-- end; what was created is known), {'GONE'} (withdrawn, expired or answered), {'FENCED' | 'LOST', what, stored}. Each
 -- run's verdict is an item of the request's answer: queued, held, refused, succeeded, live (it has a run that has not
 -- ended), planned, known or error.
 local holder, now_iso, log_limit, id, action, who = unpack(ARGV, 4, 9)
-local force, dry, is_last, detail, count = ARGV[10] == '1', ARGV[11] == '1', ARGV[12] == '1', ARGV[13], tonumber(ARGV[14])
+local force, dry, is_last, detail = ARGV[10] == '1', ARGV[11] == '1', ARGV[12] == '1', ARGV[13]
+local count, start = tonumber(ARGV[14]), tonumber(ARGV[15])
 local refusal = refusal_of(tonumber(ARGV[2]), ARGV[3])
 if refusal then return refusal end
 local request, answer = K .. 'request:' .. id, K .. 'answer:' .. id
@@ -34,18 +37,26 @@ local now = now_ms()
 local ctx = new_context(holder, now_iso, string.format('%.3f', now / 1000))
 ctx.log_limit, ctx.who = tonumber(log_limit), who
 
--- How the instants of a job went, by the ids of their occurrences, as far as its runs are remembered: a run that has
--- not ended counts most, then a success.
-local pasts = {}
-local function past_of(job)
-  if pasts[job] then return pasts[job] end
-  local past = {}
+-- Which instants of a job have succeeded, by the ids of their occurrences, as far as its runs are remembered.
+local successes = {}
+local function successes_of(job)
+  if successes[job] then return successes[job] end
+  local found = {}
   for _, run in ipairs(redis.call('LRANGE', K .. 'history:' .. job, 0, 1999)) do
-    if redis.call('HGET', run_key(run), 'outcome') == 'success' then past[string.gsub(run, '%-m%x+$', '')] = 'succeeded' end
+    if redis.call('HGET', run_key(run), 'outcome') == 'success' then found[string.gsub(run, '%-m%x+$', '')] = true end
   end
-  for _, live in ipairs(live_runs(job)) do past[string.gsub(live.run, '%-m%x+$', '')] = 'live' end
-  pasts[job] = past
-  return past
+  successes[job] = found
+  return found
+end
+
+-- How the item's instant went: a run that has not ended counts most, then a success.
+local function past_of(item)
+  local instant = item.policy.instant
+  local open = redis.call('ZRANGEBYSCORE', K .. 'active:' .. item.job, item.scheduled_at, item.scheduled_at, 'LIMIT', 0, 100)
+  for _, run in ipairs(open) do
+    if string.gsub(run, '%-m%x+$', '') == instant and live_status(run) then return 'live' end
+  end
+  return successes_of(item.job)[instant] and 'succeeded' or nil
 end
 
 -- Why the run's keys cannot be written; nil when they can.
@@ -64,8 +75,12 @@ local function gates_of(item, before)
   local policy, gates = item.policy, {}
   for _, other in ipairs(policy.after or {}) do
     local verdict = verdicts[other]
-    if verdict ~= 'queued' and verdict ~= 'held' then return false, 'predecessor' end
-    gates[#gates + 1] = {other, 'after'}
+    if verdict == nil and live_status(other) then verdict = 'queued' end  -- created by an earlier call
+    local has_succeeded = verdict == nil and redis.call('HGET', run_key(other), 'outcome') == 'success'
+    if not has_succeeded then
+      if verdict ~= 'queued' and verdict ~= 'held' then return false, 'predecessor' end
+      gates[#gates + 1] = {other, 'after'}
+    end
   end
   local concurrency = policy.concurrency or 'allow'
   if concurrency == 'allow' then return true, gates end
@@ -73,24 +88,25 @@ local function gates_of(item, before)
     gates[#gates + 1] = {before, 'line'}
     return true, gates
   end
-  local live = live_runs(item.job)
+  local ahead = newest_live(ctx, item.job)
   if not policy.instant then
-    if force or #live == 0 then return true, gates end
+    if force or not ahead then return true, gates end
     if concurrency == 'forbid' then return false, 'overlap' end
-    if concurrency == 'queue' and #live - 1 >= policy.max_running then return false, 'overlap' end
+    if concurrency == 'queue' and has_more_live(ctx, item.job, policy.max_running) then return false, 'overlap' end
     if concurrency == 'replace' then
-      replace_runs(ctx, live)
-      live = live_runs(item.job)
+      local is_all
+      is_all, ahead = replace_runs(ctx, item.job)
+      if not is_all then error('MORE', 0) end
     end
   end
-  for _, other in ipairs(live) do gates[#gates + 1] = {other.run, 'line'} end
+  if ahead then gates[#gates + 1] = {ahead, 'line'} end
   return true, gates
 end
 
 local function create(item, before)
   local policy = item.policy
   if policy.instant and not force then
-    local past = past_of(item.job)[policy.instant]
+    local past = past_of(item)
     if past then return past, '' end
   end
   if not force and (policy.suspended or is_paused(ctx, item.job, now)) then return 'refused', 'suspended' end
@@ -108,6 +124,7 @@ local function create(item, before)
     unpack(ARGV, item.fields_from, item.fields_to))
   if policy.front then redis.call('HSET', item.key, 'front', '1') end
   redis.call('ZADD', K .. 'active:' .. item.job, item.scheduled_at, item.run)
+  if policy.concurrency then join_line(item.job, item.run, order) end
   redis.call('HSET', K .. 'open', item.run, policy.group or '')
   redis.call('SADD', P .. ':queues', queue_key(item.queue))
   if #gates > 0 then
@@ -121,17 +138,24 @@ end
 
 redis.call('HSET', request, 'state', 'deciding')
 redis.call('PEXPIRE', request, KEPT_MS)
-local at, before, job = 15, redis.call('HGET', request, 'before'), ''
+local at, before, job = 16, redis.call('HGET', request, 'before'), ''
 if before == '' then before = nil end
-for _ = 1, count do
+local answered = redis.call('LLEN', answer)
+for i = 1, count do
   local nfields = tonumber(ARGV[at + 5])
   local item = {job = ARGV[at], scheduled_at = ARGV[at + 1], run = ARGV[at + 2], queue = ARGV[at + 3],
                 policy = cjson.decode(ARGV[at + 4]), fields_from = at + 6, fields_to = at + 5 + nfields,
                 key = run_key(ARGV[at + 2])}
   at = at + 6 + nfields
   if job == '' then job = item.job end
-  if action ~= 'backfill' or tonumber(item.scheduled_at) > through then
+  local is_new
+  if action == 'backfill' then is_new = tonumber(item.scheduled_at) > through else is_new = start + i > answered end
+  if is_new then
     local ok, verdict, reason = pcall(create, item, before)
+    if not ok and verdict == 'MORE' then
+      redis.call('PEXPIRE', answer, KEPT_MS)
+      return {'MORE'}
+    end
     if not ok then
       reason = type(verdict) == 'table' and verdict['err'] or tostring(verdict)
       verdict = 'error'

@@ -18,7 +18,7 @@ end
 
 -- Pauses that have ended by themselves matter to nobody any more.
 local function forget_past_pauses()
-  local now, found = now_ms(), redis.call('HGETALL', K .. 'paused')
+  local now, found = now_ms(), redis.call('HRANDFIELD', K .. 'paused', 500, 'WITHVALUES')
   for i = 1, #found, 2 do
     local until_ms = tonumber(found[i + 1]) or 0
     if until_ms ~= 0 and until_ms <= now then redis.call('HDEL', K .. 'paused', found[i]) end

@@ -4,8 +4,8 @@
 --   through  the number of decisions so far
 --   now_ms   Redis' time
 --   fail     what is called with an item, and the reason, where a write of it fails later (lib/batch_writes.lua)
--- requires: batch_writes, decision_log, gates, job_counts, job_memory, keys, live_runs, overlap, pauses, run_end
--- requires: run_state, unmake
+-- requires: batch_writes, decision_log, gates, job_counts, job_memory, keys, line, live_runs, overlap, pauses
+-- requires: run_end, run_state, unmake
 --
 -- A script that fails is not undone, so the order of writes is that of what can fail:
 -- * A plain run (no policy) writes `active`, then its log, then its hash. A key of the wrong kind fails the first or the
@@ -124,33 +124,42 @@ local function enqueue_plain(ctx, item)
   return 'QUEUED', item.run
 end
 
-local function enqueue(ctx, item)
+-- What the run has to wait for: its gates; or nil, and why it is not queued; or nil and nil where this call may not end as
+-- many runs as it replaces, or ask as many as there are. The cursor stays then: if this leader dies in between, the next
+-- one finds the same occurrence undecided.
+local function find_gates(ctx, item)
   local policy, gates = item.policy, {}
   for _, predecessor in ipairs(policy.after or {}) do
     local state, run = latest_of(predecessor[1], item.first_at)
-    if state == 'failed' then return skip(ctx, item, 'predecessor') end
+    if state == 'failed' then return nil, 'predecessor' end
     if state == 'open' then gates[#gates + 1] = {run, 'after'} end
   end
   local concurrency = policy.concurrency or 'allow'
-  if concurrency ~= 'allow' then
-    local live = live_runs(item.job)
-    if #live > 0 then
-      if concurrency == 'forbid' then return skip(ctx, item, 'overlap') end
-      local ahead = live[#live].run
-      if concurrency == 'queue' and #live - 1 >= policy.max_running then return skip(ctx, item, 'overlap') end
-      if concurrency == 'replace' then
-        demand_log(item)
-        ahead = replace_runs(ctx, live)
-      end
-      if ahead then gates[#gates + 1] = {ahead, 'line'} end
-    end
+  if concurrency == 'allow' then return gates end
+  local ahead, is_sure = newest_live(ctx, item.job)
+  if not is_sure then return nil, nil end
+  if not ahead then return gates end
+  if concurrency == 'forbid' then return nil, 'overlap' end
+  if concurrency == 'queue' and has_more_live(ctx, item.job, policy.max_running) then return nil, 'overlap' end
+  if concurrency == 'replace' then
+    demand_log(item)
+    local is_all
+    is_all, ahead = replace_runs(ctx, item.job)
+    if not is_all then return nil, nil end
   end
+  if ahead then gates[#gates + 1] = {ahead, 'line'} end
+  return gates
+end
+
+local function enqueue(ctx, item, gates)
+  local policy = item.policy
   if policy.group then redis.call('HSET', K .. 'groups', policy.group, policy.limit) end
   record_decision(ctx, item, #gates > 0 and 'held' or 'queued', '')
   write_run(ctx, item)
   if policy.front then redis.call('HSET', item.run_key, 'front', '1') end
   if policy.deadline then redis.call('HSET', item.run_key, 'deadline_at', policy.deadline) end
   redis.call('ZADD', item.active_key, item.first_at, item.run)
+  if policy.concurrency then join_line(item.job, item.run, ctx.through) end
   redis.call('HSET', K .. 'open', item.run, policy.group or '')
   note_past(ctx, item, '')
   if #gates > 0 then
@@ -162,12 +171,16 @@ local function enqueue(ctx, item)
   return 'QUEUED', item.run
 end
 
--- The job's runs end that have not been started, where they say that its removal cancels them.
+-- The job's runs end that have not been started, where they say that its removal cancels them: as many as this call may.
+-- The others are ended by repair_runs, which finds that their job is gone.
 local function cancel_runs(ctx, job)
   local todo = {}
-  for _, old in ipairs(live_runs(job)) do
-    if old.status ~= 'started' and redis.call('HGET', run_key(old.run), 'on_remove') == 'cancel' then
-      end_unstarted(ctx, old.run, 'removed', todo)
+  for _, old in ipairs(redis.call('ZRANGE', K .. 'active:' .. job, 0, most_asked(ctx) - 1)) do
+    if ctx.left <= 0 then break end
+    ctx.asks = ctx.asks - 1
+    local status = live_status(old)
+    if status and status ~= 'started' and redis.call('HGET', run_key(old), 'on_remove') == 'cancel' then
+      end_unstarted(ctx, old, 'removed', todo)
     end
   end
   settle(ctx, todo)
@@ -230,7 +243,11 @@ local function decide_occurrence(ctx, item)
   if item.kind == 'skip' then return skip(ctx, item, item.reason) end
   if is_paused(ctx, item.job, ctx.now_ms) then return skip(ctx, item, 'suspended') end
   if redis.call('EXISTS', item.run_key) == 1 then return recognise(ctx, item) end
-  return enqueue(ctx, item)
+  local gates, reason = find_gates(ctx, item)
+  if gates then return enqueue(ctx, item, gates) end
+  if reason then return skip(ctx, item, reason) end
+  unmove_cursor(item)
+  return 'BUSY', ''
 end
 
 -- The decision's entry is taken out of the log again, and out of the count of decisions.

@@ -1,21 +1,10 @@
 -- Gates: what a held run waits for, and how it goes on (spec: reliability.md section 4, Overlap and Chains).
--- requires: clock, decision_log, keys, run_end, run_state
+-- requires: clock, decision_log, keys, line, run_end, run_state
 
 -- `run` waits for the end of `other`. kind  after: only success opens.   line: any end does (overlap).
 local function add_gate(run, other, kind)
   redis.call('HSET', K .. 'gates:' .. run, other, kind)
   redis.call('SADD', K .. 'gated:' .. other, run)
-end
-
--- A run of the job that was decided before this one and has not ended, that of the latest instant; nil if there is none.
--- Every active run is asked for its order: manual runs are not decided in the order of their instants.
-local function before_in_line(job, run)
-  local mine = tonumber(redis.call('HGET', run_key(run), 'order') or '0')
-  for _, other in ipairs(redis.call('ZREVRANGE', K .. 'active:' .. job, 0, -1)) do
-    local order = tonumber(redis.call('HGET', run_key(other), 'order') or '0')
-    if order < mine and other ~= run and live_status(other) then return other end
-  end
-  return nil
 end
 
 -- The last gate of a held run is open: it is queued, unless its deadline has passed meanwhile.
@@ -26,6 +15,7 @@ local function release_held(ctx, run, todo)
   if deadline_at and now_ms() > tonumber(deadline_at) * 1000 then
     return end_unstarted(ctx, run, 'deadline', todo)
   end
+  ctx.left = ctx.left - 1
   if not push_held(ctx, run) then return end
   log_run(ctx, 'released', job, run, scheduled_at, '')
 end
@@ -44,20 +34,26 @@ local function open_gate(ctx, run, other, outcome, todo)
   if redis.call('EXISTS', gates) == 0 then release_held(ctx, run, todo) end
 end
 
--- Every run on `todo` has ended: what waits for them goes on or ends too, transitively, in decision order.
+-- Takes runs that wait for this one, which has ended: all of them in decision order, or some where there are more than this
+-- call may release. The others wait for repair_runs, which finds that theirs has ended.
+local function take_waiting(ctx, ended)
+  local gated = K .. 'gated:' .. ended
+  local count = redis.call('SCARD', gated)
+  if count == 0 or ctx.left <= 0 then return {} end
+  local waiting = redis.call('SPOP', gated, math.min(count, ctx.left))
+  ctx.left = ctx.left - #waiting
+  local order = {}
+  for _, run in ipairs(waiting) do order[run] = tonumber(redis.call('ZSCORE', K .. 'held', run) or '0') end
+  table.sort(waiting, function(a, b) return order[a] < order[b] or (order[a] == order[b] and a < b) end)
+  return waiting
+end
+
+-- Every run on `todo` has ended: what waits for them goes on or ends too, transitively.
 local function settle(ctx, todo)
   local i = 1
   while todo[i] do
     local ended = todo[i]
-    local gated = K .. 'gated:' .. ended.run
-    local waiting = redis.call('SMEMBERS', gated)
-    if #waiting > 0 then
-      redis.call('DEL', gated)
-      local order = {}
-      for _, run in ipairs(waiting) do order[run] = tonumber(redis.call('ZSCORE', K .. 'held', run) or '0') end
-      table.sort(waiting, function(a, b) return order[a] < order[b] or (order[a] == order[b] and a < b) end)
-      for _, run in ipairs(waiting) do open_gate(ctx, run, ended.run, ended.outcome, todo) end
-    end
+    for _, run in ipairs(take_waiting(ctx, ended.run)) do open_gate(ctx, run, ended.run, ended.outcome, todo) end
     i = i + 1
   end
 end

@@ -39,8 +39,9 @@ local function add_to_history(ctx, run, job)
     redis.call('RPOP', history)
     forget_size(sizes, old)
     total, count = tonumber(redis.call('HGET', sizes, '')), count - 1
-    -- An operator may have queued an ended run again: it lives, and comes back here at its next end.
-    if not status or is_final(status) then
+    -- An operator may have queued an ended run again: it lives, and comes back here at its next end. One that others wait
+    -- for yet, because they are many, is asked how it ended; it expires.
+    if not status or (is_final(status) and redis.call('EXISTS', K .. 'gated:' .. old) == 0) then
       for _, registry in ipairs({':finished:', ':failed:', ':canceled:'}) do
         if origin then redis.call('ZREM', P .. registry .. origin, old) end
       end

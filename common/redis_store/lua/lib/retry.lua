@@ -1,5 +1,5 @@
 -- An ended run is queued anew, because an operator wants it.
--- requires: decision_log, gates, history, keys, live_runs, manual_order, operator_log, operator_target, run_state
+-- requires: decision_log, gates, history, keys, line, live_runs, manual_order, operator_log, operator_target, run_state
 
 -- With all its budgets, or in line where its job allows no overlap. `act` is what it is counted as. `again`: a success
 -- too. `force`: in no line. Answers {'QUEUED'}, {'HELD'}, {'OVERLAP', run}, {'SUCCEEDED'}, {'LIVE', status}, or what
@@ -15,17 +15,18 @@ local function retry_ended(ctx, act, run, again, force)
     return {'LIVE', status}
   end
   if outcome == 'success' and not again then return {'SUCCEEDED'} end
-  local live = {}
-  if concurrency and concurrency ~= 'allow' and not force then live = live_runs(job) end
-  if #live > 0 and concurrency == 'forbid' then return {'OVERLAP', live[#live].run} end
+  local is_in_line, ahead = concurrency and concurrency ~= 'allow', nil
+  if is_in_line and not force then ahead = newest_live(ctx, job) end
+  if ahead and concurrency == 'forbid' then return {'OVERLAP', ahead} end
   local registries = {P .. ':finished:' .. origin, P .. ':failed:' .. origin, P .. ':canceled:' .. origin}
   for _, registry in ipairs(registries) do demand_kinds({[registry] = 'zset'}) end
 
   -- One that was stopped while a worker had claimed it stands in that worker's list yet.
-  for _, worker in ipairs(redis.call('SMEMBERS', K .. 'claims')) do
+  -- (Of more than a thousand workers not all are asked: what stays in a list is dropped when it is started.)
+  for _, worker in ipairs(redis.call('SRANDMEMBER', K .. 'claims', 1000)) do
     redis.pcall('LREM', K .. 'claims:' .. worker, 0, run)
   end
-  log_run(ctx, 'retried', job, run, scheduled_at, #live > 0 and 'held' or '', {'who', ctx.who})
+  log_run(ctx, 'retried', job, run, scheduled_at, ahead and 'held' or '', {'who', ctx.who})
   for _, registry in ipairs(registries) do redis.call('ZREM', registry, run) end
   redis.call('LREM', K .. 'history:' .. job, 0, run)
   forget_size(K .. 'sizes:' .. job, run)
@@ -37,6 +38,7 @@ local function retry_ended(ctx, act, run, again, force)
   redis.call('PERSIST', key)
   redis.call('PERSIST', P .. ':results:' .. run)
   redis.call('ZADD', K .. 'active:' .. job, scheduled_at, run)
+  if is_in_line then join_line(job, run, order) end
   redis.call('HSET', K .. 'open', run, group or '')
   -- What comes after the job is decided by how it goes now.
   local past = K .. 'past:' .. job
@@ -44,9 +46,9 @@ local function retry_ended(ctx, act, run, again, force)
     redis.call('ZADD', past, scheduled_at, scheduled_at .. '|' .. run .. '|')
   end
   record_act(ctx, act, job, run, '')
-  if #live > 0 then
+  if ahead then
     hold(ctx, run, origin, order)
-    for _, other in ipairs(live) do add_gate(run, other.run, 'line') end
+    add_gate(run, ahead, 'line')
     return {'HELD'}
   end
   push_held(ctx, run)

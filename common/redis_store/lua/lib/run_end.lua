@@ -1,11 +1,13 @@
 -- The end of a run: what it held is released. No count can go stale, because overlap, groups and chains are held by the
 -- runs themselves (`active`, `group`, `gates`), and whatever ends a run comes through here.
--- requires: decision_log, groups, history, history_limits, job_counts, job_memory, keys, run_state
+-- requires: decision_log, groups, history, history_limits, job_counts, job_memory, keys, line
+-- requires: run_state
 
 -- Nothing is held by this run any more: not its job's overlap, not its group.
 local function close_run(ctx, run, job, outcome)
   local scheduled_at = redis.call('ZSCORE', K .. 'active:' .. job, run)
   redis.call('ZREM', K .. 'active:' .. job, run)
+  leave_line(job, run)
   release_group_place(ctx, run, redis.call('HGET', K .. 'open', run))
   redis.call('HDEL', K .. 'open', run)
   count_ended(job, outcome)
@@ -22,7 +24,9 @@ local function end_unstarted(ctx, run, reason, todo)
   local exists = origin ~= false
   job = job or job_of(run)
   scheduled_at = scheduled_at or redis.call('ZSCORE', K .. 'active:' .. job, run) or '0'
-  for _, other in ipairs(redis.call('HKEYS', K .. 'gates:' .. run)) do
+  ctx.left = ctx.left - 1
+  -- A run of the version before may have any number of gates; what is left of them goes as theirs end.
+  for _, other in ipairs(redis.call('HRANDFIELD', K .. 'gates:' .. run, 1000)) do
     redis.call('SREM', K .. 'gated:' .. other, run)
   end
   redis.call('DEL', K .. 'gates:' .. run)
@@ -31,6 +35,9 @@ local function end_unstarted(ctx, run, reason, todo)
   if exists then
     -- A place of the wrong kind does not hold the run, and must not keep it from ending: it could be queued later.
     redis.pcall('LREM', queue_key(origin), 1, run)
+    -- A long queue is searched for it: that costs, too.
+    local length = redis.pcall('LLEN', queue_key(origin))
+    if type(length) == 'number' then ctx.left = ctx.left - math.floor(length / 20000) end
     redis.pcall('ZREM', P .. ':scheduled:' .. origin, run)
     redis.pcall('ZREM', P .. ':deferred:' .. origin, run)
     redis.call('HSET', run_key(run), 'status', 'canceled', 'execution', '', 'ended_at', ctx.now_iso, 'outcome', reason)
@@ -40,7 +47,9 @@ local function end_unstarted(ctx, run, reason, todo)
     add_to_history(ctx, run, job)
   else
     -- Which queue it was of went with the hash.
-    for _, queue in ipairs(redis.call('SMEMBERS', P .. ':queues')) do
+    local queues = redis.call('SRANDMEMBER', P .. ':queues', 1000)
+    ctx.left = ctx.left - math.floor(#queues / 20)
+    for _, queue in ipairs(queues) do
       redis.call('ZREM', P .. ':deferred:' .. string.sub(queue, #queue_key('') + 1), run)
     end
     redis.call('EXPIRE', P .. ':results:' .. run, kept_seconds)

@@ -7,6 +7,7 @@ local function unmake_run(run, job, origin)
   for _, other in ipairs(gates) do redis.pcall('SREM', K .. 'gated:' .. other, run) end
   redis.pcall('DEL', run_key(run))
   redis.pcall('ZREM', K .. 'active:' .. job, run)
+  redis.pcall('ZREM', K .. 'line:' .. job, run)
   redis.pcall('HDEL', K .. 'open', run)
   redis.pcall('ZREM', K .. 'held', run)
   redis.pcall('DEL', K .. 'gates:' .. run)

@@ -272,9 +272,9 @@ def test_a_thousand_runs_are_made_in_parts_that_do_not_hold_redis_for_long(make_
     sizes = []
     make = asker.inbox._create
 
-    def measured(term, heard, part, **rest):
+    def measured(term, heard, part, start, **rest):
         sizes.append(len(part))
-        return make(term, heard, part, **rest)
+        return make(term, heard, part, start, **rest)
 
     monkeypatch.setattr(asker.inbox, "_create", measured)
     assert len(span(asker, -1000, 0)) == 1000

@@ -22,7 +22,7 @@ NAMES = {
     "quarantine": "quarantine", "aside": "aside:x", "requests": "requests", "request": "request:x",
     "answer": "answer:x", "requested": "asked", "acted": "acted", "acts": "acts", "claimers": "claims",
     "claims": "claims:x", "alive": "alive:x", "seen": "seen:x", "output": "output:x", "lost": "lost",
-    "counters": "counters", "removed": "removed",
+    "counters": "counters", "removed": "removed", "line": "line:x",
 }  # fmt: skip
 RQ_NAMES = {
     "queues": "queues", "queue": "queue:x", "run": "job:x", "results": "results:x", "workers": "workers",

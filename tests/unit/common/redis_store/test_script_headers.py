@@ -97,6 +97,27 @@ def test_a_header_says_what_a_repetition_does(name):
     assert re.search(r"[Rr]epeated|Reads only", header[0])
 
 
+# Commands that read all of a key, by the file that may: what they read there has a bound of its own.
+READS_ALL = {
+    ("quarantine_action", "XRANGE"): "a stream of a thousand records",
+    ("manual_request", "LRANGE"): "an item for each run of a request: a thousand",
+    ("watch_workers", "SMEMBERS"): "the workers of a day, all of which are to be seen at one moment",
+    ("unmake", "HKEYS"): "the gates of a run that this very call has made",
+}
+
+
+@pytest.mark.parametrize(("kind", "name"), FILES)
+def test_no_script_reads_the_whole_of_a_key_that_may_have_any_size(kind, name):
+    if name in {"check_permissions", "reap_lost_attempts"}:
+        return  # the first reads its own probes; the second reads what workers run: its caller bounds that
+    text = text_of(kind, name)
+    found = set(re.findall(r"p?call\('(SMEMBERS|HGETALL|HKEYS|HVALS|KEYS)'", text))
+    found |= set(re.findall(r"p?call\('(LRANGE|ZRANGE|ZREVRANGE)',[^)]*, 0, -1\)", text))
+    found |= set(re.findall(r"p?call\('(XRANGE|XREVRANGE)',(?![^)]*'COUNT')", text))
+    found |= set(re.findall(r"p?call\('(ZRANGEBYSCORE|ZREVRANGEBYSCORE)',(?!.*'LIMIT')", text))
+    assert {command for command in found if (name, command) not in READS_ALL} == set()
+
+
 def test_scripts_and_python_spell_the_same_keys():
     spelt = {
         found

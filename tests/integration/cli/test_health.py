@@ -89,7 +89,7 @@ def installation(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["hang", "stopped", "replica"])
+@pytest.mark.parametrize("how", ["refuse", "hang", "stopped", "replica"])
 def test_without_redis_nobody_is_ready_and_nobody_is_to_be_restarted(installation, how):
     if how == "stopped":
         installation.redis.signal(signal.SIGSTOP)

@@ -9,6 +9,7 @@ import zlib
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -53,17 +54,27 @@ def events_of(words: list[str]) -> Iterator[MaintenanceEvent]:
         yield MaintenanceEvent(what, run, job)
 
 
+@dataclass(frozen=True, slots=True)
+class _Missing:
+    """An attempt without heartbeats, though its worker lives: since when, and when it was last seen so."""
+
+    since: float
+    seen_at: float
+
+
 class Reaper:
     """One leader's. ``watch`` once a second, then ``reap`` each queue and ``return_claims``."""
 
     def __init__(self, store: Store, clock: RedisClock, worker_ttl_seconds: float) -> None:
         self._store = store
         self._clock = clock
+        self._ttl_seconds = self._longest_ttl_seconds = worker_ttl_seconds
         self._watch = WorkerWatch(worker_ttl_seconds)
         self._epoch = 0
         self._server: tuple[str, ...] = ()
         self._clock_offset: float | None = None
         self._unknown: set[str] = set()
+        self._missing: dict[str, dict[str, _Missing]] = {}  # by queue
         self._dead: dict[str, WorkerMark] = {}
         self._fresh_until = 0.0
         self._offsets: dict[str, int] = {}
@@ -72,6 +83,7 @@ class Reaper:
         """Forget what was seen of the workers: for a whole ttl from now on none is dead."""
         self._watch.begin_anew()
         self._unknown.clear()
+        self._missing.clear()
         self._dead = {}
 
     def watch(self, term: Term) -> None:
@@ -91,6 +103,7 @@ class Reaper:
         now = self._clock.elapsed()
         self._notice_jump(float(now_ms) / 1000 - now)
         marks = {name: WorkerMark.parse(mark) for name, mark in zip(words[0::2], words[1::2], strict=True)}
+        self._longest_ttl_seconds = max([self._ttl_seconds, *(mark.ttl_seconds for mark in marks.values())])
         dead = self._watch.look(now, marks)
         for name in dead.keys() - self._dead.keys():
             log.info("worker is dead: its heartbeats stand still", worker=name)
@@ -110,20 +123,42 @@ class Reaper:
         result = ["type", _RQ_FAILED, "exc_string", b64encode(zlib.compress(_SENTENCE.encode())).decode()]
         while offset >= 0:
             now = self._clock.now()
+            abandoned = self._abandoned(origin)
             reply = self._store.call(
                 "reap_lost_attempts",
                 term.epoch, term.lease, origin, rq_instant(now), now.timestamp(),
-                offset, _LOOKED_AT, _TAKEN, len(self._dead), *dead, *result,
+                offset, _LOOKED_AT, _TAKEN, len(self._dead), *dead, len(abandoned), *abandoned, *result,
             )  # fmt: skip
             following, unknown, *words = accepted(reply, term)
             count = int(unknown)
             if len(self._unknown) < _UNKNOWN:
                 self._unknown.update(words[:count])
-            yield from events_of(words[count:])
+            missing, *rest = words[count:]
+            self._note_missing(origin, rest[: int(missing)], are_all=(offset, int(following)) == (0, -1))
+            events = rest[int(missing) :]
+            yield from events_of(events)
             offset = int(following)
-            if not is_fresh and not words[count:]:
+            if not is_fresh and not events:
                 break
         self._offsets[origin] = max(0, offset)
+
+    def _note_missing(self, origin: str, members: list[str], *, are_all: bool) -> None:
+        """``are_all``: the whole queue was looked at, so that what is not among them has been heard of again."""
+        now, before = self._clock.elapsed(), self._missing.get(origin, {})
+        kept = (
+            {} if are_all else {m: each for m, each in before.items() if now - each.seen_at <= _FRESH_SECONDS}
+        )
+        since = {m: each.since for m, each in before.items() if now - each.seen_at <= _FRESH_SECONDS}
+        self._missing[origin] = kept | {member: _Missing(since.get(member, now), now) for member in members}
+
+    def _abandoned(self, origin: str) -> list[str]:
+        """Return the attempts that have been missing for the ttl, at most as many as one call takes."""
+        found = (
+            member
+            for member, each in self._missing.get(origin, {}).items()
+            if each.seen_at - each.since >= self._longest_ttl_seconds
+        )
+        return list(islice(found, _TAKEN))
 
     def return_claims(self, term: Term) -> Iterator[MaintenanceEvent]:
         """Return to their queues what the dead had claimed and not started.

@@ -39,7 +39,7 @@ OBSERVED_SECONDS = 6.5
 _MISSED = re.compile(r'^cron_job_missed_total\{job="([^"]*)",reason="([^"]*)"\} (\S+)$', re.MULTILINE)
 # Keys that are meant to stay: state that is bounded by the number of jobs, workers or queues.
 STAYS = (
-    "rq:kuber-cron:fence", "rq:kuber-cron:lease", "rq:kuber-cron:cursor", "rq:kuber-cron:log:", "rq:kuber-cron:past:",
+    "rq:kuber-cron:fence", "rq:kuber-cron:lease", "rq:kuber-cron:cursor", "rq:kuber-cron:timing", "rq:kuber-cron:log:", "rq:kuber-cron:past:",
     "rq:kuber-cron:missed", "rq:kuber-cron:ended", "rq:kuber-cron:counters", "rq:kuber-cron:lost", "rq:kuber-cron:stats:", "rq:kuber-cron:boot",
     "rq:kuber-cron:bounds", "rq:kuber-cron:sizes:", "rq:kuber-cron:acts", "rq:kuber-cron:acted", "rq:kuber-cron:changed", "rq:kuber-cron:jobs", "rq:kuber-cron:schedulers",
     "rq:kuber-cron:history:", "rq:kuber-cron:claims", "rq:queues", "rq:finished:", "rq:failed:", "rq:canceled:", "rq:kuber-cron:groups",

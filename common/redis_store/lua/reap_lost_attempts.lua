@@ -3,27 +3,31 @@
 -- finds none of the runs.
 -- requires: attempt_end, clock, context, fencing, keys
 -- ARGV: prefix, epoch, lease, queue, now_iso, now_seconds, offset, limit, most, number of dead workers, then worker and
---       mark of each, then the fields of RQ's result for a lost attempt as name, value pairs.
+--       mark of each, number of abandoned attempts, then their names in RQ's registry, then the fields of RQ's result for a lost attempt as name, value pairs.
 -- now_seconds is Redis' time as the leader knows it: a call that comes later than 2 s after it reaps nothing.
 -- Looks at `limit` attempts from `offset` on, and takes at most `most`.
--- Answers {'OK', next offset or -1 at the end, number of unknown owners, owner, ..., what, run, job, ...} with
--- what = lost_again | lost_failed, or FENCED, LOST. An unknown owner is no worker that Redis knows, and not among the dead.
+-- Answers {'OK', next offset or -1 at the end, number of unknown owners, owner, ..., number of missing attempts, name, ...,
+-- what, run, job, ...} with what = lost_again | lost_failed, or FENCED, LOST. An unknown owner is no worker that Redis knows,
+-- and not among the dead. A missing attempt is one that its living worker does not send heartbeats for: Redis went back to a
+-- time before its end. Where the leader has seen it missing for long enough it is abandoned, and taken.
 local origin, now_iso, now_seconds = ARGV[4], ARGV[5], ARGV[6]
 local offset, limit, most = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local first_of_result = 11 + 2 * tonumber(ARGV[10])
+local first_abandoned = 12 + 2 * tonumber(ARGV[10])
+local first_of_result = first_abandoned + tonumber(ARGV[first_abandoned - 1])
 local now = tonumber(now_seconds)
 local refusal = refusal_of(tonumber(ARGV[2]), ARGV[3])
 if refusal then return refusal end
 local wrong = wrong_key({[queue_key(origin)] = 'list'})
 if wrong then return redis.error_reply(wrong) end
 -- The caller has long given this call up, and the workers may have been heard since.
-if now_ms() / 1000 - now > 2 then return {'OK', '-1', '0'} end
+if now_ms() / 1000 - now > 2 then return {'OK', '-1', '0', '0'} end
 local ctx = new_context('housekeeping', now_iso, now_seconds)
-local events, unknown, is_dead, is_known = {}, {}, {}, {}
+local events, unknown, missing, is_dead, is_known, is_abandoned = {}, {}, {}, {}, {}, {}
 local function report(what, run, job)
   for _, part in ipairs({what, run, job}) do events[#events + 1] = part end
 end
-for i = 11, first_of_result - 1, 2 do
+for i = first_abandoned, first_of_result - 1 do is_abandoned[ARGV[i]] = true end
+for i = 11, first_abandoned - 2, 2 do
   is_dead[ARGV[i]] = (redis.call('GET', K .. 'seen:' .. ARGV[i]) or '') == ARGV[i + 1]
   is_known[ARGV[i]] = true
 end
@@ -67,19 +71,17 @@ for _, member in ipairs(members) do
   local owner, worker, job, lost, max_lost, stop =
     unpack(redis.call('HMGET', run_key(run), 'execution', 'worker_name', 'job', 'lost', 'max_lost', 'stop'))
   worker = worker or ''
-  if owner ~= execution then
-    -- An end script has been here, or somebody deleted the run; nothing is owed to this execution, once it has ended.
-    if redis.call('EXISTS', P .. ':execution:' .. member) == 0 then
-      redis.call('ZREM', wip, member)
-      redis.call('ZREM', P .. ':executions:' .. run, execution)
-    else
-      kept = kept + 1
-    end
-  elseif is_dead[worker] then
+  local is_missing = redis.call('EXISTS', P .. ':execution:' .. member) == 0
+  if owner ~= execution and is_missing then
+    -- An end script has been here, or somebody deleted the run; nothing is owed to this execution.
+    redis.call('ZREM', wip, member)
+    redis.call('ZREM', P .. ':executions:' .. run, execution)
+  elseif owner == execution and (is_dead[worker] or is_missing and is_abandoned[member]) then
     take(run, execution, worker, job, lost, max_lost, stop)
     taken = taken + 1
   else
-    note_owner(worker)
+    if owner == execution then note_owner(worker) end
+    if owner == execution and is_missing and #missing < 100 then missing[#missing + 1] = member end
     kept = kept + 1
   end
   if taken >= most then break end
@@ -87,5 +89,7 @@ end
 local next_offset = (#members < limit and taken < most) and -1 or offset + kept
 local out = {'OK', string.format('%d', next_offset), string.format('%d', #unknown)}
 for _, owner in ipairs(unknown) do out[#out + 1] = owner end
+out[#out + 1] = string.format('%d', #missing)
+for _, member in ipairs(missing) do out[#out + 1] = member end
 for _, part in ipairs(events) do out[#out + 1] = part end
 return out

@@ -63,11 +63,18 @@ def test_a_worker_whose_heartbeats_stand_still_loses_its_run_after_its_ttl(judge
     assert judge.round() == ["lost_again", "returned"]
 
 
+def expire(client):
+    for key in [*client.keys("rq:execution:*"), *client.keys(KEYS.alive("*"))]:
+        client.delete(key)
+
+
 def test_keys_that_have_expired_take_nothing_from_a_worker_that_is_heard(judge, worker):
+    (run,) = worker.running
     for _ in range(4):
+        expire(judge.leader.client)
         assert judge.watches(TTL / 2) == []
-        worker.ledger.heartbeat([], datetime.now(UTC))
-        worker.die()
+        worker.ledger.heartbeat([(run, worker.running[run])], datetime.now(UTC))
+        assert judge.watches(0) == []
 
 
 def test_keys_that_do_not_expire_keep_nothing_for_a_worker_that_is_silent(judge, worker):
@@ -138,6 +145,16 @@ def test_a_heartbeat_between_the_look_and_the_taking_keeps_run_and_claim(judge, 
 def test_the_run_of_a_worker_that_redis_has_forgotten_is_taken_too(judge, worker):
     judge.leader.client.delete(KEYS.claimers, KEYS.seen(worker.name))
     assert judge.watches(TTL + 2) == ["lost_again", "returned"]
+
+
+def test_an_attempt_that_its_living_worker_does_not_run_is_taken(judge, worker):
+    """As after Redis went back to a time before the attempt's end."""
+    expire(judge.leader.client)
+    taken = []
+    for _ in range(4):
+        worker.ledger.heartbeat([], datetime.now(UTC))
+        taken += judge.watches(TTL / 3)
+    assert taken == ["lost_again"]
 
 
 def test_hundreds_of_runs_are_taken_in_calls_of_a_hundred(judge, leader, redis_client):

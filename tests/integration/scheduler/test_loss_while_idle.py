@@ -33,15 +33,22 @@ class Installation:
         self.schedulers = Schedulers(self.server.url, api.kubeconfig(folder / "kubeconfig"), folder)
         self.client = self.schedulers.client
 
-    def files_hold(self, *jobs: str) -> None:
-        """Jobs of the coming seconds alone, and one of New Year."""
-        until = datetime.now(UTC) + timedelta(seconds=12)
+    def start(self, name: str, *jobs: str) -> None:
+        """A scheduler leads; then, for the coming seconds alone, there are these jobs beside one of New Year.
+
+        After it has started, because that takes a busy machine longer than the jobs live.
+        """
+        new_year = "TZ=UTC\n# kuber-cron: name=yearly\n@yearly true\n"
+        files = self.schedulers.directory / "jobs"
+        files.write_text(new_year)
+        self.schedulers.start(name)
+        eventually(lambda: self.client.hexists(KEYS.cursors, "yearly"))
+        until = datetime.now(UTC) + timedelta(seconds=15)
         each = [
             f"# kuber-cron: not_after={until:%Y-%m-%dT%H:%M:%SZ} catchup=all {job}\n@every 1s true\n"
             for job in jobs
         ]
-        new_year = "# kuber-cron: name=yearly\n@yearly true\n"
-        (self.schedulers.directory / "jobs").write_text("".join(["TZ=UTC\n", *each, new_year]))
+        files.write_text("".join([new_year, *each]))
         self.last = until.replace(microsecond=0)
 
     def decided(self, job: str) -> list[datetime]:
@@ -99,8 +106,7 @@ def installation(
 
 
 def test_a_snapshot_put_back_under_an_idle_leader_is_noticed_at_once(installation, tmp_path):
-    installation.files_hold("name=replays", "name=skips on_state_loss=skip")
-    installation.schedulers.start("a")
+    installation.start("a", "name=replays", "name=skips on_state_loss=skip")
     eventually(lambda: len(installation.decided("skips")) >= 2)
     installation.keep(tmp_path / "snapshot")
     eventually(lambda: installation.all_is_decided("skips") and installation.all_is_decided("replays"))
@@ -117,8 +123,7 @@ def test_a_snapshot_put_back_under_an_idle_leader_is_noticed_at_once(installatio
 
 
 def test_a_snapshot_that_lacks_only_the_first_sight_of_a_job_is_noticed_at_once(installation, tmp_path):
-    installation.files_hold("name=tick")
-    installation.schedulers.start("a")
+    installation.start("a", "name=tick")
     eventually(lambda: installation.all_is_decided("tick"))
     installation.keep(tmp_path / "snapshot")
     jobs = installation.schedulers.directory / "jobs"
@@ -132,8 +137,7 @@ def test_a_snapshot_that_lacks_only_the_first_sight_of_a_job_is_noticed_at_once(
 
 
 def test_a_leader_that_changed_in_the_same_moment_knows_of_the_loss_by_the_lease(installation, api, tmp_path):
-    installation.files_hold("name=tick")
-    installation.schedulers.start("a")
+    installation.start("a", "name=tick")
     eventually(lambda: len(installation.decided("tick")) >= 2)
     installation.keep(tmp_path / "snapshot")
     eventually(lambda: installation.all_is_decided("tick"))
@@ -144,6 +148,6 @@ def test_a_leader_that_changed_in_the_same_moment_knows_of_the_loss_by_the_lease
     installation.kill_redis()
     installation.put_back(tmp_path / "snapshot")
     installation.schedulers.start("b")
-    eventually(lambda: installation.all_is_decided("tick"), within=2 * NOTICED_WITHIN)
+    eventually(lambda: installation.all_is_decided("tick"))
     assert installation.decided("tick") == before
     assert installation.losses("b") == 1

@@ -18,7 +18,7 @@ class LogEntry:
     Attributes:
         decided_at: When it was written, by Redis' time.
         decision: ``queued``, ``held``, ``skipped``, ``known`` (the run existed) and ``error`` decide instants; ``released``,
-            ``ended`` and ``requeued`` record what became of a run; ``moved`` and ``dropped``, of the job itself. There may be
+            ``ended``, ``requeued`` and ``forgotten`` (Redis had lost the run; its attempt ended so) record what became of a run; ``moved`` and ``dropped``, of the job itself. There may be
             more words for what people do.
         reason: Why nothing was queued, why a run ended, or why the cursor was moved; may be empty.
         first_at: The instant, or the first of several.

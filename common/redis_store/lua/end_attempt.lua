@@ -1,5 +1,5 @@
 -- Ends an attempt (spec: reliability.md section 6, End). Repeated, it changes nothing: REPEATED, or RECOVERED again.
--- requires: attempt_end, claims, clock, context, keys, quarantine
+-- requires: attempt_end, claims, clock, context, forgotten_end, keys, quarantine
 -- ARGV: prefix, run, execution, worker, action, outcome, ended_iso, ended_seconds, duration, delay_ms,
 --       retried, note, then the fields of RQ's result as name, value pairs
 -- action   finish | fail | stop: the run is over.   retry: again after delay_ms.   requeue: again, first,
@@ -9,7 +9,8 @@
 -- outcome  for requeue: interrupted or lost, the account that pays.
 -- Answers DONE, STOPPED (over instead of attempted again, because it was to be stopped or replaced), RECOVERED (a success,
 -- and a run of the job had failed since its last one), REPEATED (this execution has ended before) or LATE (the run
--- belongs to another attempt).
+-- belongs to another attempt, or somebody has deleted it). Of a run that Redis has lost altogether the outcome is recorded:
+-- DONE, or STOPPED instead of attempted again, for there is nothing left to attempt.
 local run, execution, worker, action, outcome = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local ended_iso, ended_seconds, duration, delay_ms, retried, note = unpack(ARGV, 7, 12)
 local key = run_key(run)
@@ -17,6 +18,11 @@ local owner, origin, job, last, stop, recovered =
   unpack(redis.call('HMGET', key, 'execution', 'origin', 'job', 'ended_execution', 'stop', 'recovered'))
 if owner ~= execution then
   if last == execution then return recovered == execution and 'RECOVERED' or 'REPEATED' end
+  if redis.call('EXISTS', key) == 0 then
+    ended_seconds = tostring(math.min(tonumber(ended_seconds), now_ms() / 1000))
+    return end_forgotten(new_context(worker, ended_iso, ended_seconds), run,
+      {execution = execution, action = action, outcome = outcome, ended_at = ended_seconds, duration = duration})
+  end
   redis.call('HINCRBY', K .. 'counters', 'late', 1)
   redis.call('SREM', P .. ':worker:' .. worker .. ':executions', run .. ':' .. execution)
   return 'LATE'

@@ -19,8 +19,8 @@ local function register_ended(ctx, run, origin, status, now)
   redis.call('EXPIRE', P .. ':results:' .. run, ttl)
 end
 
--- The run is over for good after an attempt: its outcome becomes the job's last, and what it held is released.
-local function end_run(ctx, run, job, outcome, ended_at, duration)
+-- A run is over for good after an attempt: its outcome becomes the job's last.
+local function note_outcome(run, job, outcome, ended_at, duration)
   local stats = K .. 'stats:' .. job
   redis.call('HSET', stats, 'last_run_at', ended_at, 'last_outcome', outcome)
   if duration ~= '' then redis.call('HSET', stats, 'last_duration', duration) end
@@ -30,6 +30,11 @@ local function end_run(ctx, run, job, outcome, ended_at, duration)
   elseif outcome ~= 'replaced' then
     redis.call('HSET', stats, 'failing', run)  -- until the next success, which is then a recovery
   end
+end
+
+-- The same, and what the run held is released.
+local function end_run(ctx, run, job, outcome, ended_at, duration)
+  note_outcome(run, job, outcome, ended_at, duration)
   close_run(ctx, run, job, outcome)
   add_to_history(ctx, run, job)
   note_end_of(ctx, job)

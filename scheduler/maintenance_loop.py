@@ -12,6 +12,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from kuber_cron.common.errors import KuberCronError
 from kuber_cron.common.observability.loop_progress import LoopProgress
+from kuber_cron.common.observability.outage_log import OutageLog
 from kuber_cron.scheduler.decisions.catalog import CatalogWatcher
 from kuber_cron.scheduler.decisions.planner import CatalogEntry
 from kuber_cron.scheduler.election.election import Election
@@ -76,7 +77,7 @@ class MaintenanceLoop:
 
     def run(self, stop: threading.Event) -> None:
         """Put in order what there is, once a second while this replica leads, until ``stop`` is set."""
-        gaps, of_term = ScheduleGaps(), _OfTerm(0)
+        gaps, of_term, outage = ScheduleGaps(), _OfTerm(0), OutageLog(self._server_clock)
         while not stop.wait(ROUND_SECONDS):
             self._progress.turned()
             term = self._election.valid_term()
@@ -88,10 +89,11 @@ class MaintenanceLoop:
                 self._observer.forget()
             try:
                 self._round(term, gaps, of_term)
+                outage.answered()
             except RedisError as error:
                 # Also where it refuses (out of memory, say): heartbeats may have been refused like this call.
                 self._housekeeper.redis_was_away()
-                log.warning("housekeeping rests: redis does not answer, or refuses", error=str(error))
+                outage.failed("housekeeping rests: redis does not answer, or refuses", error)
             except KuberCronError as error:
                 log.warning("housekeeping stops", reason=error.message)
             except Exception:

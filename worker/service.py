@@ -27,6 +27,7 @@ from kuber_cron import __version__
 from kuber_cron.common.clock import Clock
 from kuber_cron.common.notifications.sender import NotificationSender
 from kuber_cron.common.observability.job_metrics import JobMetrics
+from kuber_cron.common.observability.outage_log import OutageLog
 from kuber_cron.common.redis_store.redis_clock import RedisClock
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.worker.coordination.attempt_starter import AttemptStarter
@@ -97,6 +98,7 @@ class Worker:
             metrics=metrics,
             job_metrics=job_metrics,
             pause=ClaimPause(clock, metrics),
+            outage=OutageLog(clock),
         )
         self._draining = threading.Event()
         self._reported = threading.Event()
@@ -182,7 +184,9 @@ class Worker:
         )
         self.failing_seconds = self._health.failing_seconds
         self._cleanup = LeftoverCleanup(context, self._heartbeat_store)
-        self._listener = CommandListener(connect("general"), self._registration.channel, self._on_command)
+        self._listener = CommandListener(
+            connect("general"), self._registration.channel, self._on_command, context.outage
+        )
         metrics.busy_from(lambda: len(context.slots))
         job_metrics.expect_starts_from(self._queues)
 

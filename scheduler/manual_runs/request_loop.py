@@ -20,6 +20,7 @@ from redis.exceptions import RedisError, ResponseError
 from kuber_cron.common import time_format
 from kuber_cron.common.errors import KuberCronError
 from kuber_cron.common.observability.loop_progress import LoopProgress
+from kuber_cron.common.observability.outage_log import OutageLog
 from kuber_cron.common.records.history_limits import LOG_LIMIT
 from kuber_cron.common.records.parsing import text
 from kuber_cron.common.redis_store.keys import Keys
@@ -91,6 +92,7 @@ class RequestLoop:
         self._catalog = catalog
         self._failed = failed
         self._progress = LoopProgress(clock, "request", STALLED_SECONDS)
+        self._outage = OutageLog(clock)
 
     def check(self) -> str:
         """Return ``ok``, or that the loop has stalled."""
@@ -103,7 +105,7 @@ class RequestLoop:
             try:
                 self._listen(done)
             except RedisError as error:
-                log.warning("reading requests failed: redis does not answer, or refuses", error=str(error))
+                self._outage.failed("reading requests failed: redis does not answer, or refuses", error)
                 done.wait(_AFTER_ERROR_SECONDS)
             except KuberCronError as error:
                 log.info("requests are left to the next term", reason=error.message)
@@ -122,6 +124,7 @@ class RequestLoop:
                 self._progress.turned()
                 if self._clock.elapsed() >= poll_at:
                     is_flooded = self.drain() >= _MOST_A_POLL
+                    self._outage.answered()
                     poll_at = self._clock.elapsed() + (0.0 if is_flooded else _POLL_SECONDS)
                 if pubsub.get_message(timeout=_LISTEN_SECONDS) is not None:
                     poll_at = 0.0

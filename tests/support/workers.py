@@ -18,6 +18,7 @@ from kuber_cron.common.clock import Clock, SystemClock
 from kuber_cron.common.jobs.job import Job
 from kuber_cron.common.notifications.sender import NotificationSender
 from kuber_cron.common.observability.job_metrics import JobMetrics
+from kuber_cron.common.observability.outage_log import OutageLog
 from kuber_cron.common.redis_store.keys import Keys
 from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
 from kuber_cron.worker.coordination.claim_pause import ClaimPause
@@ -62,6 +63,7 @@ def context(
         metrics=metrics,
         job_metrics=JobMetrics(registry),
         pause=ClaimPause(clock, metrics),
+        outage=OutageLog(clock),
     )
 
 

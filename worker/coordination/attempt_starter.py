@@ -105,7 +105,7 @@ class AttemptStarter:
             try:
                 reply = self._run_store.start(run_id, execution_id, self._context.clock.now())
             except RedisError as error:
-                log.warning("starting a run failed: trying again", run=run_id, error=str(error))
+                self._context.outage.failed("starting a run failed: trying again", error, run=run_id)
                 if draining.wait(_AFTER_ERROR_SECONDS):
                     raise
                 continue
@@ -147,9 +147,8 @@ class AttemptStarter:
                 earlier = self._run_store.ended_executions(run_id)
                 break
             except RedisError as error:
-                log.warning(
-                    "reading a run's earlier attempts failed: trying again", run=run_id, error=str(error)
-                )
+                event = "reading a run's earlier attempts failed: trying again"
+                self._context.outage.failed(event, error, run=run_id)
                 if draining.wait(_AFTER_ERROR_SECONDS):
                     return  # it will not be started either
         if killed := leftover_processes.end(earlier):

@@ -91,7 +91,7 @@ class Claimer:
                 (self.progress.failed if is_unanswered(error) else self.progress.succeeded)()
                 # A claim or a start may have happened, its answer lost: the claim list has it.
                 self._is_doubtful = True
-                log.warning("claiming failed: Redis unreachable", error=str(error))
+                self._context.outage.failed("claiming failed: Redis unreachable", error)
                 draining.wait(_AFTER_ERROR_SECONDS)
             except Exception:
                 # A run that cannot be started must not end the worker.

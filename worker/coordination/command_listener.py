@@ -11,6 +11,7 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
+from kuber_cron.common.observability.outage_log import OutageLog
 from kuber_cron.worker.coordination.rq_codec import WorkerCommand
 
 log = structlog.get_logger(__name__)
@@ -22,11 +23,18 @@ _AFTER_ERROR_SECONDS = 0.5
 class CommandListener:
     """Listens on one channel, in a thread of its own."""
 
-    def __init__(self, client: "Redis", channel: str, on_command: Callable[[WorkerCommand], None]) -> None:
+    def __init__(
+        self,
+        client: "Redis",
+        channel: str,
+        on_command: Callable[[WorkerCommand], None],
+        outage: OutageLog,
+    ) -> None:
         """``on_command`` is called in the listener's thread for each command."""
         self._client = client
         self._channel = channel
         self._on_command = on_command
+        self._outage = outage
 
     def run(self, done: threading.Event) -> None:
         """Listen until ``done``."""
@@ -35,7 +43,7 @@ class CommandListener:
                 self._listen(done)
             except RedisError as error:
                 if not done.is_set():
-                    log.warning("listening for commands failed: Redis unreachable", error=str(error))
+                    self._outage.failed("listening for commands failed: Redis unreachable", error)
                 done.wait(_AFTER_ERROR_SECONDS)
             except Exception:
                 # RQ's stop command arrives here alone: the loop has to go on.

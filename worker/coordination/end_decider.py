@@ -71,7 +71,7 @@ class EndDecider:
                 if not self._run_store.has_able_others(attempt.queue, refusing=attempt.run_id):
                     return False
             except RedisError as error:
-                log.warning("asking for other workers failed", run=attempt.run_id, error=str(error))
+                self._context.outage.failed("asking for other workers failed", error, run=attempt.run_id)
         self._context.metrics.returned.labels(shortage.kind).inc()
         seconds = self._context.pause.begin(ClaimTrouble(shortage.kind, shortage.sentence))
         log.warning(

@@ -85,7 +85,7 @@ class Heartbeat:
             try:
                 self.send()
             except RedisError as error:
-                log.warning("heartbeat not acknowledged", error=str(error))
+                self._context.outage.failed("heartbeat not acknowledged", error)
                 self._context.metrics.redis_is(up=False)
                 self._missed(error)
                 began, seconds = self._clock.elapsed(), min(_RETRY_SECONDS, self._ttl_seconds * _RETRY_PART)
@@ -130,6 +130,7 @@ class Heartbeat:
         with self._lock:
             self._silence = self._silence.acknowledged(sent_at)
         self._context.metrics.redis_is(up=True)
+        self._context.outage.answered()
         if count <= self._count:
             log.warning("redis has lost this worker's heartbeats", was=self._count, now=count)
             self._forgotten.update(attempt.execution_id for attempt in running)

@@ -39,7 +39,7 @@ class LeftoverCleanup:
             try:
                 self.end_lost_attempts()
             except RedisError as error:
-                log.warning("searching for an earlier worker's processes failed", error=str(error))
+                self._context.outage.failed("searching for an earlier worker's processes failed", error)
             except Exception:
                 self._context.metrics.errors.inc()
                 log.exception("searching for an earlier worker's processes failed")

@@ -201,7 +201,7 @@ class ResultReporter:
             try:
                 return self._run_store.end(attempt.run_id, attempt.execution_id, end)
             except RedisError as error:
-                log.warning("recording an attempt result failed", run=attempt.run_id, error=str(error))
+                self._context.outage.failed("recording an attempt result failed", error, run=attempt.run_id)
                 is_refused = isinstance(error, ResponseError)
                 if self._is_too_late():
                     self._has_given_up = not is_refused  # Redis is away: the others are not tried either

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kuber_cron.common.clock import Clock
 from kuber_cron.common.observability.job_metrics import JobMetrics
+from kuber_cron.common.observability.outage_log import OutageLog
 from kuber_cron.common.redis_store.keys import Keys
 from kuber_cron.worker.coordination.claim_pause import ClaimPause
 from kuber_cron.worker.coordination.slots import Slots
@@ -54,6 +55,7 @@ class WorkerContext:
         metrics: The worker's own metrics.
         job_metrics: Those of attempts, which a scheduler in the same process shares.
         pause: Why nothing is claimed.
+        outage: The log of what all its loops find of Redis.
     """
 
     name: str
@@ -63,3 +65,4 @@ class WorkerContext:
     metrics: WorkerMetrics
     job_metrics: JobMetrics
     pause: ClaimPause
+    outage: OutageLog

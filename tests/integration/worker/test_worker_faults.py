@@ -326,3 +326,19 @@ def test_a_worker_ends_in_time_though_redis_hangs(redis_server, processes):
             assert time.monotonic() - began < 6 + 4.5
         finally:
             os.kill(server.pid, signal.SIGCONT)
+
+
+@pytest.mark.slow
+def test_an_outage_is_a_line_at_its_begin_and_not_several_a_second(redis_server, processes):
+    server = redis_server()
+    with redis.Redis.from_url(server.url, protocol=2) as client:
+        worker = processes(server.url, "--grace", "1")
+        run = push(client, job("long", "true"))
+        eventually(lambda: status(client, run) == "finished", 20)
+    os.kill(server.pid, signal.SIGKILL)
+    with pytest.raises(subprocess.TimeoutExpired):
+        worker.wait(8)
+    worker.send_signal(signal.SIGTERM)
+    _, said = worker.communicate(timeout=60)
+    away = [line for line in said.splitlines() if "failed" in line or "not acknowledged" in line]
+    assert 1 <= len(away) <= 3, away

@@ -11,6 +11,8 @@ import redis
 from prometheus_client import CollectorRegistry
 from tests.support.workers import context, job
 
+from kuber_cron.common.clock import SystemClock
+from kuber_cron.common.observability.outage_log import OutageLog
 from kuber_cron.common.runs import payload
 from kuber_cron.common.runs.retry_policy import SpentBudgets
 from kuber_cron.worker.coordination import result_reporter
@@ -123,4 +125,4 @@ def test_no_error_makes_the_worker_deaf_for_commands(monkeypatch):
                 done.set()
             raise RuntimeError("pubsub connection not set")
 
-    CommandListener(Client(), "channel", on_command=lambda _: None).run(done)
+    CommandListener(Client(), "channel", lambda _: None, OutageLog(SystemClock())).run(done)

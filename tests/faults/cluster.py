@@ -23,7 +23,7 @@ from typing import Self
 import redis
 from tests.faults.history import Asked, History, Span
 from tests.faults.jobs import JobFile, boot_offset, read_lines
-from tests.faults.member import Member, Role
+from tests.faults.member import Member, Role, parent_of
 from tests.faults.proxy import Proxies
 from tests.faults.recorder import Recorder
 from tests.faults.redis_server import USER, RedisServer
@@ -42,20 +42,13 @@ STAYS = (
     "rq:kuber-cron:fence", "rq:kuber-cron:lease", "rq:kuber-cron:cursor", "rq:kuber-cron:timing", "rq:kuber-cron:log:", "rq:kuber-cron:past:",
     "rq:kuber-cron:missed", "rq:kuber-cron:ended", "rq:kuber-cron:counters", "rq:kuber-cron:lost", "rq:kuber-cron:stats:", "rq:kuber-cron:boot",
     "rq:kuber-cron:bounds", "rq:kuber-cron:sizes:", "rq:kuber-cron:acts", "rq:kuber-cron:acted", "rq:kuber-cron:changed", "rq:kuber-cron:jobs", "rq:kuber-cron:schedulers",
-    "rq:kuber-cron:history:", "rq:kuber-cron:claims", "rq:queues", "rq:finished:", "rq:failed:", "rq:canceled:", "rq:kuber-cron:groups",
+    "rq:kuber-cron:history:", "rq:kuber-cron:claims", "rq:queues", "rq:finished:", "rq:failed:", "rq:canceled:", "rq:kuber-cron:groups", "rq:kuber-cron:timing",
 )  # fmt: skip
 
 
 def _is_of_workers(client: redis.Redis, key: str) -> bool:
     """Whether it is RQ's list of workers, and names none whose own key has expired."""
     return key.startswith("rq:workers") and all(client.exists(name) for name in client.smembers(key))  # type: ignore[union-attr] # not asynchronous
-
-
-def _parent(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0
 
 
 class Cluster:
@@ -253,7 +246,7 @@ class Cluster:
 
     def below(self, member: Member) -> list[int]:
         """The process ids of what a member has started and what that has started, as long as they live."""
-        parents = {pid: _parent(pid) for pid, _ in self.marked()}
+        parents = {pid: parent_of(pid) for pid, _ in self.marked()}
         found = {member.pid}
         while more := {pid for pid, parent in parents.items() if parent in found} - found:
             found |= more

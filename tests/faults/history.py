@@ -20,6 +20,9 @@ DECIDING = ("queued", "held", "skipped", "known")
 BY_THE_LEADER = (*DECIDING, "moved", "dropped", "error")
 """What the log's ``by`` names the epoch's holder for; workers and housekeeping write the rest."""
 
+STALLED = "machine stalled"
+"""The kind of fault that nobody did: the machine itself stood still for a while."""
+
 UNFINISHED = ("queued", "started", "scheduled", "deferred")
 
 
@@ -161,7 +164,7 @@ class Fault:
     Attributes:
         recovery: Within so many seconds of its end decisions must be on time again; None: it does not
             touch deciding at all.
-        hits: ``leader``, ``worker``, ``redis``, ``api``, ``config``, ``command``, ``standby``, ``machine``.
+        hits: ``leader``, ``worker``, ``redis``, ``api``, ``config``, ``command``, ``standby``, ``machine``, ``files``.
         blocks: While it lasts nobody else can begin to lead, and a leader's recovery waits for its end.
         overlaps: Two attempts of one run may overlap around it: a worker was paused or cut off.
         stops: While it lasts a worker can do nothing at all, so nobody ends what it runs.

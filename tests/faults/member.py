@@ -3,8 +3,11 @@
 import contextlib
 import http.client
 import json
+import os
+import shutil
 import signal
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +21,35 @@ if TYPE_CHECKING:
 
 Role = Literal["scheduler", "worker"]
 _BACK_OFF_SECONDS = 1.0
+
+
+# A process namespace is what a container is to a worker: it is the first process there, sees none of others' commands
+# and cannot end what those have left running; when it ends, all ends that it had started.
+MACHINE = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+
+
+@cache
+def has_machines() -> bool:
+    """Whether each worker can be given what seems to be a machine of its own."""
+    program = shutil.which(MACHINE[0])
+    return (
+        program is not None
+        and not subprocess.run([*MACHINE, "true"], check=False, capture_output=True).returncode
+    )
+
+
+def parent_of(pid: int) -> int:
+    """The parent of a process, 0 where it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def _only_child(pid: int) -> int:
+    """The process that ``unshare`` waits for, 0 before there is one."""
+    numbers = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return next((number for number in numbers if parent_of(number) == pid), 0)
 
 
 class Member:
@@ -38,6 +70,8 @@ class Member:
         self.not_before = 0.0
         self.extra: dict[str, str] = {}
         self._asked = False
+        self._inner = 0
+        self._has_machine = role == "worker" and has_machines()
         self._cluster = cluster
         if cluster.setup.api_port and role == "scheduler":
             self.api = cluster.proxies.proxy(cluster.setup.api_port)
@@ -45,14 +79,20 @@ class Member:
     @property
     def pid(self) -> int:
         """Its process id, 0 while there is none."""
-        return self.process.pid if self.process is not None else 0
+        process = self.process
+        if process is None or not self._has_machine:
+            return process.pid if process is not None else 0
+        if self._inner == 0:
+            self._inner = _only_child(process.pid)
+        return self._inner
 
     def start(self) -> None:
         """A new process."""
         self._asked = self.paused = False
+        self._inner = 0
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self._cluster.command(self.role),
+                [*(MACHINE if self._has_machine else ()), *self._cluster.command(self.role)],
                 cwd=self._cluster.directory,
                 env=environment(**{**self._cluster.variables(self), **self.clock.environment, **self.extra}),
                 stdin=subprocess.DEVNULL,
@@ -68,7 +108,11 @@ class Member:
             return
         self._asked = self._asked or number in {signal.SIGKILL, signal.SIGTERM}
         self.paused = number == signal.SIGSTOP or (self.paused and number != signal.SIGCONT)
-        process.send_signal(number)
+        if self._has_machine and (pid := self.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        else:
+            process.send_signal(number)
 
     def look(self, now: float) -> None:
         """Start it again if it has ended and should run."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import redis
-from tests.faults.history import UNFINISHED, Entry, Fault, Final, Push, Sighting, Span
+from tests.faults.history import STALLED, UNFINISHED, Entry, Fault, Final, Push, Sighting, Span
 
 SAMPLE_SECONDS = 3.0
 _STALL_SECONDS = 0.3
@@ -263,7 +263,5 @@ class Recorder:
                 # A leader that could not run for a while has not renewed its lease either.
                 recovery = 1.0 if over < 1.0 else self._takeover
                 self.stalls.append(
-                    Fault(
-                        kind="machine stalled", hits="machine", began=now - over, ended=now, recovery=recovery
-                    )
+                    Fault(kind=STALLED, hits="machine", began=now - over, ended=now, recovery=recovery)
                 )

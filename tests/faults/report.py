@@ -22,6 +22,7 @@ class Run:
     policies: tuple[str, ...] = ()
     unasked_ends: dict[str, list[int]] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    shares_machine: bool = False
 
 
 def last_line(history: History, violations: Sequence[Violation], run: Run) -> str:
@@ -98,6 +99,9 @@ def _faults(run: Run) -> Iterator[str]:
         or "none"
     )
     yield ""
+    if run.shares_machine:
+        yield "The workers share this machine, for no namespace of processes can be made: what one leaves running another ends."
+        yield ""
     for kind, why in sorted(run.left_out.items()):
         yield f"Not done here: {kind} ({why})"
         yield ""

@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 from tests.faults import checker, report
 from tests.faults.asker import JOBS, Asker
 from tests.faults.cluster import Cluster
-from tests.faults.history import History, Violation
+from tests.faults.history import STALLED, History, Violation
 from tests.faults.jobs import IN_FORCE, few
 from tests.faults.kinds import KINDS, can_join, kinds
+from tests.faults.member import has_machines
 from tests.faults.nemesis import Nemesis
 from tests.faults.report import Run
 from tests.faults.schedule import Step, later, plan
@@ -115,10 +116,11 @@ def judged(
         minutes=minutes,
         election=setup.election,
         times=f"{lease}, ttl {times.ttl:g}",
-        faults=tuple(fault for fault in history.faults if fault.hits != "machine"),
+        faults=tuple(fault for fault in history.faults if fault.kind != STALLED),
         policies=tuple(IN_FORCE),
         unasked_ends=ends,
         left_out=left_out,
+        shares_machine=not has_machines(),
     )
     result = Result(history, tuple(checker.check(history)), made, directory)
     history.save(directory / "history.json")

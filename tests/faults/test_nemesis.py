@@ -1,11 +1,14 @@
 """The schedule of faults, the table of their kinds, how they are done, and what the harness knows of its own jobs."""
 
 import itertools
+import re
+import signal
 import subprocess
 import sys
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -16,7 +19,9 @@ from tests.faults import at_machine, jobs, kinds, report, runner, schedule
 from tests.faults.good import good
 from tests.faults.history import Fault, Violation
 from tests.faults.kind import Hit, Kind, NothingToHitError, Within
+from tests.faults.member import Member, has_machines
 from tests.faults.nemesis import Nemesis
+from tests.faults.proxy import Proxies
 from tests.faults.redis_server import USER, RedisServer
 from tests.faults.schedule import Step
 from tests.faults.setup import FAST, Setup
@@ -95,10 +100,10 @@ def test_single_kinds_that_are_asked_for_are_paired_as_all_are():
 
 
 @pytest.mark.parametrize("election", ["redis", "kubernetes"])
-def test_the_minute_of_every_day_draws_from_all_that_is_mended(election):
-    left_out = set(kinds.kinds(election)) - set(kinds.mended(election))
-    assert all(kinds.UNMENDED.intersection(kinds.KINDS[name].foreign.split(", ")) for name in left_out)
-    assert {"Redis' address moves", "config directory empty", "KILL leader"} <= set(kinds.mended(election))
+def test_the_minute_of_every_day_draws_from_all_that_is_proven(election):
+    left_out = set(kinds.kinds(election)) - set(kinds.proven(election))
+    assert all(kinds.UNPROVEN.intersection(kinds.KINDS[name].foreign.split(", ")) for name in left_out)
+    assert {"Redis' address moves", "config directory empty", "KILL leader"} <= set(kinds.proven(election))
 
 
 def test_a_schedule_is_told_line_by_line():
@@ -281,6 +286,47 @@ def test_a_process_has_no_more_of_something_until_it_is_healed(process, bound, w
     with bound(process.pid):
         assert process.ask(what) == answer
     assert process.ask(what) == "done"
+
+
+@pytest.fixture
+def member(tmp_path):
+    """A worker that only sleeps, on what seems to be a machine of its own."""
+    if not has_machines():
+        pytest.skip("only on a machine where namespaces of processes can be made")
+    with Proxies() as proxies:
+        cluster = SimpleNamespace(
+            proxies=proxies, server=SimpleNamespace(port=1), directory=tmp_path, setup=Setup(),
+            address=lambda: "127.0.0.1", command=lambda _: ["sleep", "60"], variables=lambda _: {},
+        )  # fmt: skip
+        made = Member("worker-1", "worker", cluster)
+        made.start()
+        eventually(lambda: made.pid and words_of(made.pid) == ["sleep", "60"], 20)
+        yield made
+        made.process.kill()
+        made.process.wait(20)
+
+
+def words_of(pid):
+    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
+
+
+def state_of(pid):
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+
+
+def test_a_worker_is_the_first_process_of_its_own_machine(member):
+    inside = Path(f"/proc/{member.pid}/status").read_text()
+    assert re.search(r"^NSpid:\t\d+\t1$", inside, re.MULTILINE)
+
+
+def test_a_signal_meets_the_worker_itself(member):
+    member.signal(signal.SIGSTOP)
+    eventually(lambda: state_of(member.pid) == "T", 5)
+    assert member.paused
+    member.signal(signal.SIGCONT)
+    eventually(lambda: state_of(member.pid) == "S", 5)
+    member.signal(signal.SIGKILL)
+    eventually(lambda: member.process.poll() is not None, 5)
 
 
 def needs_clocks(clock):

@@ -6,6 +6,8 @@ in Redis has the last word. A decision that was not applied is tried again soon,
 (``state_loss``).
 
 What it does *not* know: threads and waiting. It is owned by one loop, which hands it the term and the jobs.
+
+One module, because a turn is one transaction: what is due is planned, sent and taken in.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -107,9 +109,9 @@ class Decider:
         return has_lost
 
     def reload(self, catalog: Catalog) -> None:
-        """Plan every job at once that is not as it was; the planner finds out if it is really due.
+        """Plan every job that is not as it was, a few hundred a turn; the planner finds out if it is really due.
 
-        So each that waits for others or is waited for, because those may have changed. The rest stay planned as they are.
+        At once each that waits for others or is waited for, because those may have changed. The rest stay planned as they are.
         """
         before: Mapping[str, CatalogEntry] = {} if self._catalog is None else self._catalog.entries
         self._catalog = catalog
@@ -119,8 +121,10 @@ class Decider:
         for job in before.keys() - catalog.entries.keys():
             self._pending.plan_anew(job, None)
         for job, entry in catalog.entries.items():
-            if before.get(job) is not entry or entry.job.after or entry.relations.watched:
+            if not before or entry.job.after or entry.relations.watched:
                 self._pending.plan_anew(job, now)
+            elif before.get(job) is not entry:
+                self._pending.edited(job)
         self._removals.replace(self._cursors.texts.keys() - catalog.entries.keys())
         if not before or self._cursors.is_ahead_of(now):
             self._cursors.measure(self._cursors.texts.keys() & catalog.entries.keys())
@@ -167,6 +171,7 @@ class Decider:
         if self._catalog is None or catalog.version != self._catalog.version:
             self.reload(catalog)
         now = self._clock.now()
+        self._pending.plan_some_edited(now)
         following: list[tuple[str, datetime | None]] = []
         items = [*self._due(catalog, now, following), *self._removed(catalog, settled_seconds, now)]
         replies: list[BatchReply] = []
@@ -272,6 +277,8 @@ class Decider:
 
     def _prepare_or_wait(self, catalog: Catalog) -> float:
         """Return the seconds until something is due; what can be prepared until then is, a little at a time."""
+        if self._pending.has_edits:
+            return 0.0
         now = self._clock.now()
         if self._pending.is_time_to_prepare(now):
             for job in self._pending.prepared.to_prepare(now):

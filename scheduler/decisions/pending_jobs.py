@@ -6,9 +6,13 @@ decided after it.
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import islice
 
 from kuber_cron.scheduler.decisions.due_queue import DueQueue
 from kuber_cron.scheduler.decisions.prepared import PreparedDecisions
+
+# Edited jobs that are planned in one turn: what is due meanwhile waits no longer than for these, some 0.1 s.
+EDITS_A_TURN = 500
 
 
 class PendingJobs:
@@ -22,6 +26,7 @@ class PendingJobs:
     def __init__(self) -> None:
         self.due = DueQueue()
         self.prepared = PreparedDecisions()
+        self._edited: dict[str, None] = {}  # to be planned anew, the oldest edit first
         self._unapplied: set[str] = set()
         self._planned_as_of: dict[
             str, datetime
@@ -31,6 +36,7 @@ class PendingJobs:
         """Forget every job."""
         self.due.clear()
         self.prepared.clear()
+        self._edited.clear()
         self._unapplied.clear()
         self._planned_as_of.clear()
 
@@ -38,8 +44,24 @@ class PendingJobs:
         """Plan the job at ``at`` (None: never) as if nothing were known of it but its cursor."""
         self.due.put(job, at)
         self.prepared.expect(job, None)
+        self._edited.pop(job, None)
         self._unapplied.discard(job)
         self._planned_as_of.pop(job, None)
+
+    def edited(self, job: str) -> None:
+        """Note that the job is another. It is planned anew in one of the next turns; its instants are decided until then."""
+        self.prepared.expect(job, None)
+        self._edited[job] = None
+
+    @property
+    def has_edits(self) -> bool:
+        """Edited jobs wait to be planned anew."""
+        return bool(self._edited)
+
+    def plan_some_edited(self, at: datetime) -> None:
+        """Plan the next of the edited jobs at ``at``, a few hundred a turn."""
+        for job in list(islice(self._edited, EDITS_A_TURN)):
+            self.plan_anew(job, at)
 
     def expect(self, following: list[tuple[str, datetime | None]]) -> None:
         """Plan these jobs then, and prepare their decisions before; empties the list."""
@@ -53,7 +75,7 @@ class PendingJobs:
     @property
     def is_settled(self) -> bool:
         """No job is unapplied, and none waits for a predecessor."""
-        return not self._unapplied and not self._planned_as_of
+        return not self._unapplied and not self._planned_as_of and not self._edited
 
     def not_applied(self, job: str) -> None:
         """Note that the job has a decision that was not applied: its dependents wait."""

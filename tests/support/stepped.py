@@ -144,7 +144,9 @@ class SteppedLeader:
         self.clock.at = at
         before = len(self.verdicts)
         self.turn()
-        while (following := self.decider._pending.due.next_at()) is not None and following <= at:
+        while self.decider._pending.has_edits or (
+            (following := self.decider._pending.due.next_at()) is not None and following <= at
+        ):
             self.turn()
         return self.verdicts[before:]
 

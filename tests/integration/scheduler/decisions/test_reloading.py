@@ -1,12 +1,13 @@
 """A reload plans what has changed, and decides what a scheduler that planned everything anew would decide."""
 
+import pytest
 import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.stepped import KEYS, SteppedLeader, job, log_of, minute
 
 from kuber_cron.common.redis_store.keys import Keys
-from kuber_cron.scheduler.decisions import decider
+from kuber_cron.scheduler.decisions import decider, pending_jobs
 from kuber_cron.scheduler.decisions.catalog import Catalog, compile_entries
 
 OTHER = Keys("other")
@@ -70,6 +71,36 @@ def assert_alike(redis_client, steps, half):
     for name in (*NAMES, "z"):
         assert told(redis_client, name, KEYS) == told(redis_client, name, OTHER)
     assert kept.decider.upcoming() == anew.decider.upcoming()
+
+
+@settings(max_examples=30)
+@given(steps=st.lists(edits(), min_size=1, max_size=6), half=st.booleans())
+def test_edits_that_are_taken_in_one_by_one_decide_the_same(shared_redis, steps, half):
+    with (
+        redis.Redis.from_url(shared_redis.url, protocol=2) as client,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(pending_jobs, "EDITS_A_TURN", 1)
+        client.flushall()
+        assert_alike(client, steps, half)
+
+
+def test_what_is_due_is_decided_while_thousands_of_edits_are_taken_in(make_leader):
+    def edited(schedule):
+        return [job(f"job-{number:04}", schedule) for number in range(3000)]
+
+    punctual = job("punctual")
+    made = make_leader(punctual, *edited("0 0 1 1 *"))
+    made.decide(minute(0))
+    made.edit(punctual, *edited("0 0 2 1 *"))
+    made.clock.at = minute(1)
+    before = len(made.verdicts)
+    made.turn()
+    words = [each.decision.job for each in made.verdicts[before:]]
+    assert "punctual" in words
+    assert len(words) == 1 + pending_jobs.EDITS_A_TURN  # its turn waits for so many, not for all
+    made.decide(minute(1))
+    assert len(made.verdicts) - before == 1 + 3000
 
 
 def told(client, name, keys):

@@ -284,8 +284,6 @@ class Worker:
         if result.pid is not None:
             self._context.pause.shorten()
         self._trimmer.ended(result.captured)
-        if result.outcome.kind == "interrupted" and result.pid is None:
-            self._context.job_metrics.attempt_forgotten(result.launch.job)  # it is no attempt
         self._reporter.report(result)
 
     def _files_in_use(self) -> set[Path]:

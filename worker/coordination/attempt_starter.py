@@ -23,6 +23,7 @@ from kuber_cron.worker.coordination.worker_context import WorkerContext
 from kuber_cron.worker.execution import leftover_processes
 from kuber_cron.worker.execution.launch import AttemptResult, Launch
 from kuber_cron.worker.execution.outcome import Outcome
+from kuber_cron.worker.execution.shortage import Shortage
 from kuber_cron.worker.execution.supervisor import Supervisor
 
 log = structlog.get_logger(__name__)
@@ -90,7 +91,14 @@ class AttemptStarter:
         attempt = RunningAttempt(run_id, execution_id, start, payload)
         context.slots.occupy(attempt)
         if start.attempt > 1:
-            self._end_leftovers(run_id, draining)
+            try:
+                self._end_leftovers(run_id, draining)
+            except OSError as error:
+                # An earlier attempt may still go on here, so this worker must not start another beside it.
+                self._return_for(
+                    launch, Shortage("resources", f"processes cannot be searched: {error.strerror}")
+                )
+                return
         if start.queued_at is not None:
             waited = (context.clock.now() - start.queued_at).total_seconds()
             context.job_metrics.start_latency.labels(payload.origin).observe(max(0.0, waited))
@@ -171,6 +179,12 @@ class AttemptStarter:
         self._context.slots.occupy(replace(attempt, problem=problem))
         launch = Launch.of_unreadable_run(attempt.run_id, attempt.execution_id, attempt.start.attempt)
         self._report_unstarted(launch, Outcome(kind="failed"), problem.message)
+
+    def _return_for(self, launch: Launch, shortage: Shortage) -> None:
+        """Return the run to its queue, unspent, and pause: the worker lacks what a start needs."""
+        now = self._context.clock.now()
+        result = AttemptResult.never_ran(launch, Outcome(kind="failed"), shortage.sentence, now)
+        self._reporter.report(replace(result, shortage=shortage))
 
     def _report_unstarted(self, launch: Launch, outcome: Outcome, sentence: str) -> None:
         self._reporter.report(AttemptResult.never_ran(launch, outcome, sentence, self._context.clock.now()))

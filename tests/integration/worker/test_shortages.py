@@ -1,5 +1,6 @@
 """Workers that lack descriptors, processes, a directory of log files or a user: the run is for another, or for later."""
 
+import errno
 import json
 import pwd
 import resource
@@ -14,6 +15,8 @@ import pytest
 from tests.support.cli_process import COMMAND, end, environment, kuber_cron
 from tests.support.waiting import eventually
 from tests.support.workers import KEYS, ended, job, push, status, worker
+
+from kuber_cron.worker.execution import leftover_processes
 
 TTL = 4.0  # the shortest that the settings allow
 # No root, whom no limit of processes binds and who becomes any user, but with a right to every file of this test.
@@ -250,3 +253,23 @@ def answer(port, path):
     except HTTPError as error:
         with error:
             return error.code, error.read().decode()
+
+
+def test_a_worker_that_cannot_search_for_an_earlier_attempt_returns_the_run_unspent(
+    redis_client, redis_url, tmp_path, monkeypatch
+):
+    search, refusals = leftover_processes.end, [OSError(errno.EMFILE, "Too many open files")]
+
+    def fails_once(executions):
+        if refusals:
+            raise refusals.pop()
+        return search(executions)
+
+    monkeypatch.setattr(leftover_processes, "end", fails_once)
+    run = push(redis_client, job("again", "true"), queue="elsewhere")
+    redis_client.hset(KEYS.run(run), "attempt", 1)
+    redis_client.rename(KEYS.queue("elsewhere"), KEYS.queue("default"))
+    with worker(redis_url, tmp_path):
+        assert ended(redis_client, run).is_finished
+    assert refusals == []
+    assert field(redis_client, run, "attempt") == "2"

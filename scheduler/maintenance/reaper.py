@@ -29,6 +29,8 @@ _SENTENCE = "the worker was lost: no heartbeat within its ttl"
 # Attempts looked at in one call, about 2 ms, and taken in one call, about 5 ms.
 _LOOKED_AT = 1000
 _TAKEN = 100
+# Workers named in one call. Each restart makes a new name, and the dead are remembered for a day.
+_NAMES = 1000
 # For so long after a worker was found dead all attempts are looked at in each round; otherwise one call's worth.
 _FRESH_SECONDS = 10.0
 _JUMP_SECONDS = 1.0
@@ -76,6 +78,9 @@ class Reaper:
         self._unknown: set[str] = set()
         self._missing: dict[str, dict[str, _Missing]] = {}  # by queue
         self._dead: dict[str, WorkerMark] = {}
+        self._fresh: dict[str, WorkerMark] = {}
+        self._turn: list[tuple[str, WorkerMark]] = []
+        self._turn_at = 0
         self._fresh_until = 0.0
         self._offsets: dict[str, int] = {}
 
@@ -84,7 +89,7 @@ class Reaper:
         self._watch.begin_anew()
         self._unknown.clear()
         self._missing.clear()
-        self._dead = {}
+        self._dead, self._fresh, self._turn = {}, {}, []
 
     def watch(self, term: Term) -> None:
         """Look at every worker's heartbeats.
@@ -97,18 +102,23 @@ class Reaper:
             self._epoch = term.epoch
             self.begin_anew()
         self._notice_another_server()
-        now_ms, *words = accepted(
-            self._store.call("watch_workers", term.epoch, term.lease, *sorted(self._unknown)), term
-        )
+        marks: dict[str, WorkerMark] = {}
+        for names in self._pages():
+            now_ms, *words = accepted(self._store.call("watch_workers", term.epoch, term.lease, *names), term)
+            self._notice_jump(float(now_ms) / 1000 - self._clock.elapsed())
+            marks |= {
+                name: WorkerMark.parse(mark) for name, mark in zip(words[0::2], words[1::2], strict=True)
+            }
         now = self._clock.elapsed()
-        self._notice_jump(float(now_ms) / 1000 - now)
-        marks = {name: WorkerMark.parse(mark) for name, mark in zip(words[0::2], words[1::2], strict=True)}
         self._longest_ttl_seconds = max([self._ttl_seconds, *(mark.ttl_seconds for mark in marks.values())])
         dead = self._watch.look(now, marks)
         for name in dead.keys() - self._dead.keys():
             log.info("worker is dead: its heartbeats stand still", worker=name)
             self._fresh_until = now + _FRESH_SECONDS
+        fresh = {name: mark for name, mark in dead.items() if name not in self._dead or name in self._fresh}
+        self._fresh = fresh if now < self._fresh_until else {}
         self._dead = dead
+        self._turn = self._next_turn()
 
     def reap(self, term: Term, origin: str) -> Iterator[MaintenanceEvent]:
         """Take the runs of one queue from the dead.
@@ -119,7 +129,7 @@ class Reaper:
         """
         is_fresh = self._clock.elapsed() < self._fresh_until
         offset = 0 if is_fresh else self._offsets.get(origin, 0)
-        dead = [part for name, mark in sorted(self._dead.items()) for part in (name, mark.text)]
+        dead = [part for name, mark in self._turn for part in (name, mark.text)]
         result = ["type", _RQ_FAILED, "exc_string", b64encode(zlib.compress(_SENTENCE.encode())).decode()]
         while offset >= 0:
             now = self._clock.now()
@@ -127,7 +137,7 @@ class Reaper:
             reply = self._store.call(
                 "reap_lost_attempts",
                 term.epoch, term.lease, origin, rq_instant(now), now.timestamp(),
-                offset, _LOOKED_AT, _TAKEN, len(self._dead), *dead, len(abandoned), *abandoned, *result,
+                offset, _LOOKED_AT, _TAKEN, len(self._turn), *dead, len(abandoned), *abandoned, *result,
             )  # fmt: skip
             following, unknown, *words = accepted(reply, term)
             count = int(unknown)
@@ -141,6 +151,23 @@ class Reaper:
             if not is_fresh and not events:
                 break
         self._offsets[origin] = max(0, offset)
+
+    def _pages(self) -> Iterator[list[str]]:
+        """Yield the names of all workers that may own something, as many at once as one call reads."""
+        names = [
+            text(name) for name in self._store.client.sscan_iter(self._store.keys.claimers, count=_NAMES)
+        ]
+        names = sorted({*names, *self._unknown})
+        for start in range(0, max(1, len(names)), _NAMES):
+            yield names[start : start + _NAMES]
+
+    def _next_turn(self) -> list[tuple[str, WorkerMark]]:
+        """Return the dead of this round: those just found, else the next of all, as many as one call takes."""
+        found = sorted((self._fresh or self._dead).items())
+        if len(found) <= _NAMES:
+            return found
+        self._turn_at = (self._turn_at + _NAMES) % len(found)
+        return (found[self._turn_at :] + found)[:_NAMES]
 
     def _note_missing(self, origin: str, members: list[str], *, are_all: bool) -> None:
         """``are_all``: the whole queue was looked at, so that what is not among them has been heard of again."""
@@ -165,9 +192,9 @@ class Reaper:
 
         Raises: as ``reap``.
         """
-        if not self._dead:
+        if not self._turn:
             return
-        dead: list[Value] = [part for name, mark in sorted(self._dead.items()) for part in (name, mark.text)]
+        dead: list[Value] = [part for name, mark in self._turn for part in (name, mark.text)]
         reply = self._store.call("return_dead_claims", term.epoch, term.lease, *dead)
         for run in accepted(reply, term):
             yield MaintenanceEvent("returned", run, "")

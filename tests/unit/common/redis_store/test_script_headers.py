@@ -101,7 +101,6 @@ def test_a_header_says_what_a_repetition_does(name):
 READS_ALL = {
     ("quarantine_action", "XRANGE"): "a stream of a thousand records",
     ("manual_request", "LRANGE"): "an item for each run of a request: a thousand",
-    ("watch_workers", "SMEMBERS"): "the workers of a day, all of which are to be seen at one moment",
     ("unmake", "HKEYS"): "the gates of a run that this very call has made",
 }
 

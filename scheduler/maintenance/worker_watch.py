@@ -1,8 +1,9 @@
 """The leader's watch on the workers: the judgement of which of them are dead (spec: reliability.md §6, Heartbeats).
 
 A worker's heartbeat is a counter. It is dead once the leader itself has seen the counter stand still for the worker's ttl,
-by the leader's own interval clock. No key that expires decides, and no wall clock. What Redis or this process
-missed counts against nobody: the watch begins anew, and a living worker has the whole ttl to be seen again.
+by the leader's own interval clock. No key that expires decides, and no wall clock. What Redis missed counts against nobody: the watch
+begins anew, and a living worker has the whole ttl to be seen again. What this process missed (it was stopped, asleep or
+starved) hardly counts, because the workers may have been so too; a slow leader is slow to judge, and never wrong.
 
 The worker ends its commands two seconds before that, counted from the sending of its last acknowledged heartbeat
 (``worker/coordination/self_fencing.py``), which lies before anything that is seen here.
@@ -11,10 +12,11 @@ The worker ends its commands two seconds before that, counted from the sending o
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# One look counts for at most this much, because workers may have stood still together with this process.
-_MOST_SECONDS_A_LOOK = 2.0
-# A gap between two looks that is longer makes the watch begin anew: this process, or its machine, was asleep.
-_GAP_SECONDS = 3.0
+# The longest time between two looks that counts in full. They are made once a second.
+_PUNCTUAL_SECONDS = 1.5
+# What a longer one counts at most. With it a worker that was in order before the gap has ttl / 2 to be heard after it
+# (its own ASK_SECONDS are enough), however short the ttl is.
+_LATE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +68,28 @@ class WorkerWatch:
             marks: Every worker that may own something, with its mark.
         """
         gap = 0.0 if self._looked_at is None else now - self._looked_at
-        if not 0.0 <= gap <= max(_GAP_SECONDS, self._ttl_seconds / 3):
+        if gap < 0.0:
             self.begin_anew()
-            gap = 0.0
         self._looked_at = now
-        counted = min(gap, _MOST_SECONDS_A_LOOK)
         before, self._watched = self._watched, {}
         for name, mark in marks.items():
             known = before.get(name)
-            still = known.still_seconds + counted if known is not None and known.mark == mark else 0.0
+            still = 0.0
+            if known is not None and known.mark == mark:
+                still = known.still_seconds + _counted(gap, self._ttl_of(mark))
             self._watched[name] = _Watched(mark, still)
         return {
             name: each.mark
             for name, each in self._watched.items()
-            if each.still_seconds >= max(self._ttl_seconds, each.mark.ttl_seconds)
+            if each.still_seconds >= self._ttl_of(each.mark)
         }
+
+    def _ttl_of(self, mark: WorkerMark) -> float:
+        return max(self._ttl_seconds, mark.ttl_seconds)
+
+
+def _counted(gap: float, ttl_seconds: float) -> float:
+    """Return how much of the time between two looks counts."""
+    if gap <= _PUNCTUAL_SECONDS:
+        return gap
+    return min(gap, _LATE_SECONDS, max(0.0, ttl_seconds / 2 - _LATE_SECONDS))

@@ -159,7 +159,7 @@ class Model:
     def _worker(self, state: State, event: Event) -> State:
         silence, beat_in = state.silence, state.beat_in - 1
         if state.guarded > GAP_SECONDS and self.rules.asks:
-            silence, beat_in = silence.awoken(0.0, TTL), 0
+            silence, beat_in = silence.awoken(0.0, TTL, ran_until=-state.guarded), 0
         state = state._replace(silence=silence, beat_in=beat_in, guarded=0.0)
         if event != "its heartbeats arrive late" and state.late:
             state = _raised(state._replace(late=()))

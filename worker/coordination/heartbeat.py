@@ -172,7 +172,7 @@ class Heartbeat:
         with self._lock:
             now = self._clock.elapsed()
             if now - self._guarded_at > GAP_SECONDS:
-                self._silence = self._silence.awoken(now, self._ttl_seconds)
+                self._silence = self._silence.awoken(now, self._ttl_seconds, ran_until=self._guarded_at)
                 self._send_now.set()
             self._guarded_at = now
             grace = self._silence.grace_seconds(now, self._ttl_seconds)

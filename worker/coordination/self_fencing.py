@@ -48,11 +48,14 @@ class Silence:
         """A heartbeat failed in a way that proves nothing about others."""
         return replace(self, refused_at=None)
 
-    def awoken(self, now: float, ttl_seconds: float) -> "Silence":
-        """This process has not run for a while: it asks before it ends anything.
+    def awoken(self, now: float, ttl_seconds: float, *, ran_until: float) -> "Silence":
+        """This process has not run since ``ran_until``: it asks before it ends anything.
 
-        It asks for at most ``ASK_SECONDS``, and not beyond the moment of KILL unless that is past already.
+        It asks for at most ``ASK_SECONDS``, and not beyond the moment of KILL unless that is past already. A worker that was
+        cut off before the gap asks nothing.
         """
+        if self.is_cut_off(ran_until, ttl_seconds):
+            return replace(self, refused_at=None)
         kill_at = self.acked_at + ttl_seconds - RESERVE_SECONDS
         until = now + ASK_SECONDS if now >= kill_at else min(now + ASK_SECONDS, kill_at)
         return replace(self, asks_until=until, refused_at=None)

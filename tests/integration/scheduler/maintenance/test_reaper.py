@@ -126,8 +126,8 @@ def test_a_clock_that_jumps_makes_it_watch_anew(judge, worker):
     assert judge.watches(TTL - 2) == []
 
 
-def test_a_leader_that_was_asleep_watches_anew(judge, worker):
-    assert judge.watches(TTL - 2) == []
+def test_a_sleep_of_the_leader_counts_against_nobody(judge, worker):
+    assert judge.watches(TTL - 4) == []
     judge.clock.advance(2 * TTL)
     assert judge.round() == []
 
@@ -144,7 +144,11 @@ def test_a_heartbeat_between_the_look_and_the_taking_keeps_run_and_claim(judge, 
 
 def test_the_run_of_a_worker_that_redis_has_forgotten_is_taken_too(judge, worker):
     judge.leader.client.delete(KEYS.claimers, KEYS.seen(worker.name))
-    assert judge.watches(TTL + 2) == ["lost_again", "returned"]
+    taken = []
+    for _ in range(4):  # the leader's own ttl holds, a second
+        taken += judge.round()
+        judge.clock.advance(1.0)
+    assert taken == ["lost_again", "returned"]
 
 
 def test_an_attempt_that_its_living_worker_does_not_run_is_taken(judge, worker):

@@ -47,13 +47,17 @@ def test_an_error_between_two_refusals_makes_the_time_around_it_count():
 
 
 def test_a_worker_that_wakes_asks_before_it_ends_anything():
-    awake = Silence(0.0).awoken(100.0, TTL)
+    awake = Silence(0.0).awoken(100.0, TTL, ran_until=5.0)
     assert awake.grace_seconds(100.0 + ASK_SECONDS - 0.01, TTL) is None
     assert awake.grace_seconds(100.0 + ASK_SECONDS, TTL) == 0.0
 
 
+def test_a_worker_that_was_cut_off_before_its_sleep_asks_nothing():
+    assert Silence(0.0).awoken(100.0, TTL, ran_until=TTL / 2).grace_seconds(100.0, TTL) == 0.0
+
+
 def test_asking_does_not_put_off_a_kill_that_lies_ahead():
-    awake = Silence(0.0).awoken(KILL_AT - 0.5, TTL)
+    awake = Silence(0.0).awoken(KILL_AT - 0.5, TTL, ran_until=5.0)
     assert awake.grace_seconds(KILL_AT, TTL) == 0.0
 
 
@@ -67,7 +71,7 @@ def test_commands_are_killed_in_time_whatever_the_errors_were_where_nobody_refus
     for kind in kinds:
         now += step
         if kind == "awoken":
-            silence = silence.awoken(now, TTL)
+            silence = silence.awoken(now, TTL, ran_until=now - step)
         elif kind == "unanswered":
             silence = silence.unanswered()
     if now < KILL_AT:

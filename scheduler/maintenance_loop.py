@@ -13,10 +13,10 @@ from redis.exceptions import RedisError, ResponseError
 from kuber_cron.common.errors import KuberCronError
 from kuber_cron.common.observability.loop_progress import LoopProgress
 from kuber_cron.common.observability.outage_log import OutageLog
+from kuber_cron.common.redis_store.redis_clock import RedisClock
 from kuber_cron.scheduler.decisions.catalog import CatalogWatcher
 from kuber_cron.scheduler.decisions.planner import CatalogEntry
 from kuber_cron.scheduler.election.election import Election
-from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Term
 from kuber_cron.scheduler.maintenance import redis_observer
 from kuber_cron.scheduler.maintenance.housekeeping import ROUND_SECONDS, Housekeeper

@@ -17,6 +17,7 @@ from kuber_cron.common.clock import Clock
 from kuber_cron.common.notifications.sender import NotificationSender
 from kuber_cron.common.records.history_limits import HistoryLimits
 from kuber_cron.common.redis_store.keys import Keys
+from kuber_cron.common.redis_store.redis_clock import RedisClock
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.scheduler.decision_loop import DecisionLoop, ResultRecorder
 from kuber_cron.scheduler.decisions.catalog import CatalogWatcher
@@ -25,7 +26,6 @@ from kuber_cron.scheduler.decisions.dispatcher import Dispatcher
 from kuber_cron.scheduler.decisions.removals import REMOVAL_SECONDS, Removals
 from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
 from kuber_cron.scheduler.election.election import Election
-from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Term
 from kuber_cron.scheduler.maintenance.housekeeping import Housekeeper
 from kuber_cron.scheduler.maintenance.redis_observer import RedisObserver

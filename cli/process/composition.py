@@ -108,9 +108,9 @@ class _Tiers(SharedParts):
     def scheduler(self, *, boot_token: str, alone: bool) -> "tuple[CatalogWatcher, Scheduler]":
         """Return the catalog, loaded, and a scheduler that follows it; `alone` where it is one of several replicas."""
         from kuber_cron.common.records.history_limits import DAY_SECONDS, HistoryLimits
+        from kuber_cron.common.redis_store.redis_clock import RedisClock
         from kuber_cron.scheduler.decisions.catalog import CatalogWatcher
         from kuber_cron.scheduler.election.election import identity
-        from kuber_cron.scheduler.election.redis_clock import RedisClock
         from kuber_cron.scheduler.metrics import SchedulerMetrics
         from kuber_cron.scheduler.service import Scheduler, SchedulerOptions
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kuber_cron.cli.process.shared_parts import SharedParts
+    from kuber_cron.common.redis_store.redis_clock import RedisClock
     from kuber_cron.scheduler.election.election import Election, ElectionContext
     from kuber_cron.scheduler.election.fence import Fence
-    from kuber_cron.scheduler.election.redis_clock import RedisClock
 
 
 def election_of(

@@ -18,6 +18,7 @@ from operator import attrgetter
 import structlog
 
 from kuber_cron.common.records.parsing import text
+from kuber_cron.common.redis_store.redis_clock import RedisClock
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.runs.cursor import is_readable
 from kuber_cron.scheduler.decisions import planner
@@ -31,7 +32,6 @@ from kuber_cron.scheduler.decisions.removals import Removals
 from kuber_cron.scheduler.decisions.result_intake import SOON_SECONDS, ResultIntake
 from kuber_cron.scheduler.decisions.server_watch import ServerWatch
 from kuber_cron.scheduler.decisions.state_loss import StateLoss
-from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Term
 
 log = structlog.get_logger(__name__)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from kuber_cron.common.redis_store.redis_clock import RedisClock
 from kuber_cron.scheduler.decisions.catalog import Catalog
 from kuber_cron.scheduler.decisions.dispatcher import BatchReply, DecisionResult, ResultWord
 from kuber_cron.scheduler.decisions.known_cursors import KnownCursors
@@ -11,7 +12,6 @@ from kuber_cron.scheduler.decisions.pending_jobs import PendingJobs
 from kuber_cron.scheduler.decisions.planner import Decision
 from kuber_cron.scheduler.decisions.removals import Removals
 from kuber_cron.scheduler.decisions.state_loss import StateLoss
-from kuber_cron.scheduler.election.redis_clock import RedisClock
 
 log = structlog.get_logger(__name__)
 

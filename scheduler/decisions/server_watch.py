@@ -14,9 +14,9 @@ import structlog
 from redis.exceptions import RedisError, ResponseError
 
 from kuber_cron.common.records.parsing import number, text
+from kuber_cron.common.redis_store.redis_clock import RedisClock
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.scheduler.decisions.script_replies import refuse
-from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Term
 
 log = structlog.get_logger(__name__)

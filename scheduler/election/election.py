@@ -20,8 +20,8 @@ from typing import Protocol
 import structlog
 
 from kuber_cron.common.clock import Clock
+from kuber_cron.common.redis_store.redis_clock import RedisClock
 from kuber_cron.scheduler.election.metrics import LeaseMetrics
-from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Tenure, Term
 
 log = structlog.get_logger(__name__)

@@ -11,8 +11,8 @@ from redis.exceptions import RedisError
 from kuber_cron.common.clock import Clock
 from kuber_cron.common.errors import RedisUnreachableError
 from kuber_cron.common.records.parsing import text
+from kuber_cron.common.redis_store.redis_clock import RedisClock
 from kuber_cron.common.redis_store.scripts import Store
-from kuber_cron.scheduler.election.redis_clock import RedisClock
 
 
 @dataclass(frozen=True, slots=True)

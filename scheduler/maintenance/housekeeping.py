@@ -14,11 +14,11 @@ from redis.exceptions import ResponseError
 
 from kuber_cron.common.records.history_limits import HistoryLimits
 from kuber_cron.common.records.parsing import text
+from kuber_cron.common.redis_store.redis_clock import RedisClock
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.common.time_format import rq_instant
 from kuber_cron.scheduler.decisions.planner import CatalogEntry
 from kuber_cron.scheduler.decisions.script_replies import accepted
-from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Term
 from kuber_cron.scheduler.maintenance.dead_worker_lists import DeadWorkerLists
 from kuber_cron.scheduler.maintenance.groups import GroupKeeper

@@ -15,10 +15,10 @@ from typing import Any
 import structlog
 
 from kuber_cron.common.records.parsing import text
+from kuber_cron.common.redis_store.redis_clock import RedisClock
 from kuber_cron.common.redis_store.scripts import Store, Value
 from kuber_cron.common.time_format import rq_instant
 from kuber_cron.scheduler.decisions.script_replies import accepted
-from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Term
 from kuber_cron.scheduler.maintenance.worker_watch import WorkerMark, WorkerWatch
 

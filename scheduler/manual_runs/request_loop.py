@@ -24,6 +24,7 @@ from kuber_cron.common.observability.outage_log import OutageLog
 from kuber_cron.common.records.history_limits import LOG_LIMIT
 from kuber_cron.common.records.parsing import text
 from kuber_cron.common.redis_store.keys import Keys
+from kuber_cron.common.redis_store.redis_clock import RedisClock
 from kuber_cron.common.redis_store.scripts import Store, Value
 from kuber_cron.common.runs.manual_request import MAX_BYTES, ManualRequest, RequestError
 from kuber_cron.common.time_format import rq_instant
@@ -31,7 +32,6 @@ from kuber_cron.scheduler.decisions import run_policy
 from kuber_cron.scheduler.decisions.catalog import Catalog
 from kuber_cron.scheduler.decisions.run_hash import RunHashBuilder
 from kuber_cron.scheduler.decisions.script_replies import refuse
-from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Term
 from kuber_cron.scheduler.manual_runs import request_plan
 from kuber_cron.scheduler.manual_runs.request_plan import PlannedRun

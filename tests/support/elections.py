@@ -14,6 +14,7 @@ from tests.support.waiting import eventually
 from kuber_cron.common.clock import SystemClock
 from kuber_cron.common.config.lease_timing import LeaseTiming
 from kuber_cron.common.redis_store.keys import Keys
+from kuber_cron.common.redis_store.redis_clock import RedisClock
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.scheduler.election import kubernetes_lease
 from kuber_cron.scheduler.election.election import Election, ElectionContext
@@ -21,7 +22,6 @@ from kuber_cron.scheduler.election.fence import Fence
 from kuber_cron.scheduler.election.lease_election import LeaseElection
 from kuber_cron.scheduler.election.lease_store import LeaseStore
 from kuber_cron.scheduler.election.metrics import LeaseMetrics
-from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.redis_election import TTL_SECONDS, RedisElection
 from kuber_cron.scheduler.election.release_listener import ReleaseListener
 from kuber_cron.scheduler.election.term import Term

@@ -9,8 +9,8 @@ from redis.exceptions import RedisError
 from kuber_cron.common.clock import SystemClock
 from kuber_cron.common.redis_store import connections
 from kuber_cron.common.redis_store.keys import Keys
+from kuber_cron.common.redis_store.redis_clock import RedisClock
 from kuber_cron.common.redis_store.scripts import Store
-from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Term
 from kuber_cron.scheduler.maintenance.housekeeping import Housekeeper
 from kuber_cron.scheduler.maintenance.reaper import MaintenanceEvent

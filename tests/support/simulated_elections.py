@@ -15,12 +15,12 @@ from typing import Any
 
 from kuber_cron.common.config.lease_timing import LeaseTiming
 from kuber_cron.common.errors import RedisUnreachableError
+from kuber_cron.common.redis_store.redis_clock import RedisClock
 from kuber_cron.scheduler.election import election, lease_election
 from kuber_cron.scheduler.election.election import ElectionContext
 from kuber_cron.scheduler.election.fence import FenceReply
 from kuber_cron.scheduler.election.lease_election import LeaseElection
 from kuber_cron.scheduler.election.lease_rules import LeaseError, LeaseFailure, LeaseRecord
-from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Term
 
 FAST = LeaseTiming(lease=4.0, renew=3.0, retry=1.0)

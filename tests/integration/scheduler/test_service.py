@@ -12,8 +12,8 @@ from tests.support.waiting import eventually
 
 from kuber_cron.common.clock import SystemClock
 from kuber_cron.common.observability.job_metrics import JobMetrics
+from kuber_cron.common.redis_store.redis_clock import RedisClock
 from kuber_cron.scheduler.decisions.catalog import CatalogWatcher
-from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.term import Term
 from kuber_cron.scheduler.maintenance import redis_observer
 from kuber_cron.scheduler.metrics import SchedulerMetrics

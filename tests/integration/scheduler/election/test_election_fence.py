@@ -11,9 +11,9 @@ from tests.support.waiting import eventually
 from kuber_cron.common.clock import SystemClock
 from kuber_cron.common.errors import RedisUnreachableError
 from kuber_cron.common.redis_store import connections
+from kuber_cron.common.redis_store.redis_clock import RedisClock
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.scheduler.election.fence import Fence
-from kuber_cron.scheduler.election.redis_clock import RedisClock
 from kuber_cron.scheduler.election.release_listener import ReleaseListener
 
 TTL = 15.0

@@ -10,12 +10,12 @@ from prometheus_client import CollectorRegistry
 
 from kuber_cron.common.config.lease_timing import LeaseTiming
 from kuber_cron.common.errors import RedisUnreachableError
+from kuber_cron.common.redis_store.redis_clock import RedisClock
 from kuber_cron.scheduler.election.election import ElectionContext, identity, quiet_in
 from kuber_cron.scheduler.election.fence import FenceReply
 from kuber_cron.scheduler.election.lease_election import LeaseElection
 from kuber_cron.scheduler.election.lease_rules import LeaseError, LeaseRecord
 from kuber_cron.scheduler.election.metrics import LeaseMetrics
-from kuber_cron.scheduler.election.redis_clock import RedisClock
 
 TIMING = LeaseTiming(lease=15.0, renew=10.0, retry=2.0, failsafe=60.0)
 

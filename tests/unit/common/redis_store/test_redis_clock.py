@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kuber_cron.scheduler.election.redis_clock import RedisClock
+from kuber_cron.common.redis_store.redis_clock import RedisClock
 
 SERVER_AHEAD = 1_795_000_000.0
 DELAYS = st.floats(0.0, 0.9)

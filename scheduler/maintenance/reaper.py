@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 import structlog
+from redis.exceptions import ResponseError
 
 from kuber_cron.common.records.parsing import text
 from kuber_cron.common.redis_store.redis_clock import RedisClock
@@ -205,10 +206,7 @@ class Reaper:
         Raises:
             redis.RedisError: Redis did not answer.
         """
-        client = self._store.client
-        server: dict[str, Any] = client.info("server")
-        replication: dict[str, Any] = client.info("replication")
-        errors: dict[str, Any] = client.info("errorstats")
+        server, replication, errors = (self._info(part) for part in ("server", "replication", "errorstats"))
         refused = sum(
             int(each["count"])
             for name, each in errors.items()
@@ -224,6 +222,14 @@ class Reaper:
             log.warning("workers are watched anew: redis was restarted, promoted, or refused writes")
             self.begin_anew()
         self._server = found
+
+    def _info(self, section: str) -> dict[str, Any]:
+        """Return a section of INFO, empty where the server does not permit it: the look itself is a write all the same."""
+        try:
+            found: dict[str, Any] = self._store.client.info(section)
+        except ResponseError:
+            return {}
+        return found
 
     def _notice_jump(self, offset: float) -> None:
         if self._clock_offset is not None and abs(offset - self._clock_offset) > _JUMP_SECONDS:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
+import redis
 from tests.support.clocks import SteppedClock
 from tests.support.stepped import KEYS, SteppedWorker, job
 
@@ -115,6 +116,14 @@ def test_another_server_or_history_is_watched_anew(judge, worker, change, monkey
     info = judge.leader.client.info
     monkeypatch.setattr(judge.leader.store.client, "info", lambda section: {**info(section), **change})
     assert judge.watches(TTL - 2) == []
+
+
+def test_where_info_is_not_permitted_a_dead_workers_run_is_taken_all_the_same(judge, worker, monkeypatch):
+    def refuse(_):
+        raise redis.NoPermissionError("no permissions to run the 'info' command")
+
+    monkeypatch.setattr(judge.leader.store.client, "info", refuse)
+    assert judge.watches(TTL) == ["lost_again", "returned"]
 
 
 def test_a_clock_that_jumps_makes_it_watch_anew(judge, worker):

@@ -120,7 +120,7 @@ def test_another_server_or_history_is_watched_anew(judge, worker, change, monkey
 
 def test_where_info_is_not_permitted_a_dead_workers_run_is_taken_all_the_same(judge, worker, monkeypatch):
     def refuse(_):
-        raise redis.NoPermissionError("no permissions to run the 'info' command")
+        raise redis.exceptions.NoPermissionError("no permissions to run the 'info' command")
 
     monkeypatch.setattr(judge.leader.store.client, "info", refuse)
     assert judge.watches(TTL) == ["lost_again", "returned"]

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import psutil
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from tests.faults.proxy import Proxies
 from tests.support.cli_process import COMMAND, end, environment
 from tests.support.housekeeper import housekeeping
@@ -160,9 +162,9 @@ def snapshots_that_fail(client):
 @contextlib.contextmanager
 def a_script_that_never_ends(client):
     client.config_set("busy-reply-threshold", 100)
-    with redis.Redis(
-        connection_pool=redis.ConnectionPool(**client.connection_pool.connection_kwargs)
-    ) as other:
+    # Sent once: redis-py would send the script again and again.
+    once = {**client.connection_pool.connection_kwargs, "retry": Retry(NoBackoff(), 0), "socket_timeout": 120}
+    with redis.Redis.from_pool(redis.ConnectionPool(**once)) as other:
 
         def busy():
             with contextlib.suppress(redis.RedisError):

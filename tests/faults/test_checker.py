@@ -185,12 +185,12 @@ def a_command_that_never_told_its_end(history, rng):
 
 
 def an_attempt_runs_twice(history, rng):
-    line = rng.choice([line for line in history.lines if line.code is None])
+    line = rng.choice([line for line in history.lines if line.code is None and not line.beats])
     return replace(history, lines=(*history.lines, replace(line, pid=99, at=line.at + 3)))
 
 
 def an_attempt_that_redis_does_not_know(history, rng):
-    line = rng.choice([line for line in history.lines if line.code is None])
+    line = rng.choice([line for line in history.lines if line.code is None and not line.beats])
     return replace(history, lines=(*history.lines, replace(line, attempt=line.attempt + 7)))
 
 

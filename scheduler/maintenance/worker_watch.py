@@ -19,6 +19,10 @@ _PUNCTUAL_SECONDS = 1.5
 _LATE_SECONDS = 2.0
 
 
+# The mark of a worker that has deregistered: it owns nothing any more, but a claim of it may still arrive.
+_LEFT = "left"
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerMark:
     """A worker's heartbeats as they stand in Redis.
@@ -81,7 +85,7 @@ class WorkerWatch:
         return {
             name: each.mark
             for name, each in self._watched.items()
-            if each.still_seconds >= self._ttl_of(each.mark)
+            if each.mark.text == _LEFT or each.still_seconds >= self._ttl_of(each.mark)
         }
 
     def _ttl_of(self, mark: WorkerMark) -> float:

@@ -6,4 +6,6 @@
 local returned = {}
 return_claims(K .. 'claims:' .. ARGV[2], returned)
 redis.call('DEL', K .. 'alive:' .. ARGV[2])
+-- It need not be watched for a ttl: what arrives later is returned in the leader's next round.
+redis.call('SET', K .. 'seen:' .. ARGV[2], 'left', 'EX', 86400)
 return returned

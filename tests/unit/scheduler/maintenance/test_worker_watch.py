@@ -45,6 +45,10 @@ def test_where_the_ttl_is_short_a_late_look_counts_nothing():
     assert dead_at(WorkerWatch(4.0), 600, ttl=4.0, every=2.0) is None
 
 
+def test_a_worker_that_has_left_is_dead_at_once():
+    assert WorkerWatch(TTL).look(0.0, {"w": WorkerMark.parse("left")})
+
+
 def test_what_was_seen_before_the_watch_began_anew_does_not_count():
     watch = WorkerWatch(TTL)
     assert dead_at(watch, TTL - 1) is None

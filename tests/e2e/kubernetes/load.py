@@ -110,10 +110,12 @@ class ClusterLoad(Load):
 
     def begin(self, installation: Installation) -> None:
         """The recorder listens, the ConfigMap has the jobs, and every one of them has been decided once."""
-        self.jobs.pause(*(spec.id for spec in PAUSED))
+        self.jobs.write(suspended=True)  # a pause of its own would be forgotten before a job is known
         self.start(installation, self._server)
         installation.edit({"load.yaml": self.jobs.text()})
         eventually(self._are_all_known, EDIT_SECONDS, every=0.2)
+        self.jobs.pause(*(spec.id for spec in PAUSED))
+        self.jobs.write()
 
     def _are_all_known(self) -> bool:
         return {entry.job for entry in self.recorder.entries} >= {job.id for job in self.jobs.known()}

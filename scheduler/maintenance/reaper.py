@@ -114,7 +114,8 @@ class Reaper:
         self._longest_ttl_seconds = max([self._ttl_seconds, *(mark.ttl_seconds for mark in marks.values())])
         dead = self._watch.look(now, marks)
         for name in dead.keys() - self._dead.keys():
-            log.info("worker is dead: its heartbeats stand still", worker=name)
+            event = "worker has left" if dead[name].has_left else "worker is dead: its heartbeats stand still"
+            log.info(event, worker=name)
             self._fresh_until = now + _FRESH_SECONDS
         fresh = {name: mark for name, mark in dead.items() if name not in self._dead or name in self._fresh}
         self._fresh = fresh if now < self._fresh_until else {}

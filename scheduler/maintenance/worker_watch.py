@@ -35,6 +35,11 @@ class WorkerMark:
     text: str
     ttl_seconds: float = 0.0
 
+    @property
+    def has_left(self) -> bool:
+        """Whether it has deregistered."""
+        return self.text == _LEFT
+
     @classmethod
     def parse(cls, text: str) -> "WorkerMark":
         """Read ``<count> <ttl in ms>``; a worker of the version before wrote an instant, which changes as a counter does."""
@@ -85,7 +90,7 @@ class WorkerWatch:
         return {
             name: each.mark
             for name, each in self._watched.items()
-            if each.mark.text == _LEFT or each.still_seconds >= self._ttl_of(each.mark)
+            if each.mark.has_left or each.still_seconds >= self._ttl_of(each.mark)
         }
 
     def _ttl_of(self, mark: WorkerMark) -> float:

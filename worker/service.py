@@ -28,6 +28,7 @@ from kuber_cron.common.clock import Clock
 from kuber_cron.common.notifications.sender import NotificationSender
 from kuber_cron.common.observability.job_metrics import JobMetrics
 from kuber_cron.common.observability.outage_log import OutageLog
+from kuber_cron.common.redis_store.errors import translated
 from kuber_cron.common.redis_store.redis_clock import RedisClock
 from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.worker.coordination.attempt_starter import AttemptStarter
@@ -198,12 +199,13 @@ class Worker:
         """Register with RQ, and claim from now on.
 
         Raises:
-            redis.RedisError: Redis did not answer; nothing has been started.
+            RedisUnreachableError, RedisRefusedError: Redis did not answer, or refused; nothing has been started.
         """
         options = self._context.options
-        self._heartbeat_store.measure_time(self._server_clock)
-        self._registration.register(self._server_clock.now())
-        self._heartbeat_store.register(self._context.clock.now())
+        with translated(self._heartbeat_store.client):
+            self._heartbeat_store.measure_time(self._server_clock)
+            self._registration.register(self._server_clock.now())
+            self._heartbeat_store.register(self._context.clock.now())
         log.info("worker started", worker=self.name, queues=self._queues, slots=options.slots)
         loops: dict[str, Callable[[], None]] = {
             "supervisor": self._supervisor.run,

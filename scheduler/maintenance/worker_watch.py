@@ -37,7 +37,7 @@ class WorkerMark:
 
     @property
     def has_left(self) -> bool:
-        """Whether it has deregistered."""
+        """Return True once it has deregistered."""
         return self.text == _LEFT
 
     @classmethod

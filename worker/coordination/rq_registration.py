@@ -14,6 +14,7 @@ from rq.suspension import is_suspended
 from rq.worker import WorkerStatus
 from rq.worker.base import BaseWorker
 
+from kuber_cron.common.redis_store.errors import translated
 from kuber_cron.common.time_format import rq_instant
 
 
@@ -28,17 +29,22 @@ class RqRegistration(BaseWorker):
         ttl_seconds: float,
         details: Mapping[str, str | int] | None = None,
     ) -> None:
-        """``details``: fields of the entry beside RQ's own."""
+        """``details``: fields of the entry beside RQ's own. RQ names the connection at once.
+
+        Raises:
+            RedisUnreachableError: Redis did not answer.
+        """
         self._details = dict(details or {})
         options = connection.connection_pool.connection_kwargs
         socket_timeout = options.get("socket_timeout")
-        super().__init__(
-            list(queues),
-            name=name,
-            connection=connection,
-            worker_ttl=max(1, round(ttl_seconds)),
-            serializer=JSONSerializer,
-        )
+        with translated(connection):
+            super().__init__(
+                list(queues),
+                name=name,
+                connection=connection,
+                worker_ttl=max(1, round(ttl_seconds)),
+                serializer=JSONSerializer,
+            )
         # RQ has raised it for a blocking dequeue that is never called; a hanging answer would hold up the heartbeats.
         options["socket_timeout"] = socket_timeout
 

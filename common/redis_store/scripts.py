@@ -22,6 +22,52 @@ Value = str | bytes | int | float
 
 
 _REQUIRES = re.compile(r"^-- requires: (.+)$", re.MULTILINE)
+_CALL = re.compile(r"redis\.p?call\(([^,]+)(?:, K \.\. '([a-z]+:)')?")
+_COMMAND = re.compile(r"'([A-Z]{3,})'")
+WRITES = frozenset(
+    [
+        "COPY",
+        "DEL",
+        "EXPIRE",
+        "HDEL",
+        "HINCRBY",
+        "HSET",
+        "HSETNX",
+        "LINSERT",
+        "LMOVE",
+        "LPOP",
+        "LPUSH",
+        "LREM",
+        "PERSIST",
+        "PEXPIRE",
+        "PUBLISH",
+        "RENAME",
+        "RPOP",
+        "RPUSH",
+        "SADD",
+        "SET",
+        "SPOP",
+        "SREM",
+        "XADD",
+        "XDEL",
+        "ZADD",
+        "ZPOPMIN",
+        "ZREM",
+        "ZREMRANGEBYRANK",
+    ]
+)
+"""The commands of the scripts that write, or may be refused by themselves; a test holds them against the scripts."""
+# A script that is refused half-way is not undone, so its rights are asked for before anything is written. Redis before 7.0 cannot be asked.
+# One tries every right; the other records what was refused as the decision, or undoes it.
+_ASK_THEMSELVES = {"check_permissions", "decide_batch"}
+_PREFLIGHT = """\
+for _, right in ipairs(redis.acl_check_cmd and {%s} or {}) do
+  local command, key = right[1], K .. right[2] .. 'kuber-cron-probe'
+  if not redis.acl_check_cmd(command, key, key, key, key) then
+    return redis.error_reply('NOPERM no permission for ' .. command .. ' ' .. key)
+  end
+end
+"""
 
 
 @cache
@@ -29,7 +75,7 @@ def script_text(name: str) -> str:
     """Return the text of ``lua/<name>.lua`` as it is sent: the parts of ``lua/lib`` that it requires, then its own.
 
     A header says ``-- requires: keys, fencing``. What is required may require in turn; each part is joined once,
-    after those that it requires itself.
+    after those that it requires itself. A script of several writes begins with a question for its rights to all of them.
     """
     folder = resources.files("kuber_cron.common.redis_store.lua")
     parts: dict[str, str] = {}
@@ -42,7 +88,22 @@ def script_text(name: str) -> str:
             parts[path] = text
 
     join(f"{name}.lua")
+    rights = rights_of("\n".join(parts.values()))
+    if len(rights) > 1 and name not in _ASK_THEMSELVES:
+        listed = ", ".join(f"{{'{command}', '{place}'}}" for command, place in rights)
+        parts[f"{name}.lua"] = _PREFLIGHT % listed + parts[f"{name}.lua"]
     return "\n".join(parts.values())
+
+
+def rights_of(text: str) -> list[tuple[str, str]]:
+    """Return the writing commands of a script, each with the beginning of a key; one that adds to streams, with that of each stream."""
+    found = {
+        (command, place if command == "XADD" else "")
+        for calls, place in _CALL.findall(text)
+        for command in _COMMAND.findall(calls)
+        if command in WRITES
+    }
+    return sorted(found)
 
 
 def required_by(text: str) -> list[str]:

@@ -4,9 +4,11 @@ from datetime import UTC, datetime
 
 import pytest
 import redis
+from tests.support.clients import clients
 from tests.support.clocks import SteppedClock
 from tests.support.stepped import KEYS, SteppedWorker, job
 
+from kuber_cron.common.redis_store.scripts import Store
 from kuber_cron.scheduler.election.term import Term
 from kuber_cron.scheduler.maintenance.reaper import Reaper
 
@@ -188,3 +190,21 @@ def test_hundreds_of_runs_are_taken_in_calls_of_a_hundred(judge, leader, redis_c
     assert sorted(judge.watches(TTL)) == ["lost_again"] * 249
     assert most.count(100) == 2
     assert max(most) == 100
+
+
+def test_a_right_that_is_withdrawn_leaves_the_run_where_it_is_found_again(judge, worker, redis_url):
+    client = judge.leader.client
+    client.acl_setuser("leader", enabled=True, nopass=True, keys=["rq:*"], channels=["*"], commands=["+@all"])
+    with clients(redis_url.replace("unix://", "unix://leader:x@")) as opens:
+        judge.reaper = Reaper(Store(opens(), KEYS), judge.clock, 1.0)
+        judge.reaper._notice_jump = lambda _: None
+        assert judge.watches(TTL - 2) == []
+        before = client.zrange("rq:wip:default", 0, -1)
+        client.execute_command("ACL", "SETUSER", "leader", "-xadd")
+        judge.clock.advance(2.0)
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            judge.round()
+        assert client.zrange("rq:wip:default", 0, -1) == before
+        client.execute_command("ACL", "SETUSER", "leader", "+xadd")
+        assert judge.round() == ["lost_again", "returned"]
+    client.acl_deluser("leader")

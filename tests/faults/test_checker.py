@@ -519,6 +519,14 @@ def test_what_is_decided_ahead_by_a_clock_that_is_ahead_is_not_early():
     assert "early" not in kinds(replace(early, faults=(*history.faults, fault)))
 
 
+def test_what_a_clock_that_jumps_ahead_makes_too_late_may_be_left_out():
+    out = instants_left_out_for_being_late(good(), random.Random(7))
+    fault = Fault(kind="clock", hits="redis", began=START - 90, ended=out.until, recovery=9.0, clock=60.0)
+    jumped = replace(out, faults=(*out.faults, fault))
+    assert any("left out" in violation.what for violation in checker.check(out))
+    assert not any("left out" in violation.what for violation in checker.check(jumped))
+
+
 def test_a_history_of_an_older_harness_can_be_judged(tmp_path):
     path = tmp_path / "history.json"
     good().save(path)

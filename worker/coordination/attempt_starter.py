@@ -7,7 +7,7 @@ its queue, and claiming pauses: in a rolling update the newer workers take it.
 
 import secrets
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import structlog
@@ -42,6 +42,7 @@ class AttemptStarter:
         queues: Collection[str],
         supervisor: Supervisor,
         reporter: ResultReporter,
+        note_count: Callable[[int], None],
     ) -> None:
         """Prepare; nothing is started yet.
 
@@ -51,12 +52,14 @@ class AttemptStarter:
             queues: Those that the worker serves; a run that was made for another is refused.
             supervisor: Runs the commands.
             reporter: Takes the results of attempts whose command was never started.
+            note_count: Takes note of the worker's count of heartbeats and starts, as a start has raised it.
         """
         self._context = context
         self._run_store = run_store
         self._queues = queues
         self._supervisor = supervisor
         self._reporter = reporter
+        self._note_count = note_count
 
     def start(self, run_id: str, draining: threading.Event) -> None:
         """Start an attempt of a claimed run, unless the start script or the payload stands against it.
@@ -65,9 +68,11 @@ class AttemptStarter:
             redis.RedisError: Redis did not answer until ``draining``; the run stays in the claim list.
         """
         execution_id = secrets.token_hex(16)
-        start = self._start_in_redis(run_id, execution_id, draining)
-        if start is None:
+        answered = self._start_in_redis(run_id, execution_id, draining)
+        if answered is None:
             return
+        start, asked_at = answered
+        self._note_count(start.count)
         context, options = self._context, self._context.options
         try:
             payload = self._payload(start.data, run_id)
@@ -88,7 +93,7 @@ class AttemptStarter:
             problem = PayloadError(str(error), reason="malformed")
             self._refuse(RunningAttempt(run_id, execution_id, start, None), problem)
             return
-        attempt = RunningAttempt(run_id, execution_id, start, payload)
+        attempt = RunningAttempt(run_id, execution_id, start, payload, asked_at=asked_at)
         context.slots.occupy(attempt)
         if start.attempt > 1:
             try:
@@ -107,9 +112,10 @@ class AttemptStarter:
 
     def _start_in_redis(
         self, run_id: str, execution_id: str, draining: threading.Event
-    ) -> AttemptStart | None:
-        """Return the attempt that the start script has counted, None where it refuses the run."""
+    ) -> tuple[AttemptStart, float] | None:
+        """Return the attempt that the start script has counted, and when it was asked; None where it refuses the run."""
         while True:
+            asked_at = self._context.clock.elapsed()
             try:
                 reply = self._run_store.start(run_id, execution_id, self._context.clock.now())
             except RedisError as error:
@@ -118,7 +124,7 @@ class AttemptStarter:
                     raise
                 continue
             if isinstance(reply, AttemptStart):
-                return reply
+                return reply, asked_at
             match reply.refusal:
                 case Refusal.HELD:
                     pass

@@ -64,6 +64,7 @@ class Heartbeat:
         self._fenced: set[str] = set()
         self._is_doubtful = False  # the last heartbeat was not acknowledged
         self._count = 1  # that of the registration
+        self._owned_at: dict[str, float] = {}  # when the last heartbeat was sent that says so
         self._forgotten: set[str] = set()
 
     def silent_seconds(self) -> float:
@@ -74,9 +75,26 @@ class Heartbeat:
         """Return True while commands are ended for want of an acknowledged heartbeat: nothing may be started then."""
         return self._silence.is_cut_off(self._clock.elapsed(), self._ttl_seconds)
 
-    def hindrance(self) -> str:
-        """Return why no command may be started now, empty where one may."""
-        return "cut off from Redis: another worker may own the run" if self.is_cut_off() else ""
+    def hindrance(self, execution_id: str) -> str:
+        """Return why this attempt's command may not be started now, empty where it may.
+
+        A heartbeat that was acknowledged says nothing of an attempt that it did not name: the worker may have slept between
+        the start script's answer and the heartbeat.
+        """
+        if self.is_cut_off():
+            return "cut off from Redis: another worker may own the run"
+        attempt = self._context.slots.get(execution_id)
+        if attempt is None:
+            return "its slot was released"
+        known_at = max(attempt.asked_at, self._owned_at.get(execution_id, attempt.asked_at))
+        if self._clock.elapsed() - known_at >= self._ttl_seconds / 2:
+            return "its start was too long ago: another worker may own the run"
+        return ""
+
+    def started(self, count: int) -> None:
+        """Take note of the worker's count as a start has raised it: whatever loses the start loses the count too."""
+        with self._lock:
+            self._count = max(self._count, count)
 
     def run(self, done: threading.Event) -> None:
         """Send heartbeats until ``done``; ``wake`` makes it noticed at once."""
@@ -121,7 +139,7 @@ class Heartbeat:
         if self._is_doubtful:
             # Where answers are lost, heartbeats would arrive all the same, and keep what this worker cannot run any more.
             self._run_store.client.ping()
-        sent_at = self._clock.elapsed()
+        sent_at, before = self._clock.elapsed(), self._count
         running = self._context.slots.all()
         count, replies = self._run_store.heartbeat(
             [(attempt.run_id, attempt.execution_id) for attempt in running], self._clock.now()
@@ -131,10 +149,18 @@ class Heartbeat:
             self._silence = self._silence.acknowledged(sent_at)
         self._context.metrics.redis_is(up=True)
         self._context.outage.answered()
-        if count <= self._count:
-            log.warning("redis has lost this worker's heartbeats", was=self._count, now=count)
+        is_lost = count <= before
+        with self._lock:
+            # A start may have raised it since.
+            self._count = count if is_lost else max(self._count, count)
+        if is_lost:
+            log.warning("redis has lost this worker's heartbeats", was=before, now=count)
             self._forgotten.update(attempt.execution_id for attempt in running)
-        self._count = count
+        self._owned_at = {
+            attempt.execution_id: sent_at
+            for attempt, reply in zip(running, replies, strict=True)
+            if reply is HeartbeatReply.OK
+        }
         self._forgotten.intersection_update(attempt.execution_id for attempt in running)
         for attempt, reply in zip(running, replies, strict=True):
             self._obey(attempt, reply)

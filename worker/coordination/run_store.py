@@ -71,6 +71,7 @@ class AttemptStart:
         data: RQ's ``data`` field, unread.
         spent: What the run's earlier attempts have used up.
         queued_at: When the run was queued, for the start latency; None where Redis does not have it.
+        count: The worker's count of heartbeats and starts, with this one.
     """
 
     attempt: int
@@ -78,6 +79,7 @@ class AttemptStart:
     data: bytes
     spent: SpentBudgets
     queued_at: datetime | None
+    count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,13 +208,14 @@ class RunStore:
             return NotStarted(
                 refusal, f"held: its group {about} has no room" if refusal is Refusal.HELD else about
             )
-        _, attempt, recovered, data, retried, lost, interrupted, queued = reply
+        _, attempt, recovered, data, retried, lost, interrupted, queued, count = reply
         return AttemptStart(
             attempt=int(attempt),
             recovered=bool(recovered),
             data=data,
             spent=SpentBudgets(retries=int(retried), lost=int(lost), interrupted=int(interrupted)),
             queued_at=parse_or_none(text(queued)),
+            count=int(count),
         )
 
     def end(self, run: str, execution: str, end: AttemptEnd) -> EndReply:

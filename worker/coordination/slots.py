@@ -18,6 +18,7 @@ class RunningAttempt:
         start: The start script's answer.
         payload: None where it cannot be read.
         problem: Why it cannot be read.
+        asked_at: When the answered call of the start script was sent, by the interval clock.
     """
 
     run_id: str
@@ -25,6 +26,7 @@ class RunningAttempt:
     start: AttemptStart
     payload: Payload | None
     problem: PayloadError | None = None
+    asked_at: float = float("-inf")
 
     @property
     def job(self) -> str:

@@ -16,8 +16,8 @@ _REMEMBERED = 1000
 class StartGate:
     """Asked once for each start, in the supervisor's thread."""
 
-    def __init__(self, hindrance: Callable[[], str]) -> None:
-        """``hindrance``: why the worker may start nothing now; empty where it may."""
+    def __init__(self, hindrance: Callable[[str], str]) -> None:
+        """``hindrance``: why the worker may not start this execution now; empty where it may."""
         self._hindrance = hindrance
         self._stops: OrderedDict[str, Cause] = OrderedDict()
 
@@ -35,5 +35,5 @@ class StartGate:
         cause = self._stops.pop(execution_id, None)
         if cause in {"stopped", "replaced"}:
             return Outcome.of(None, cause=cause), "its end was asked for"
-        reason = "its run was taken away" if cause is not None else self._hindrance()
+        reason = "its run was taken away" if cause is not None else self._hindrance(execution_id)
         return (Outcome(kind="interrupted"), reason) if reason else None

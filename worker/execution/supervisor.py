@@ -55,7 +55,7 @@ class Supervisor:
         on_started: Callable[[Launch, int], None],
         on_ended: Callable[[AttemptResult], None],
         sinks: Callable[[Launch], Sequence[Sink]] = no_sinks,
-        hindrance: Callable[[], str] = lambda: "",
+        hindrance: Callable[[str], str] = lambda _: "",
         clock: Clock | None = None,
     ) -> None:
         """All callbacks run in the loop's thread and must be quick, or every command waits for them.
@@ -64,7 +64,7 @@ class Supervisor:
             on_started: Called with the launch and the pid; not called where nothing could be started.
             on_ended: Called once for each accepted start.
             sinks: Where else an attempt's output goes.
-            hindrance: Asked immediately before a process is made: why nothing may be started now; empty where it may.
+            hindrance: Asked immediately before a process is made: why this execution may not be started now; empty where it may.
             clock: For timers, and for the instants in results.
         """
         self._on_started = on_started

@@ -1,15 +1,12 @@
 -- One heartbeat for a worker and all its executions (spec: reliability.md section 6, Heartbeats). Repeated, it extends
 -- them again.
--- requires: keys
+-- requires: keys, signs_of_life
 -- ARGV: prefix, worker, ttl_ms, now_iso, now_seconds, then run, execution pairs.
--- Raises the worker's counter, by which the leader judges whether it lives (watch_workers.lua): `seen` holds
--- '<count> <ttl_ms>'. Extends what this worker still owns. The claim list is returned for a day after the last heartbeat.
+-- Raises the worker's counter (lib/signs_of_life.lua). Extends what this worker still owns. The claim list is returned for a day after the last heartbeat.
 -- Answers the counter, then for each pair 'OK', 'GONE' (the run is another's), 'ABSENT' (nobody has it: there is no such
 -- hash) or 'STOP'.
 local worker, ttl, now_iso, now_seconds = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
-local seen = K .. 'seen:' .. worker
-local count = tonumber(string.match(redis.call('GET', seen) or '', '^(%d+) %d+$') or '0') + 1
-redis.call('SET', seen, string.format('%.0f %.0f', count, ttl), 'EX', 86400)
+local count = count_sign(worker, ttl)
 -- For a leader of the version before, which judges by this key's expiry.
 redis.call('SET', K .. 'alive:' .. worker, now_iso, 'PX', ttl)
 -- Each time: the leader may have removed the worker, or Redis may have lost it, while it was cut off.

@@ -1,8 +1,8 @@
 -- Starts an attempt of a claimed run (spec: reliability.md section 6, Start). Repeated with the same execution, it gives the
 -- first answer again.
--- requires: context, decision_log, groups, history_limits, keys, quarantine, run_state
+-- requires: context, decision_log, groups, history_limits, keys, quarantine, run_state, signs_of_life
 -- ARGV: prefix, run, execution, worker, ttl_ms, now_iso, now_seconds, claims key.
--- Answers {'STARTED', attempt, recovered, data, retried, lost, interrupted, enqueued_at}, {'DROPPED', why}, or
+-- Answers {'STARTED', attempt, recovered, data, retried, lost, interrupted, enqueued_at, count}, {'DROPPED', why}, or
 -- {'QUARANTINED', why}: what stands under the run's name is no run, and has been put aside.
 -- {'HELD', group}: as many of its group run as may, so it waits outside of the queue, in decision order.
 local run, execution, worker, ttl = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
@@ -27,7 +27,7 @@ for i, name in ipairs(names) do stored[name] = values[i] end
 
 local function started(attempt, recovered)
   return {'STARTED', tostring(attempt), recovered, stored.data or '', stored.retried or '0', stored.lost or '0',
-          stored.interrupted or '0', stored.enqueued_at or ''}
+          stored.interrupted or '0', stored.enqueued_at or '', count_sign(worker, ttl)}
 end
 
 if stored.execution == execution and stored.status == 'started' then

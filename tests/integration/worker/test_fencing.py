@@ -20,6 +20,8 @@ from tests.support.housekeeper import housekeeping
 from tests.support.waiting import eventually
 from tests.support.workers import KEYS, ended, job, push, worker
 
+from kuber_cron.worker.coordination import rq_codec
+
 TTL = 4.0  # the shortest that the settings allow
 
 # Marks when its attempt began, and each twentieth of a second that it still runs, on the machine's own clock.
@@ -274,6 +276,60 @@ def test_a_command_is_not_started_whose_run_was_given_to_another_meanwhile(redis
         eventually(lambda: len(made._context.slots) == 0)
     assert not proof.exists()
     assert redis_client.hget(KEYS.run(run), "execution") == b"another's"
+
+
+def count_of(client, made):
+    return int(client.get(KEYS.seen(made.name)).split()[0])
+
+
+def test_a_heartbeat_that_does_not_name_an_attempt_is_no_proof_that_it_may_start(
+    redis_client, redis_url, tmp_path, monkeypatch
+):
+    """As after a sleep right behind the start script's answer: the first heartbeat of after it is acknowledged."""
+    proof, go, has_begun, read = (
+        tmp_path / "proof",
+        threading.Event(),
+        threading.Event(),
+        rq_codec.read_payload,
+    )
+
+    def held(*given):
+        has_begun.set()
+        go.wait(60)
+        return read(*given)
+
+    with worker(redis_url, tmp_path / "logs", ttl_seconds=TTL) as made:
+        monkeypatch.setattr(rq_codec, "read_payload", held)
+        run = push(redis_client, job("late", f"touch {proof}"))
+        assert has_begun.wait(20)
+        redis_client.hset(KEYS.run(run), "execution", "another's")
+        count = count_of(redis_client, made)
+        eventually(lambda: count_of(redis_client, made) >= count + 3)  # half the ttl has passed
+        go.set()
+        eventually(lambda: redis_client.hget(KEYS.counters, "late"))  # its end found another's run
+        eventually(lambda: len(made._context.slots) == 0)
+    assert not proof.exists()
+
+
+def test_a_command_goes_on_whose_start_alone_redis_has_lost(redis_client, redis_url, tmp_path):
+    """Redis went back to a time between the last heartbeat and the start: nobody can be given the run."""
+    go, proof = tmp_path / "go", tmp_path / "proof"
+    with worker(redis_url, tmp_path / "logs") as made:
+        run = push(redis_client, job("kept", f"until [ -e {go} ]; do sleep 0.02; done; touch {proof}"))
+        eventually(made.running)
+        (attempt,) = made._context.slots.all()
+        count = count_of(redis_client, made)
+        assert count == attempt.start.count  # no heartbeat has been sent since
+        with redis_client.pipeline() as pipe:
+            pipe.set(KEYS.seen(made.name), f"{count - 1} 15000")
+            pipe.delete(KEYS.run(run))
+            pipe.execute()
+        made._heartbeat.wake()
+        eventually(lambda: made._heartbeat._forgotten)
+        assert made.running()
+        go.touch()
+        eventually(lambda: len(made._context.slots) == 0)
+    assert proof.exists()
 
 
 def test_a_stop_that_comes_before_the_command_ends_its_run_without_it(redis_client, redis_url, tmp_path):

@@ -1,0 +1,11 @@
+-- The counter of what a worker has sent, by which the leader judges whether it lives (watch_workers.lua): `seen` holds
+-- '<count> <ttl_ms>'. A worker that finds it no higher than it was knows that Redis has gone back to a time before.
+-- requires: keys
+
+-- Raises it; answers the count.
+local function count_sign(worker, ttl_ms)
+  local seen = K .. 'seen:' .. worker
+  local count = tonumber(string.match(redis.call('GET', seen) or '', '^(%d+) %d+$') or '0') + 1
+  redis.call('SET', seen, string.format('%.0f %.0f', count, ttl_ms), 'EX', 86400)
+  return count
+end

@@ -189,17 +189,22 @@ def busy(nemesis: Nemesis, server: RedisServer) -> ExitStack:
             except redis.RedisError:
                 return  # killed, as it shall be
 
+    looping = threading.Thread(target=loop, name="busy", daemon=True)
+
     def do(client: redis.Redis) -> None:
         client.replicaof("NO", "ONE")
         client.config_set("busy-reply-threshold", "100")
-        threading.Thread(target=loop, name="busy", daemon=True).start()
+        looping.start()
 
     def undo(client: redis.Redis) -> None:
-        try:
-            client.script_kill()
-        except redis.ResponseError as error:
-            if "NOTBUSY" not in str(error):
-                raise
+        # On a busy machine the script may begin only now.
+        while looping.is_alive():
+            try:
+                client.script_kill()
+            except redis.ResponseError as error:
+                if "NOTBUSY" not in str(error):
+                    raise
+            looping.join(0.1)
 
     stack = ExitStack()
     stack.enter_context(nemesis.told(server, do, undo))

@@ -75,7 +75,7 @@ class Reaper:
         self._watch = WorkerWatch(worker_ttl_seconds)
         self._epoch = 0
         self._server: tuple[str, ...] = ()
-        self._clock_offset: float | None = None
+        self._clock_offset: tuple[float, float] | None = None
         self._unknown: set[str] = set()
         self._missing: dict[str, dict[str, _Missing]] = {}  # by queue
         self._dead: dict[str, WorkerMark] = {}
@@ -105,8 +105,10 @@ class Reaper:
         self._notice_another_server()
         marks: dict[str, WorkerMark] = {}
         for names in self._pages():
+            sent_at = self._clock.elapsed()
             now_ms, *words = accepted(self._store.call("watch_workers", term.epoch, term.lease, *names), term)
-            self._notice_jump(float(now_ms) / 1000 - self._clock.elapsed())
+            server = float(now_ms) / 1000
+            self._notice_jump(server - self._clock.elapsed(), server - sent_at)
             marks |= {
                 name: WorkerMark.parse(mark) for name, mark in zip(words[0::2], words[1::2], strict=True)
             }
@@ -232,13 +234,17 @@ class Reaper:
             return {}
         return found
 
-    def _notice_jump(self, offset: float) -> None:
-        if self._clock_offset is not None and abs(offset - self._clock_offset) > _JUMP_SECONDS:
-            log.warning(
-                "workers are watched anew: a clock jumped", seconds=round(offset - self._clock_offset, 1)
-            )
-            self.begin_anew()
-        self._clock_offset = offset
+    def _notice_jump(self, least: float, most: float) -> None:
+        """Begin anew where Redis' clock differs from ours by more than before; by how much lies between these bounds.
+
+        The bounds are of a call's sending and of its answer's arrival, so that a slow answer is no jump.
+        """
+        if self._clock_offset is not None:
+            jump = max(least - self._clock_offset[1], self._clock_offset[0] - most)
+            if jump > _JUMP_SECONDS:
+                log.warning("workers are watched anew: a clock jumped", seconds=round(jump, 1))
+                self.begin_anew()
+        self._clock_offset = (least, most)
 
 
 _REFUSALS = frozenset({"errorstat_OOM", "errorstat_MISCONF", "errorstat_BUSY", "errorstat_NOREPLICAS"})

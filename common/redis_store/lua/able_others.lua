@@ -13,7 +13,9 @@ if is_run then
 end
 for _, member in ipairs(redis.call('SRANDMEMBER', P .. ':workers:' .. queue, 1000)) do
   local name = string.sub(member, #P + 9)
-  if redis.call('EXISTS', K .. 'alive:' .. name) == 1 then
+  -- By no key that expires with a ttl: a clock of Redis that is set forward would leave the asking worker alone.
+  local seen = redis.call('GET', K .. 'seen:' .. name)
+  if seen and seen ~= 'left' then
     if refused[name] then
       kept[#kept + 1] = name
     elseif name ~= worker and (is_run or (redis.call('HGET', P .. ':worker:' .. name, 'problem') or '') == '') then

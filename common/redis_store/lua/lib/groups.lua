@@ -57,7 +57,8 @@ local function drop_idle_members(group, most)
   local members = K .. 'group:' .. group
   for _, run in ipairs(redis.call('SRANDMEMBER', members, most)) do
     local status, place_at = unpack(redis.call('HMGET', run_key(run), 'status', 'place_at'))
-    local is_called_up = status == 'queued' and place_at and now_ms() - tonumber(place_at) < PLACE_MS
+    -- Either way: Redis' clock may have been set back since.
+    local is_called_up = status == 'queued' and place_at and math.abs(now_ms() - tonumber(place_at)) < PLACE_MS
     if status ~= 'started' and not is_called_up then redis.call('SREM', members, run) end
   end
 end

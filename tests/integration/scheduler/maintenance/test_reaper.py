@@ -24,7 +24,7 @@ class Judge:
         self.leader = leader
         self.reaper = Reaper(leader.store, self.clock, 1.0)
         # Redis' clock does not move as the test's does.
-        self.reaper._notice_jump = lambda _: None
+        self.reaper._notice_jump = lambda *_: None
 
     def round(self, term: Term | None = None):
         term = term or self.leader.term
@@ -131,10 +131,21 @@ def test_where_info_is_not_permitted_a_dead_workers_run_is_taken_all_the_same(ju
 def test_a_clock_that_jumps_makes_it_watch_anew(judge, worker):
     assert judge.watches(TTL - 2) == []
     del judge.reaper._notice_jump
-    judge.reaper._notice_jump(1000.0)
-    judge.reaper._notice_jump(1060.0)
-    judge.reaper._notice_jump = lambda _: None
+    judge.reaper._notice_jump(1000.0, 1000.1)
+    judge.reaper._notice_jump(1060.0, 1060.1)
+    judge.reaper._notice_jump = lambda *_: None
     assert judge.watches(TTL - 2) == []
+
+
+def test_an_answer_that_takes_a_while_is_no_jump_of_a_clock(judge, worker):
+    assert judge.watches(TTL - 2) == []
+    del judge.reaper._notice_jump
+    judge.reaper._notice_jump(1000.0, 1000.1)
+    judge.reaper._notice_jump(998.5, 1000.1)
+    judge.reaper._notice_jump(1000.0, 1000.1)
+    judge.reaper._notice_jump = lambda *_: None
+    judge.clock.advance(2.0)
+    assert judge.round() == ["lost_again", "returned"]
 
 
 def test_a_sleep_of_the_leader_counts_against_nobody(judge, worker):
@@ -197,7 +208,7 @@ def test_a_right_that_is_withdrawn_leaves_the_run_where_it_is_found_again(judge,
     client.acl_setuser("leader", enabled=True, nopass=True, keys=["rq:*"], channels=["*"], commands=["+@all"])
     with clients(redis_url.replace("unix://", "unix://leader:x@")) as opens:
         judge.reaper = Reaper(Store(opens(), KEYS), judge.clock, 1.0)
-        judge.reaper._notice_jump = lambda _: None
+        judge.reaper._notice_jump = lambda *_: None
         assert judge.watches(TTL - 2) == []
         before = client.zrange("rq:wip:default", 0, -1)
         client.execute_command("ACL", "SETUSER", "leader", "-xadd")

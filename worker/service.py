@@ -104,6 +104,7 @@ class Worker:
         self._draining = threading.Event()
         self._reported = threading.Event()
         self._done = threading.Event()
+        self._grace_seconds = 0.0
         self._threads: dict[str, threading.Thread] = {}
         rotation = QueueRotation(options.queues)
         self._queues = rotation.queues
@@ -128,7 +129,7 @@ class Worker:
             on_started=self._on_started,
             on_ended=self._on_ended,
             sinks=sinks,
-            hindrance=lambda: self._heartbeat.hindrance(),  # noqa: PLW0108 - it is made below
+            hindrance=lambda execution: self._heartbeat.hindrance(execution),  # noqa: PLW0108 - it is made below
             clock=server_clock,
         )
         self._trimmer = Trimmer(
@@ -155,6 +156,7 @@ class Worker:
             queues=self._queues,
             supervisor=self._supervisor,
             reporter=self._reporter,
+            note_count=self._heartbeat.started,
         )
         self._claimer = Claimer(
             context,
@@ -220,6 +222,8 @@ class Worker:
         threading.Thread(
             target=self._cleanup.run, args=(self._draining,), name="worker-cleanup", daemon=True
         ).start()
+        # Made now: at the end there may be no room for one more thread.
+        threading.Thread(target=self._end_once_drained, name="worker-end", daemon=True).start()
         for name, loop in loops.items():
             thread = threading.Thread(target=loop, name=f"worker-{name}", daemon=True)
             self._threads[name] = thread
@@ -229,14 +233,16 @@ class Worker:
         """Start nothing new; commands may finish within the grace, then they are ended and requeued."""
         if self._draining.is_set():
             return
+        self._grace_seconds = grace_seconds
         self._draining.set()
         slots = self._context.slots
         slots.wake()
         log.info("worker drains", worker=self.name, running=len(slots), grace_seconds=grace_seconds)
         self._supervisor.drain(grace_seconds)
-        threading.Thread(
-            target=self._worker_end.run, args=(grace_seconds,), name="worker-end", daemon=True
-        ).start()
+
+    def _end_once_drained(self) -> None:
+        self._draining.wait()
+        self._worker_end.run(self._grace_seconds)
 
     def abort(self) -> None:
         """Kill every command now, requeue what ran, and end the worker."""

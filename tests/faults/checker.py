@@ -286,6 +286,7 @@ def _ahead(faults: Iterable[Fault], at: float) -> float:
 def lateness(history: History) -> Iterator[Violation]:
     """Invariant 6: on time where nothing is wrong, and soon again after a fault; never before the instant."""
     spans = disturbed(history.faults)
+    catchup_seconds = {job.id: job.catchup_seconds for job in history.jobs}
     for entry, late, _ in late_entries(history):
         if -late > EARLY_SECONDS + _ahead(history.faults, entry.told_at):
             yield Violation("early", f"{entry.job}: {stamp(entry.first)} was decided {-late:.3f} s early")
@@ -293,9 +294,10 @@ def lateness(history: History) -> Iterator[Violation]:
             continue
         if not any(began <= entry.told_at <= ended and entry.first <= ended for began, ended in spans):
             yield Violation("late", f"{entry.job}: {stamp(entry.first)} was decided {late:.2f} s late")
-        # A clock that jumps ahead makes more instants late at once than a job's policy takes.
+        # Faults in a row may take longer than a job catches up, and a clock that jumps ahead does at once.
         is_left_out = entry.decision == "skipped" and entry.reason in {"catchup", "deadline", "limit"}
-        if is_left_out and not _ahead(history.faults, entry.told_at):
+        age = entry.told_at - entry.last + _ahead(history.faults, entry.told_at)
+        if is_left_out and age < catchup_seconds.get(entry.job, 0.0):
             yield Violation(
                 "late",
                 f"{entry.job}: {entry.count} instants from {stamp(entry.first)} were left out: {entry.reason}",

@@ -257,7 +257,7 @@ class Cluster:
     def settle(self, drain_seconds: float | None = None) -> float:
         """Everything is healed, every instant up to the answer is decided, and no run is unfinished any more.
 
-        Both waits are bounded: what is not done by then is the checker's to name.
+        Both waits are bounded: what is not done by then is the checker's to name. A backlog that still shrinks is waited for.
         """
         self._wait(self.is_up, 30)
         times, takeover = self.setup.times, self.setup.times.takeover(self.setup.election)
@@ -266,12 +266,22 @@ class Cluster:
         self.jobs.write(suspended=True)
         self.jobs.hurry()
         with self.server.client() as client:
-            self._wait(
-                lambda: not self._unfinished(client),
-                3 * (times.ttl + 2) + 30 if drain_seconds is None else drain_seconds,
-            )
+            self._drain(client, 3 * (times.ttl + 2) + 30 if drain_seconds is None else drain_seconds)
             self.recorder.sample(client)
         return until
+
+    def _drain(self, client: redis.Redis, seconds: float) -> None:
+        """Until no run is unfinished, or until so long after the number of them last fell."""
+        fewest, fell_at = self._unfinished(client), time.monotonic()
+
+        def is_over() -> bool:
+            nonlocal fewest, fell_at
+            count = self._unfinished(client)
+            if count < fewest:
+                fewest, fell_at = count, time.monotonic()
+            return not count or time.monotonic() - fell_at > seconds
+
+        self._wait(is_over, 10 * seconds)
 
     def _all_decided(self, until: float) -> bool:
         return all(

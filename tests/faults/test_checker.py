@@ -527,6 +527,16 @@ def test_what_a_clock_that_jumps_ahead_makes_too_late_may_be_left_out():
     assert not any("left out" in violation.what for violation in checker.check(jumped))
 
 
+def test_what_faults_in_a_row_have_made_older_than_a_job_catches_up_may_be_left_out():
+    out = instants_left_out_for_being_late(good(), random.Random(7))
+    (entry,) = (each for each in out.entries if each.reason == "catchup")
+    fault = Fault(kind="a row", hits="leader", began=START, ended=entry.first + 70, recovery=9.0)
+    old = instead(replace(out, faults=(fault,)), entry, at=entry.first + 61.0)
+    young = instead(replace(out, faults=(fault,)), entry, at=entry.first + 59.0)
+    assert not any("left out" in violation.what for violation in checker.check(old))
+    assert any("left out" in violation.what for violation in checker.check(young))
+
+
 def test_a_history_of_an_older_harness_can_be_judged(tmp_path):
     path = tmp_path / "history.json"
     good().save(path)

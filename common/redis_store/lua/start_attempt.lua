@@ -25,13 +25,13 @@ local values = redis.call('HMGET', key, unpack(names))
 local stored = {}
 for i, name in ipairs(names) do stored[name] = values[i] end
 
-local function started(attempt, recovered)
+local function started(attempt, recovered, count)
   return {'STARTED', tostring(attempt), recovered, stored.data or '', stored.retried or '0', stored.lost or '0',
-          stored.interrupted or '0', stored.enqueued_at or '', count_sign(worker, ttl)}
+          stored.interrupted or '0', stored.enqueued_at or '', count}
 end
 
 if stored.execution == execution and stored.status == 'started' then
-  return started(stored.attempt, stored.recovering or '')
+  return started(stored.attempt, stored.recovering or '', signs_of(worker))
 end
 if redis.call('EXISTS', key) == 1 and not (stored.status and stored.origin and stored.data) then
   return put_aside('its hash lacks status, origin or data')
@@ -75,4 +75,4 @@ redis.call('PEXPIRE', execution_key, ttl)
 redis.call('ZADD', P .. ':wip:' .. stored.origin, '+inf', run .. ':' .. execution)
 redis.call('ZADD', P .. ':executions:' .. run, '+inf', execution)
 redis.call('SADD', P .. ':worker:' .. worker .. ':executions', run .. ':' .. execution)
-return started(attempt, stored.recovering or '')
+return started(attempt, stored.recovering or '', count_sign(worker, ttl))

@@ -24,46 +24,22 @@ Value = str | bytes | int | float
 _REQUIRES = re.compile(r"^-- requires: (.+)$", re.MULTILINE)
 _CALL = re.compile(r"redis\.p?call\(([^,]+)(?:, K \.\. '([a-z]+:)')?")
 _COMMAND = re.compile(r"'([A-Z]{3,})'")
-WRITES = frozenset(
-    [
-        "COPY",
-        "DEL",
-        "EXPIRE",
-        "HDEL",
-        "HINCRBY",
-        "HSET",
-        "HSETNX",
-        "LINSERT",
-        "LMOVE",
-        "LPOP",
-        "LPUSH",
-        "LREM",
-        "PERSIST",
-        "PEXPIRE",
-        "PUBLISH",
-        "RENAME",
-        "RPOP",
-        "RPUSH",
-        "SADD",
-        "SET",
-        "SPOP",
-        "SREM",
-        "XADD",
-        "XDEL",
-        "ZADD",
-        "ZPOPMIN",
-        "ZREM",
-        "ZREMRANGEBYRANK",
-    ]
-)
-"""The commands of the scripts that write, or may be refused by themselves; a test holds them against the scripts."""
+WRITES = {
+    "COPY": 2, "DEL": 1, "EXPIRE": 2, "HDEL": 2, "HINCRBY": 3, "HSET": 3, "HSETNX": 3, "LINSERT": 4, "LMOVE": 4, "LPOP": 1,
+    "LPUSH": 2, "LREM": 3, "PERSIST": 1, "PEXPIRE": 2, "PUBLISH": 2, "RENAME": 2, "RPOP": 1, "RPUSH": 2, "SADD": 2, "SET": 2,
+    "SPOP": 1, "SREM": 2, "XADD": 4, "XDEL": 2, "ZADD": 3, "ZPOPMIN": 1, "ZREM": 2, "ZREMRANGEBYRANK": 3,
+}  # fmt: skip
+"""The commands of the scripts that write, or may be refused by themselves, and how many arguments each takes at least.
+
+Tests hold them against the scripts and the server.
+"""
 # A script that is refused half-way is not undone, so its rights are asked for before anything is written. Redis before 7.0 cannot be asked.
 # One tries every right; the other records what was refused as the decision, or undoes it.
 _ASK_THEMSELVES = {"check_permissions", "decide_batch"}
 _PREFLIGHT = """\
 for _, right in ipairs(redis.acl_check_cmd and {%s} or {}) do
   local command, key = right[1], K .. right[2] .. 'kuber-cron-probe'
-  if not redis.acl_check_cmd(command, key, key, key, key) then
+  if not redis.acl_check_cmd(command, unpack({key, key, key, key}, 1, right[3])) then
     return redis.error_reply('NOPERM no permission for ' .. command .. ' ' .. key)
   end
 end
@@ -90,7 +66,7 @@ def script_text(name: str) -> str:
     join(f"{name}.lua")
     rights = rights_of("\n".join(parts.values()))
     if len(rights) > 1 and name not in _ASK_THEMSELVES:
-        listed = ", ".join(f"{{'{command}', '{place}'}}" for command, place in rights)
+        listed = ", ".join(f"{{'{command}', '{place}', {WRITES[command]}}}" for command, place in rights)
         parts[f"{name}.lua"] = _PREFLIGHT % listed + parts[f"{name}.lua"]
     return "\n".join(parts.values())
 

@@ -86,4 +86,12 @@ def test_every_command_of_the_scripts_that_writes_is_known_as_one(redis_client):
     calls = [call for path in files for call in re.findall(r"redis\.p?call\(([^,]+),", path.read_text())]
     used = {word for call in calls for word in re.findall(r"'([A-Z]{3,})'", call)}
     flags = {name.upper(): set(told["flags"]) for name, told in redis_client.command().items()}
-    assert {name for name in used if "write" in flags[name]} | NOT_OF_KEYS == scripts.WRITES
+    assert {name for name in used if "write" in flags[name]} | NOT_OF_KEYS == scripts.WRITES.keys()
+
+
+def test_a_right_is_asked_for_with_as_many_arguments_as_the_server_demands(redis_client):
+    """Redis 8 answers with an error where there are fewer, or more than it takes."""
+    demanded = {name.upper(): told["arity"] for name, told in redis_client.command().items()}
+    for name, count in scripts.WRITES.items():
+        arity = demanded[name]
+        assert count + 1 == arity if arity > 0 else count + 1 >= -arity, name

@@ -184,7 +184,8 @@ def _fold(rows: Sequence[Sequence[str]], widths: Sequence[int | None]) -> list[l
         for row in rows
         for line in zip_longest(
             *(
-                [value] if width is None else chop_cells(value, width)
+                # Of what takes no cell, such as a modifier alone, it leaves nothing.
+                [value] if width is None else chop_cells(value, width) or [value]
                 for value, width in zip(row, widths, strict=True)
             ),
             fillvalue="",

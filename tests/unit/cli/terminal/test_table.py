@@ -4,7 +4,7 @@ import pty
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kuber_cron.cli.terminal import output, table
@@ -98,6 +98,7 @@ def test_a_table_on_a_narrow_terminal_is_folded_and_loses_nothing():
     assert "".join("".join(lines[1:]).split()).replace("in3h", "") == "a-very-" * 12 + "long-name"
 
 
+@example([("", "", "\U0001f3fb"), ("", "", "0" * 9)], 1)
 @given(st.lists(st.tuples(TEXTS, TEXTS, TEXTS), min_size=1, max_size=5), st.integers(1, 40))
 def test_folding_cuts_nothing_whatever_the_width(rows, width):
     columns = (Column("A", folds=True), Column("B"), Column("C", folds=True))

@@ -26,7 +26,8 @@ from kuber_cron.common.errors import RedisUnreachableError
 
 # By code, or within the text of a script's error (Redis 6: "… @user_script: 12: -READONLY You can't write …").
 _NOT_PRIMARY = re.compile(r"(?:^|[ -])(?:READONLY|MASTERDOWN|NOREPLICAS|UNBLOCKED)\b")
-_ROLE, _PRIMARY = b"role", b"master"
+PRIMARY = b"master"
+"""The role of a primary, in a server's words."""
 
 
 def is_not_primary(error: Exception) -> bool:
@@ -41,6 +42,12 @@ def is_unanswered(error: Exception) -> bool:
     return isinstance(
         error, RedisConnectionError | RedisTimeoutError | RedisUnreachableError
     ) or is_not_primary(error)
+
+
+def role_of(hello: Any) -> bytes | None:
+    """Return the role that a reply to HELLO tells, undecoded; None where it tells none."""
+    facts = dict(zip(hello[0::2], hello[1::2], strict=False)) if isinstance(hello, list) else hello
+    return facts.get(b"role") if isinstance(facts, dict) else None
 
 
 class KnownAddress:
@@ -96,19 +103,16 @@ class _ToPrimary:
             ReadOnlyError: The server is a replica.
         """
         super().on_connect_check_health(check_health=check_health)  # type: ignore[misc] # the same
-        if self._asks_role and self._role() not in {_PRIMARY, None}:
+        if self._asks_role and self._role() not in {PRIMARY, None}:
             raise ReadOnlyError("the server that the address leads to is not the primary")
 
     def _role(self) -> bytes | None:
         """Return the server's role; None where it does not say (an ACL or a proxy without HELLO)."""
         self.send_command("HELLO", check_health=False)  # type: ignore[attr-defined] # the same
         try:
-            reply: list[Any] = self.read_response(disable_decoding=True)
+            return role_of(self.read_response(disable_decoding=True))
         except ResponseError:
             return None
-        facts = dict(zip(reply[::2], reply[1::2], strict=False))
-        role: bytes | None = facts.get(_ROLE)
-        return role
 
     def should_reconnect(self) -> bool:
         """Return True where the connection is to be made anew: asked on its release, and by listeners before each use."""

@@ -7,6 +7,7 @@ What it does *not* do: repair. A smaller count, or another epoch, ends the term 
 history only makes the decider begin anew, which compares every cursor.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,12 @@ class ServerIdentity:
     run_id: str = ""
     history: str = ""
     role: str = ""
+
+    @classmethod
+    def of(cls, server: Mapping[str, Any], replication: Mapping[str, Any]) -> "ServerIdentity":
+        """Read these two sections of INFO; one that is closed is empty."""
+        found = (server.get("run_id"), replication.get("master_replid"), replication.get("role"))
+        return cls(*(str(value or "") for value in found))
 
 
 class ServerWatch:
@@ -104,13 +111,7 @@ class ServerWatch:
         self._asked_at = self._clock.elapsed()
         if isinstance(fence, RedisError):
             raise fence
-        server, replication = _fields(server), _fields(replication)
-        identity = ServerIdentity(
-            *(
-                str(value or "")
-                for value in (server.get("run_id"), *map(replication.get, ("master_replid", "role")))
-            )
-        )
+        identity = ServerIdentity.of(_fields(server), _fields(replication))
         epoch, through = (number(text(value)) if value else 0 for value in fence)
         return identity, epoch, through
 

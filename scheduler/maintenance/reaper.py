@@ -20,6 +20,7 @@ from kuber_cron.common.redis_store.redis_clock import RedisClock
 from kuber_cron.common.redis_store.scripts import Store, Value
 from kuber_cron.common.time_format import rq_instant
 from kuber_cron.scheduler.decisions.script_replies import accepted
+from kuber_cron.scheduler.decisions.server_watch import ServerIdentity
 from kuber_cron.scheduler.election.term import Term
 from kuber_cron.scheduler.maintenance.worker_watch import WorkerMark, WorkerWatch
 
@@ -74,7 +75,7 @@ class Reaper:
         self._ttl_seconds = self._longest_ttl_seconds = worker_ttl_seconds
         self._watch = WorkerWatch(worker_ttl_seconds)
         self._epoch = 0
-        self._server: tuple[str, ...] = ()
+        self._server: tuple[ServerIdentity, int] | None = None  # and how many writes it has refused
         self._clock_offset: tuple[float, float] | None = None
         self._unknown: set[str] = set()
         self._missing: dict[str, dict[str, _Missing]] = {}  # by queue
@@ -215,13 +216,8 @@ class Reaper:
             for name, each in errors.items()
             if name in _REFUSALS and isinstance(each, dict) and "count" in each
         )
-        found = (
-            text(server.get("run_id")),
-            text(replication.get("role")),
-            text(replication.get("master_replid")),
-            str(refused),
-        )
-        if self._server and found != self._server:
+        found = (ServerIdentity.of(server, replication), refused)
+        if self._server is not None and found != self._server:
             log.warning("workers are watched anew: redis was restarted, promoted, or refused writes")
             self.begin_anew()
         self._server = found

@@ -19,6 +19,7 @@ from redis import Redis
 from redis.exceptions import OutOfMemoryError, RedisError
 
 from kuber_cron.common.records.parsing import text
+from kuber_cron.common.redis_store.primary_connection import PRIMARY, role_of
 
 log = structlog.get_logger(__name__)
 
@@ -74,12 +75,10 @@ class PrimaryWitness:
         else:
             return False  # it takes ours, so it takes others' too
         try:
-            said = self._ask("HELLO")
+            return role_of(self._ask("HELLO")) == PRIMARY
         except RedisError:
             self._drop()
             return False
-        facts = dict(zip(said[0::2], said[1::2], strict=False)) if isinstance(said, list) else said
-        return bool(facts.get(b"role") == b"master")
 
     def close(self) -> None:
         """Close the connection."""

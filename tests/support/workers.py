@@ -74,6 +74,7 @@ def worker(
     *,
     grace_seconds: float = 5.0,
     messenger: NotificationSender | None = None,
+    clock: Clock | None = None,
     **options: Any,
 ) -> Iterator[Worker]:
     """A worker that runs in threads of this process and is drained at the end."""
@@ -83,7 +84,7 @@ def worker(
         made = Worker(
             WorkerOptions(**given),
             connect=connect,
-            clock=SystemClock(),
+            clock=clock or SystemClock(),
             metrics=WorkerMetrics(registry, slots=given["slots"], alone=True),
             job_metrics=JobMetrics(registry),
             sender=messenger,

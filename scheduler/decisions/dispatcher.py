@@ -159,11 +159,7 @@ class Dispatcher:
         Raises:
             RedisUnreachableError: Redis did not answer.
         """
-        try:
-            found = self._store.client.hgetall(self._store.keys.cursors)
-        except RedisError as error:
-            raise RedisUnreachableError(f"the cursors could not be read: {error}") from error
-        return {text(job): text(cursor) for job, cursor in found.items()}
+        return self._by_job(self._store.keys.cursors, "cursors")
 
     def timings(self) -> dict[str, str]:
         """Return the timing of every job's cursor as Redis holds it.
@@ -171,11 +167,14 @@ class Dispatcher:
         Raises:
             RedisUnreachableError: Redis did not answer.
         """
+        return self._by_job(self._store.keys.timings, "timings")
+
+    def _by_job(self, key: str, what: str) -> dict[str, str]:
         try:
-            found = self._store.client.hgetall(self._store.keys.timings)
+            found = self._store.client.hgetall(key)
         except RedisError as error:
-            raise RedisUnreachableError(f"the timings could not be read: {error}") from error
-        return {text(job): text(timing) for job, timing in found.items()}
+            raise RedisUnreachableError(f"the {what} could not be read: {error}") from error
+        return {text(job): text(value) for job, value in found.items()}
 
     def verify(self, term: Term, now: datetime) -> None:
         """Raise unless Redis still holds this term and every decision that we know of.

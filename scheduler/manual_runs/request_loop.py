@@ -38,9 +38,9 @@ from kuber_cron.scheduler.manual_runs.request_plan import PlannedRun
 
 log = structlog.get_logger(__name__)
 
-# Polled without a message this often, because one may have been missed; a standby checks as often if it leads.
 STALLED_SECONDS = 120.0
 """/livez fails when the loop has not come round for this long; a backfill of the largest size takes seconds."""
+# Polled without a message this often, because one may have been missed; a standby checks as often if it leads.
 _POLL_SECONDS = 1.0
 _LISTEN_SECONDS = 0.25  # how soon the thread notices that it is to end
 _AFTER_ERROR_SECONDS = 1.0
